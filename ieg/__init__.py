@@ -1,0 +1,3 @@
+"""Train image classifiers on badly labelled data, and find the bad labels."""
+
+__version__ = '0.1.0'

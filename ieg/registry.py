@@ -1,0 +1,88 @@
+"""Names that users type: methods, networks, data sets, kinds of noise."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from ieg.errors import UsageError, nearest
+
+T = TypeVar('T')
+
+
+class Registry(Generic[T]):
+    """A table of names, filled by decorators.
+
+    Args:
+        kind: what the names stand for, as an error message says it
+            ("method").
+    """
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Returns a decorator that stores its object under `name`.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+
+        def store(entry: T) -> T:
+            if name in self._entries:
+                raise ValueError(f'the {self.kind} {name!r} is registered twice')
+            self._entries[name] = entry
+            return entry
+
+        return store
+
+    def get(self, name: str) -> T:
+        """Returns the object stored under `name`.
+
+        Raises:
+            UsageError: nothing has this name; the message lists what has.
+        """
+        if name not in self._entries:
+            known = ', '.join(self.names())
+            raise UsageError(
+                f'there is no {self.kind} {name!r}.'
+                f'{nearest(name, self._entries)} Known: {known}.'
+            )
+        return self._entries[name]
+
+    def names(self) -> list[str]:
+        """Returns all names, sorted."""
+        return sorted(self._entries)
+
+
+METHODS: Registry[type] = Registry('method')
+NETWORKS: Registry[Callable[..., Any]] = Registry('network')
+DATASETS: Registry[Callable[..., Any]] = Registry('data set')
+NOISES: Registry[Callable[..., Any]] = Registry('kind of noise')
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002
+    choices: Sequence[str] | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """Returns a dataclass field that becomes a flag of the same name.
+
+    Args:
+        default: value where neither a preset nor a flag gives another one.
+        help: one sentence; the flag's help text.
+        choices: the legal values of a string option.
+        minimum: smallest legal number.
+        maximum: largest legal number.
+    """
+    return dataclasses.field(
+        default=default,
+        metadata={
+            'help': help,
+            'choices': choices,
+            'minimum': minimum,
+            'maximum': maximum,
+        },
+    )
