@@ -30,7 +30,9 @@ class Registry(Generic[T]):
 
         def store(entry: T) -> T:
             if name in self._entries:
-                raise ValueError(f'the {self.kind} {name!r} is registered twice')
+                raise ValueError(
+                    f'the {self.kind} {name!r} is registered twice'
+                )
             self._entries[name] = entry
             return entry
 
