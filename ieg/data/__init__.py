@@ -1,0 +1,294 @@
+"""Data sets with noisy labels, split into train, probe, valid and test."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ieg.data import noise as noise_lib
+from ieg.data import sources
+from ieg.data.noise import NoisyLabels
+from ieg.data.spec import DatasetSpec, parse
+from ieg.errors import UsageError
+from ieg.registry import DATASETS
+
+# Each choice has its own generator: turning one off leaves the others alone.
+_SUBSET, _PROBE, _VALID = 201, 202, 203
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Examples reached by id, 0..N-1.
+
+    Attributes:
+        fetch: (ids int64 [b], seeds int32 [b, 2]) -> uint8 tensor
+            [b, H, W, channels]; works eagerly and inside a graph. The seeds
+            are for sources that crop while they read; arrays ignore them.
+        labels: int32 [N], what a learner may see.
+        clean_labels: int32 [N], for reports only; None where unknown.
+        indices: int64 [N], ascending; position of each example in the order
+            of the data set itself (of its test part for the test split).
+        images: uint8 [N, H, W, channels], or None for examples in files.
+    """
+
+    fetch: Callable[[Any, Any], Any]
+    labels: np.ndarray
+    clean_labels: np.ndarray | None
+    indices: np.ndarray
+    images: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Data:
+    """A data set as one run sees it.
+
+    Attributes:
+        spec: the parsed dataset string.
+        num_classes: C.
+        image_shape: (H, W, channels) after the views.
+        class_names: one name per class.
+        train: noisy, unless the spec names no noise.
+        test: clean.
+        probe: clean and class balanced, split off before the noise; or None.
+        valid: split off the noisy training data; or None.
+        transition: float64 [C, C], realised, rows are true classes; None
+            without noise.
+        noise: the corrupted labels; None without noise. Its rows are the
+            examples of train and valid together, by ascending index.
+        padding: pixels that the weak view pads before it crops.
+        flip: whether the weak view mirrors images.
+        mean: per channel, of pixels in [0, 1].
+        std: per channel, of pixels in [0, 1].
+    """
+
+    spec: DatasetSpec
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    train: Split
+    test: Split
+    probe: Split | None
+    valid: Split | None
+    transition: np.ndarray | None
+    noise: NoisyLabels | None
+    padding: int
+    flip: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def load(
+    spec: DatasetSpec | str,
+    *,
+    probe_ratio: float = 0.0,
+    valid_ratio: float = 0.0,
+    train_examples: int = 0,
+    seed: int = 0,
+    noise_seed: int | None = None,
+    noise_sampler: str = 'numpy',
+    data_dir: str | None = None,
+) -> Data:
+    """Loads a data set, corrupts its training labels and splits it.
+
+    In this order: a class-balanced subset of the training examples; the probe
+    off it, clean and class balanced; noise on the rest; the validation
+    examples off the rest, with the shares of the noisy classes. No two splits
+    share an example.
+
+    Args:
+        spec: dataset string, such as 'cifar10_uniform_0.4'.
+        probe_ratio: share of the training examples for the probe; rounded
+            down to the same number per class.
+        valid_ratio: share of the noisy examples for validation.
+        train_examples: size of the subset; 0 takes all.
+        seed: of the subset and of the splits.
+        noise_seed: of the noise; None means `seed`.
+        noise_sampler: a name in `ieg.data.noise.SAMPLERS`.
+        data_dir: TFDS folder; None is the default of TFDS.
+
+    Raises:
+        UsageError: something in the request is impossible.
+    """
+    if isinstance(spec, str):
+        spec = parse(spec)
+    _check_request(probe_ratio, valid_ratio, seed)
+    if spec.noise is not None:
+        noise_lib.check_sampler(noise_sampler, spec.noise)
+    arrays = DATASETS.get(spec.base)(data_dir)
+    num_classes = len(arrays.class_names)
+    images, clean = arrays.train_images, arrays.train_labels
+
+    pool = _subset(clean, train_examples, num_classes, seed)
+    probe = _probe(clean, pool, probe_ratio, num_classes, seed)
+    rest = np.setdiff1d(pool, probe)
+    noise = None
+    labels = clean[rest]
+    if spec.noise is not None:
+        noise = noise_lib.corrupt(
+            labels,
+            spec.noise,
+            spec.rate,
+            spec.base,
+            num_classes,
+            seed if noise_seed is None else noise_seed,
+            noise_sampler,
+        )
+        labels = noise.noisy
+    is_valid = _valid(labels, valid_ratio, seed)
+
+    def noisy_split(chosen: np.ndarray) -> Split:
+        return _split(images, labels[chosen], clean, rest[chosen])
+
+    test_indices = np.arange(len(arrays.test_labels))
+    return Data(
+        spec=spec,
+        num_classes=num_classes,
+        image_shape=images.shape[1:],
+        class_names=arrays.class_names,
+        train=noisy_split(~is_valid),
+        test=_split(
+            arrays.test_images,
+            arrays.test_labels,
+            arrays.test_labels,
+            test_indices,
+        ),
+        probe=_split(images, clean[probe], clean, probe)
+        if len(probe)
+        else None,
+        valid=noisy_split(is_valid) if is_valid.any() else None,
+        transition=None if noise is None else noise.transition,
+        noise=noise,
+        padding=arrays.padding,
+        flip=arrays.flip,
+        mean=arrays.mean,
+        std=arrays.std,
+    )
+
+
+def _check_request(probe_ratio: float, valid_ratio: float, seed: int) -> None:
+    """Raises UsageError where a number is out of range by itself."""
+    for name, ratio in (('probe', probe_ratio), ('validation', valid_ratio)):
+        if not 0.0 <= ratio < 1.0:
+            raise UsageError(
+                f'the {name} share {ratio} is outside [0, 1): give the share '
+                'of the training examples to set aside.'
+            )
+    if seed < 0:
+        raise UsageError(f'the seed {seed} is negative: give 0 or more.')
+
+
+def _subset(
+    labels: np.ndarray, size: int, num_classes: int, seed: int
+) -> np.ndarray:
+    """Returns `size` indices, ascending, as balanced as `size` allows."""
+    if size == 0:
+        return np.arange(len(labels))
+    each, extra = divmod(size, num_classes)
+    counts = each + (np.arange(num_classes) < extra)
+    available = np.bincount(labels, minlength=num_classes)
+    if each < 1 or (counts > available).any():
+        raise UsageError(
+            f'a class-balanced subset of {size} training examples is '
+            f'impossible: choose from {num_classes} (one per class) to '
+            f'{num_classes * available.min()} (all of the rarest class), or 0 '
+            'for all examples.'
+        )
+    return sources.choose(labels, counts, _generator(seed, _SUBSET))
+
+
+def _probe(
+    labels: np.ndarray,
+    pool: np.ndarray,
+    ratio: float,
+    num_classes: int,
+    seed: int,
+) -> np.ndarray:
+    """Returns the indices of the probe, ascending, out of `pool`."""
+    if ratio == 0.0:
+        return pool[:0]
+    each = _floor(len(pool) * ratio / num_classes)
+    available = np.bincount(labels[pool], minlength=num_classes).min()
+    if not 1 <= each < available:
+        raise UsageError(
+            f'a probe share of {ratio} of {len(pool)} training examples means '
+            f'{each} per class, but there must be at least 1 and fewer than '
+            f'the {available} of the rarest class: choose another share.'
+        )
+    counts = np.full(num_classes, each)
+    return pool[sources.choose(labels[pool], counts, _generator(seed, _PROBE))]
+
+
+def _valid(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
+    """Returns which of the noisy examples are for validation, bool [n]."""
+    chosen = np.zeros(len(labels), bool)
+    if ratio == 0.0:
+        return chosen
+    size = _floor(len(labels) * ratio)
+    if size == 0:
+        raise UsageError(
+            f'a validation share of {ratio} of {len(labels)} noisy training '
+            'examples leaves none for validation: choose a larger share.'
+        )
+    rng = _generator(seed, _VALID)
+    chosen[sources.choose_stratified(labels, size, rng)] = True
+    return chosen
+
+
+def _floor(value: float) -> int:
+    """Rounds down, but takes 169.99999999999997 for the 170 that is meant."""
+    return int(value + 1e-9)
+
+
+def _generator(seed: int, purpose: int) -> np.random.Generator:
+    """Returns the generator of one choice."""
+    return np.random.default_rng([seed, purpose])
+
+
+def _split(
+    images: np.ndarray,
+    labels: np.ndarray,
+    clean: np.ndarray,
+    indices: np.ndarray,
+) -> Split:
+    """Returns the split of some examples.
+
+    Args:
+        images: [N, H, W, channels], all images.
+        labels: [n], of the chosen examples.
+        clean: [N], all true labels.
+        indices: [n], the chosen examples, ascending.
+    """
+    if len(indices) < len(images):  # Else no second copy in memory.
+        images, clean = images[indices], clean[indices]
+    return Split(
+        fetch=_gather(images),
+        labels=labels,
+        clean_labels=clean,
+        indices=indices.astype(np.int64),
+        images=images,
+    )
+
+
+def _gather(images: np.ndarray) -> Callable[[Any, Any], Any]:
+    """Returns the `fetch` of examples that are in memory.
+
+    The tensor is made when it is first needed, so a split whose images are
+    only ever held by the accelerator costs no second copy.
+    """
+    held = []
+
+    def fetch(ids: Any, seeds: Any) -> Any:
+        import tensorflow as tf
+
+        del seeds
+        if not held:
+            # Outside of any graph: inside, it would become part of it.
+            with tf.init_scope(), tf.device('CPU:0'):
+                held.append(tf.constant(images))
+        return tf.gather(held[0], ids)
+
+    return fetch

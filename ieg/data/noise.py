@@ -1,0 +1,398 @@
+"""Label noise: its definitions, its random draws, and the file it leaves.
+
+A kind of noise is a transition matrix; a sampler is a way to draw labels from
+it. The default sampler is fast. The others repeat, number by number, the draws
+of published reference codes, so that a result can be compared on the very
+same noisy labels.
+"""
+
+import dataclasses
+import hashlib
+import os
+import random
+import zipfile
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+
+from ieg.errors import UsageError, nearest
+from ieg.registry import NOISES
+
+# Keeps the draws of the noise apart from other generators of the same seed.
+_STREAM = 101
+
+# The coarse label of each fine label of CIFAR-100, as the data set gives it.
+CIFAR100_SUPERCLASS = (
+    4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11,
+    6, 11, 5, 10, 7, 6, 13, 15, 3, 15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5,
+    5, 19, 8, 8, 15, 13, 14, 17, 18, 10, 16, 4, 17, 4, 2, 0, 17, 4, 18, 17,
+    10, 3, 2, 12, 12, 16, 12, 1, 9, 19, 2, 10, 0, 1, 16, 12, 9, 13, 15, 13,
+    16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13,
+)  # fmt: skip
+
+
+def _next_in_superclass() -> dict[int, int]:
+    """Returns fine label -> next fine label of the same superclass, cyclic."""
+    groups: dict[int, list[int]] = {}
+    for fine, coarse in enumerate(CIFAR100_SUPERCLASS):
+        groups.setdefault(coarse, []).append(fine)
+    return {
+        fine: group[(position + 1) % len(group)]
+        for group in groups.values()
+        for position, fine in enumerate(group)
+    }
+
+
+# 7 -> 1, 2 -> 7, 3 -> 8, 5 <-> 6 (Patrini et al. 2017).
+_DIGITS = {7: 1, 2: 7, 3: 8, 5: 6, 6: 5}
+
+# Data set -> {class: the class it is mistaken for}; other classes stay clean.
+ASYMMETRIC_MAPS: dict[str, dict[int, int]] = {
+    # Truck -> automobile, bird -> airplane, cat <-> dog, deer -> horse
+    # (Patrini et al. 2017).
+    'cifar10': {9: 1, 2: 0, 3: 5, 5: 3, 4: 7},
+    # The usual extension of the rule. Blocks of five consecutive fine labels,
+    # found in some codes, are not the superclasses.
+    'cifar100': _next_in_superclass(),
+    'digits': _DIGITS,
+    'mnist': _DIGITS,
+    # Boot -> sneaker, sneaker -> sandal, pullover -> shirt, coat <-> dress
+    # (Zhang and Sabuncu 2018, generalized cross-entropy).
+    'fashion_mnist': {9: 7, 7: 5, 2: 6, 4: 3, 3: 4},
+    'fake': {0: 1, 1: 0, 2: 3, 3: 2},
+}
+
+
+@NOISES.register('uniform')
+def uniform(rate: float, num_classes: int, base: str) -> np.ndarray:
+    """Returns the matrix of a draw from all classes, the true one included.
+
+    So a share of `rate * (1 - 1 / C)` of the labels becomes wrong. This is
+    what IEG and DivideMix do.
+
+    Args:
+        rate: share of the labels that are drawn anew.
+        num_classes: C.
+        base: name of the data set; not used.
+
+    Returns:
+        float64 [C, C], rows are true classes and sum to 1.
+    """
+    del base
+    others = np.full((num_classes, num_classes), rate / num_classes)
+    return (1 - rate) * np.eye(num_classes) + others
+
+
+@NOISES.register('symmetric')
+def symmetric(rate: float, num_classes: int, base: str) -> np.ndarray:
+    """Returns the matrix of a draw from the C - 1 wrong classes.
+
+    Source: Co-teaching. Arguments and result as in `uniform`.
+    """
+    del base
+    matrix = np.full((num_classes, num_classes), rate / (num_classes - 1))
+    np.fill_diagonal(matrix, 1 - rate)
+    return matrix
+
+
+@NOISES.register('pairflip')
+def pairflip(rate: float, num_classes: int, base: str) -> np.ndarray:
+    """Returns the matrix that moves each class to the next, the last to 0.
+
+    Source: Co-teaching. Arguments and result as in `uniform`.
+    """
+    del base
+    following = {c: (c + 1) % num_classes for c in range(num_classes)}
+    return _mapped(rate, num_classes, following)
+
+
+@NOISES.register('asymmetric')
+def asymmetric(rate: float, num_classes: int, base: str) -> np.ndarray:
+    """Returns the matrix that moves some classes to a similar one.
+
+    The classes are those of `ASYMMETRIC_MAPS[base]`. On CIFAR-10 half of the
+    classes move, so a rate of 0.4 makes 20 % of all labels wrong. Arguments
+    and result as in `uniform`.
+
+    Raises:
+        UsageError: no map is known for this data set.
+    """
+    if base not in ASYMMETRIC_MAPS:
+        raise UsageError(
+            f'asymmetric noise is not defined for the data set {base!r}: use '
+            'pairflip, which is defined for any, or one of '
+            f'{", ".join(sorted(ASYMMETRIC_MAPS))}.'
+        )
+    return _mapped(rate, num_classes, ASYMMETRIC_MAPS[base])
+
+
+def _mapped(rate: float, num_classes: int, moves: dict[int, int]) -> np.ndarray:
+    """Returns the matrix [C, C] that moves classes with probability `rate`."""
+    matrix = np.eye(num_classes)
+    for source, target in moves.items():
+        matrix[source, source] = 1 - rate
+        matrix[source, target] = rate
+    return matrix
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NoisyLabels:
+    """Corrupted labels and all that is needed to check or repeat them.
+
+    Attributes:
+        noisy: int32 [N], what a learner may see.
+        clean: int32 [N], the true labels.
+        kind: registered kind of noise.
+        rate: nominal rate, as in the dataset string.
+        realised_rate: share of labels that are really wrong.
+        transition: float64 [C, C], the counts that came out, each row (true
+            class) divided by its sum; the row of a class without examples is
+            that of the identity.
+        seed: seed of the sampler.
+        sampler: name of the sampler.
+        sha256: hex digest of `noisy` as little-endian int32.
+    """
+
+    noisy: np.ndarray
+    clean: np.ndarray
+    kind: str
+    rate: float
+    realised_rate: float
+    transition: np.ndarray
+    seed: int
+    sampler: str
+    sha256: str
+
+
+def corrupt(
+    labels: np.ndarray,
+    kind: str,
+    rate: float,
+    base: str,
+    num_classes: int,
+    seed: int,
+    sampler: str = 'numpy',
+) -> NoisyLabels:
+    """Draws noisy labels.
+
+    Args:
+        labels: integers [N] in 0..C-1, the true labels in the order of the
+            data set; the reference samplers depend on the order.
+        kind: registered kind of noise.
+        rate: nominal rate in [0, 1].
+        base: name of the data set, which asymmetric noise depends on.
+        num_classes: C.
+        seed: of the sampler, 0..2**32-1. Published Co-teaching and S2E runs
+            all used 0, DivideMix 123, IEG 12345.
+        sampler: a name in `SAMPLERS`.
+
+    Raises:
+        UsageError: unknown kind or sampler, a sampler that cannot draw this
+            kind, or a rate or seed out of range.
+    """
+    check_sampler(sampler, kind)
+    if not 0.0 <= rate <= 1.0:
+        raise UsageError(f'the noise rate {rate} is outside [0, 1]: change it.')
+    if not 0 <= seed < 2**32:
+        raise UsageError(f'the noise seed {seed} is not in 0..2**32-1.')
+    matrix = NOISES.get(kind)(rate, num_classes, base)
+    clean = np.asarray(labels).astype(np.int32)
+    draw = SAMPLERS[sampler].draw
+    noisy = draw(clean, matrix, kind, rate, seed).astype(np.int32)
+    return NoisyLabels(
+        noisy=noisy,
+        clean=clean,
+        kind=kind,
+        rate=float(rate),
+        realised_rate=float(np.mean(noisy != clean)),
+        transition=realised_transition(clean, noisy, num_classes),
+        seed=seed,
+        sampler=sampler,
+        sha256=_digest(noisy),
+    )
+
+
+def realised_transition(
+    clean: np.ndarray, noisy: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """Returns float64 [C, C]: share of each noisy class per true class."""
+    counts = np.zeros((num_classes, num_classes))
+    np.add.at(counts, (clean, noisy), 1)
+    empty = counts.sum(axis=1) == 0
+    counts[empty, empty] = 1
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+def check_sampler(sampler: str, kind: str) -> None:
+    """Checks that a sampler exists and can draw a kind of noise.
+
+    Raises:
+        UsageError: it does not, or it cannot.
+    """
+    if sampler not in SAMPLERS:
+        raise UsageError(
+            f'there is no noise sampler {sampler!r}.'
+            f'{nearest(sampler, SAMPLERS)} Known: {", ".join(SAMPLERS)}.'
+        )
+    kinds = SAMPLERS[sampler].kinds
+    if kinds and kind not in kinds:
+        raise UsageError(
+            f'the noise sampler {sampler!r} repeats a reference code that has '
+            f'no {kind} noise: use the sampler numpy, or one of the kinds '
+            f'{", ".join(kinds)}.'
+        )
+
+
+def _draw_numpy(
+    labels: np.ndarray, matrix: np.ndarray, kind: str, rate: float, seed: int
+) -> np.ndarray:
+    """Inverts the cumulative distribution for all labels at once."""
+    del kind, rate
+    cumulative = np.cumsum(matrix, axis=1)
+    # Rounding must not leave a gap below 1: the last class would fill it.
+    cumulative /= cumulative[:, -1:]
+    u = np.random.default_rng([seed, _STREAM]).random(len(labels))
+    return (u[:, None] >= cumulative[labels]).sum(axis=1)
+
+
+def _draw_coteaching(
+    labels: np.ndarray, matrix: np.ndarray, kind: str, rate: float, seed: int
+) -> np.ndarray:
+    """One legacy multinomial draw per label, in order.
+
+    Cannot be vectorised: the legacy generator uses up as many numbers as it
+    needs to hit a class. Source: Co-teaching, S2E, Co-teaching+, JoCoR.
+    """
+    del kind, rate
+    state = np.random.RandomState(seed)
+    return np.array([state.multinomial(1, matrix[c]).argmax() for c in labels])
+
+
+def _draw_dividemix(
+    labels: np.ndarray, matrix: np.ndarray, kind: str, rate: float, seed: int
+) -> np.ndarray:
+    """Exactly int(rate * N) labels, chosen by a shuffle, then in order.
+
+    Source: DivideMix, where `uniform` is called sym and `asymmetric` asym.
+    """
+    generator = random.Random(seed)
+    order = list(range(len(labels)))
+    generator.shuffle(order)
+    noisy = labels.copy()
+    for index in sorted(order[: int(rate * len(labels))]):
+        if kind == 'uniform':
+            noisy[index] = generator.randint(0, len(matrix) - 1)
+        else:
+            others = matrix[labels[index]].copy()
+            others[labels[index]] = 0.0
+            if others.any():
+                noisy[index] = others.argmax()
+    return noisy
+
+
+def _draw_ieg(
+    labels: np.ndarray, matrix: np.ndarray, kind: str, rate: float, seed: int
+) -> np.ndarray:
+    """Shuffles all examples first; the noise follows the shuffled order.
+
+    Source: IEG, without a probe. There, the choice of the probe comes between
+    the shuffle and the noise and takes numbers from the same generator.
+    """
+    state = np.random.RandomState(seed)
+    order = state.permutation(len(labels))
+    noisy = labels.copy()
+    if kind == 'uniform':
+        selected = order[state.rand(len(labels)) <= rate]
+        noisy[selected] = state.choice(len(matrix), len(selected))
+    else:
+        noisy[order] = _draw_coteaching(labels[order], matrix, kind, rate, seed)
+    return noisy
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """A way to draw noisy labels.
+
+    Attributes:
+        draw: (labels [N], matrix [C, C], kind, rate, seed) -> integers [N].
+        kinds: the kinds of noise it can draw; empty means all.
+    """
+
+    draw: Callable[[np.ndarray, np.ndarray, str, float, int], np.ndarray]
+    kinds: tuple[str, ...] = ()
+
+
+SAMPLERS: dict[str, Sampler] = {
+    'numpy': Sampler(_draw_numpy),
+    'coteaching': Sampler(
+        _draw_coteaching, ('asymmetric', 'pairflip', 'symmetric')
+    ),
+    'dividemix': Sampler(_draw_dividemix, ('asymmetric', 'uniform')),
+    'ieg': Sampler(_draw_ieg, ('asymmetric', 'uniform')),
+}
+
+
+# Fields that bear the same name in the file; `noisy` and `clean` do not.
+_SAVED = (
+    'transition', 'kind', 'rate', 'realised_rate', 'seed', 'sampler', 'sha256',
+)  # fmt: skip
+
+
+def save(path: str, noise: NoisyLabels) -> None:
+    """Writes `noise.npz`; a reader never sees half a file.
+
+    Keys: noisy_labels, clean_labels and `_SAVED`.
+    """
+    beside = f'{path}.{os.getpid()}.tmp'
+    with open(beside, 'wb') as file:
+        np.savez_compressed(
+            file,
+            noisy_labels=noise.noisy,
+            clean_labels=noise.clean,
+            **{name: getattr(noise, name) for name in _SAVED},
+        )
+    os.replace(beside, path)
+
+
+def load(path: str) -> NoisyLabels:
+    """Reads what `save` wrote and verifies the SHA-256 of the noisy labels.
+
+    Raises:
+        UsageError: the file is missing, unreadable, or was altered.
+    """
+    try:
+        # NumPy leaves a file that it opened itself open when it is damaged.
+        with open(path, 'rb') as raw, np.load(raw) as file:
+            noise = NoisyLabels(
+                noisy=file['noisy_labels'],
+                clean=file['clean_labels'],
+                kind=str(file['kind']),
+                rate=float(file['rate']),
+                realised_rate=float(file['realised_rate']),
+                transition=file['transition'],
+                seed=int(file['seed']),
+                sampler=str(file['sampler']),
+                sha256=str(file['sha256']),
+            )
+    except FileNotFoundError:
+        raise UsageError(f'there is no noise file {path}.') from None
+    except (
+        OSError, EOFError, KeyError, ValueError, TypeError, AttributeError,
+        zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
+        raise UsageError(
+            f'the noise file {path} cannot be read ({type(error).__name__}): '
+            'restore it, or delete it and start the run anew.'
+        ) from error
+    if _digest(noise.noisy) != noise.sha256:
+        raise UsageError(
+            f'the noisy labels in {path} do not match their SHA-256: restore '
+            'the file, or delete it and start the run anew.'
+        )
+    return noise
+
+
+def _digest(labels: np.ndarray) -> str:
+    """Returns the SHA-256 of labels as little-endian int32."""
+    return hashlib.sha256(labels.astype('<i4').tobytes()).hexdigest()

@@ -1,0 +1,327 @@
+"""From ids to distributed batches.
+
+The ids of a whole epoch enter a `tf.data` graph as one array; everything after
+that is batched. A dataset is built once for a set of streams and serves every
+epoch and phase, whatever their lengths, so no step function is ever retraced.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ieg.data import Data, Split
+from ieg.data.views import VIEWS, Draws
+
+# The sweep that scores or evaluates sees the images as they are.
+PLAIN = ('plain',)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """One stream on this worker: batch sizes of a replica and of all."""
+
+    name: str
+    split: str
+    views: tuple[str, ...]
+    count: int
+    total: int
+    lane: int
+
+
+class Pipeline:
+    """Turns phases into batches, and splits into padded sweeps.
+
+    Args:
+        data: the data.
+        streams: the method's streams by name; each has `batch_size`, `views`
+            and `split`.
+        strategy: decides how batches are split.
+        seed: root of order and augmentation.
+        on_device: compute views where the step runs, from images that live
+            there, and not in the input pipeline. Splits without an array of
+            images are read on the host all the same.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        streams: Mapping[str, Any],
+        strategy: tf.distribute.Strategy,
+        seed: int,
+        on_device: bool = False,
+    ):
+        self._data = data
+        self._strategy = strategy
+        self._seed = seed
+        self._replicas = strategy.num_replicas_in_sync
+        self._parts = {
+            name: self._part(name, stream, lane)
+            for lane, (name, stream) in enumerate(sorted(streams.items()))
+        }
+        self._datasets: dict[tuple, Iterable] = {}
+        self._plan: dict[str, np.ndarray] = {}
+        self._on_device = on_device
+        self._device_images = self._place_images() if on_device else {}
+
+    def _part(self, name: str, stream: Any, lane: int) -> _Part:
+        count, rest = divmod(stream.batch_size, self._replicas)
+        if rest:
+            raise ValueError(
+                f'the batch of {stream.batch_size} examples of {name!r} '
+                f'cannot be split over {self._replicas} replicas'
+            )
+        return _Part(
+            name, stream.split, stream.views, count, stream.batch_size, lane
+        )
+
+    # Training batches.
+
+    def batches(
+        self, phase: Any, epoch: int, number: int, rates: np.ndarray
+    ) -> Iterator:
+        """Returns an iterator over exactly `phase.num_steps` batches.
+
+        Args:
+            phase: has `examples`, `num_steps` and `per_step`.
+            epoch: counted from 0.
+            number: of the phase in its epoch.
+            rates: learning rate of each step `[num_steps]`.
+
+        Returns:
+            A (distributed) iterator. In a replica each element must go
+            through `materialise` before a step sees it.
+        """
+        rng = np.random.default_rng([self._seed, epoch, number])
+        plan = {
+            f'ids/{name}': draw(
+                np.asarray(ids),
+                phase.num_steps * self._parts[name].total,
+                np.random.default_rng(
+                    [self._seed, epoch, number, self._parts[name].lane]
+                ),
+            )
+            for name, ids in sorted(phase.examples.items())
+        }
+        plan['seed'] = rng.integers(2**31, size=2, dtype=np.int32)
+        plan['step/learning_rate'] = np.asarray(rates, np.float32)
+        for name, values in sorted(phase.per_step.items()):
+            plan[f'step/{name}'] = np.asarray(values, np.float32)
+        self._plan = plan
+        key = tuple(plan)
+        if key not in self._datasets:
+            self._datasets[key] = self._training_dataset(plan)
+        return iter(self._datasets[key])
+
+    def _training_dataset(self, plan: dict[str, np.ndarray]) -> Iterable:
+        signature = {
+            name: tf.TensorSpec(
+                (2,) if name == 'seed' else (None,), values.dtype
+            )
+            for name, values in plan.items()
+        }
+
+        def build(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return (
+                tf.data.Dataset.from_generator(
+                    lambda: iter([self._plan]), output_signature=signature
+                )
+                .flat_map(lambda plan: self._rows(plan, context))
+                .map(
+                    self._batch,
+                    num_parallel_calls=tf.data.AUTOTUNE,
+                    deterministic=True,
+                )
+                .prefetch(2 * self._replicas)
+            )
+
+        return self._strategy.distribute_datasets_from_function(build)
+
+    def _rows(
+        self, plan: dict[str, tf.Tensor], context: tf.distribute.InputContext
+    ) -> tf.data.Dataset:
+        """Cuts a plan into elements: one per step and local replica."""
+        local = self._replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * local
+        steps = tf.shape(plan['step/learning_rate'])[0]
+
+        def each_replica(values: tf.Tensor) -> tf.Tensor:
+            return tf.repeat(values, local)
+
+        rows = {
+            'number': each_replica(tf.range(steps)),
+            'replica': tf.tile(tf.range(first, first + local), [steps]),
+            'seed': tf.repeat(plan['seed'][tf.newaxis], steps * local, axis=0),
+        }
+        for name, values in plan.items():
+            kind, _, rest = name.partition('/')
+            if kind == 'step':
+                rows[name] = each_replica(values)
+            if kind == 'ids':
+                count = self._parts[rest].count
+                shape = [steps, self._replicas, count]
+                own = tf.reshape(values, shape)[:, first : first + local]
+                rows[name] = tf.reshape(own, [-1, count])
+        return tf.data.Dataset.from_tensor_slices(rows)
+
+    def _batch(self, row: dict[str, tf.Tensor]) -> dict[str, Any]:
+        """Makes a batch of one element of `_rows`."""
+        batch = {
+            'step': {
+                'number': row['number'],
+                'replica': row['replica'],
+                'seed': tf.random.fold_in(row['seed'], row['number']),
+            }
+        }
+        for name, values in row.items():
+            kind, _, rest = name.partition('/')
+            if kind == 'step':
+                batch['step'][rest] = values
+            if kind == 'ids':
+                split = getattr(self._data, self._parts[rest].split)
+                batch[rest] = {
+                    'label': tf.gather(split.labels, values),
+                    'index': values,
+                }
+        return batch if self._on_device else self._with_views(batch)
+
+    def _with_views(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Adds the images of every stream of a training batch."""
+        step = batch['step']
+        done = {'step': step}
+        for name, content in batch.items():
+            if name == 'step':
+                continue
+            part = self._parts[name]
+            draws = Draws(
+                tf.random.fold_in(step['seed'], part.lane),
+                step['replica'] * part.count,
+                part.count,
+                part.total,
+            )
+            images = self._views(
+                part.split, part.views, content['index'], draws
+            )
+            done[name] = {'images': images, **content}
+        return done
+
+    def _views(
+        self,
+        split_name: str,
+        views: tuple[str, ...],
+        index: tf.Tensor,
+        draws: Draws,
+    ) -> tuple[tf.Tensor, ...]:
+        split = getattr(self._data, split_name)
+        if split_name in self._device_images:
+            raw = tf.gather(self._device_images[split_name], index)
+        else:
+            raw = split.fetch(index, draws.seeds())
+        return tuple(
+            VIEWS[view](raw, draws.lane(1 + place), self._data)
+            for place, view in enumerate(views)
+        )
+
+    # Sweeps.
+
+    def sweep(self, split_name: str, batch_size: int) -> Iterable:
+        """Returns batches that show every example of a split once.
+
+        Args:
+            split_name: 'train', 'test', 'valid' or 'probe'.
+            batch_size: examples on all replicas together.
+
+        Returns:
+            Batches with `images` (one plain view), `label` and `index`. The
+            last one is padded; padding has index -1.
+        """
+        key = ('sweep', split_name, batch_size)
+        if key not in self._datasets:
+            self._datasets[key] = self._sweep_dataset(split_name, batch_size)
+        return self._datasets[key]
+
+    def _sweep_dataset(self, split_name: str, batch_size: int) -> Iterable:
+        split: Split = getattr(self._data, split_name)
+        total = len(split.labels)
+        count = batch_size // self._replicas
+        ids = np.full(-(-total // batch_size) * batch_size, -1, np.int64)
+        ids[:total] = np.arange(total)
+
+        def batch(index: tf.Tensor) -> dict[str, Any]:
+            content = {
+                'label': tf.gather(split.labels, tf.maximum(index, 0)),
+                'index': index,
+            }
+            if self._on_device:
+                return content
+            return self._with_plain_view(content, split_name)
+
+        def build(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            local = self._replicas // context.num_input_pipelines
+            first = context.input_pipeline_id * local
+            own = ids.reshape(-1, self._replicas, count)
+            own = own[:, first : first + local].reshape(-1, count)
+            return (
+                tf.data.Dataset.from_tensor_slices(own)
+                .map(
+                    batch,
+                    num_parallel_calls=tf.data.AUTOTUNE,
+                    deterministic=True,
+                )
+                .prefetch(2 * self._replicas)
+            )
+
+        return self._strategy.distribute_datasets_from_function(build)
+
+    def _with_plain_view(
+        self, content: dict[str, tf.Tensor], split_name: str
+    ) -> dict[str, Any]:
+        index = tf.maximum(content['index'], 0)
+        count = index.shape[0]
+        draws = Draws(tf.zeros(2, tf.int32), tf.constant(0), count, count)
+        images = self._views(split_name, PLAIN, index, draws)
+        return {'images': images, **content}
+
+    # In the replica.
+
+    def materialise(
+        self, batch: dict[str, Any], sweep: str | None = None
+    ) -> dict[str, Any]:
+        """Returns a batch with its images, whichever side computes them.
+
+        Args:
+            batch: an element of `batches` or `sweep`, as one replica gets it.
+            sweep: the name of the split that is swept; None in training.
+        """
+        if not self._on_device:
+            return batch
+        if sweep is None:
+            return self._with_views(batch)
+        return self._with_plain_view(batch, sweep)
+
+    def _place_images(self) -> dict[str, tf.Variable]:
+        """Copies the images of all array splits to every device."""
+        placed = {}
+        with self._strategy.scope():
+            for name in ('train', 'probe', 'valid', 'test'):
+                split = getattr(self._data, name)
+                if split is not None and split.images is not None:
+                    placed[name] = tf.Variable(
+                        split.images, trainable=False, name=f'{name}_images'
+                    )
+        return placed
+
+
+def draw(ids: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns `count` ids: shuffles of all of them, one after the other.
+
+    Raises:
+        ValueError: there is nothing to draw from.
+    """
+    if not len(ids):
+        raise ValueError('there are no examples to draw from')
+    rounds = -(-count // len(ids))
+    order = [rng.permutation(ids) for _ in range(rounds)]
+    return np.concatenate(order)[:count].astype(np.int64)

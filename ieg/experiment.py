@@ -1,0 +1,319 @@
+"""From a configuration to a run folder: train or evaluate."""
+
+import dataclasses
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import ieg
+from ieg import data as ieg_data
+from ieg.config import Config
+from ieg.data import noise as label_noise
+from ieg.errors import UsageError
+from ieg.methods.base import Info, steps_for
+from ieg.networks import create_network
+from ieg.registry import METHODS
+from ieg.training import distribution, optim
+from ieg.training.callbacks import Progress, TensorBoardScalars
+from ieg.training.runlog import headline, write_atomically
+from ieg.training.trainer import Settings, Trainer
+
+
+def run_folder(config: Config) -> str:
+    """Returns the folder of a run."""
+    train = config.train
+    return os.path.join(
+        config.run.checkpoint_path,
+        config.data.dataset,
+        f'{train.method}_{train.network_name}_s{train.seed}',
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything built for one configuration.
+
+    Attributes:
+        config: what was asked for.
+        data: what is learnt from.
+        trainer: ready to restore, train or evaluate.
+        settings: how the trainer works.
+        strategy: where it works.
+    """
+
+    config: Config
+    data: ieg_data.Data
+    trainer: Trainer
+    settings: Settings
+    strategy: tf.distribute.Strategy
+
+    @property
+    def folder(self) -> str:
+        """The run folder."""
+        return run_folder(self.config)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes the run folder."""
+        return distribution.is_chief(self.strategy)
+
+
+def build(
+    config: Config,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    strategy: tf.distribute.Strategy | None = None,
+) -> Experiment:
+    """Builds data, method and trainer.
+
+    Args:
+        config: resolved options.
+        callbacks: more callbacks beside those of a run.
+        strategy: one that exists already (a process can have one mirrored
+            strategy only); None makes it.
+
+    Raises:
+        UsageError: the options do not fit the data or the machine.
+    """
+    run, train = config.run, config.train
+    strategy = strategy or distribution.make_strategy(
+        run.distribution_strategy, run.num_replicas
+    )
+    precision = _set_numerics(config)
+    data = ieg_data.load(
+        config.data.dataset,
+        probe_ratio=config.data.probe_dataset_hold_ratio,
+        valid_ratio=config.data.valid_ratio,
+        train_examples=config.data.train_examples,
+        seed=train.seed,
+        noise_seed=_noise_seed(config),
+        noise_sampler=config.data.noise_sampler,
+        data_dir=run.data_dir or None,
+    )
+    replicas = strategy.num_replicas_in_sync
+    settings = _settings(config, len(data.train.labels), replicas)
+    info = Info(
+        num_classes=data.num_classes,
+        image_shape=data.image_shape,
+        labels=data.train.labels,
+        num_probe=len(data.probe.labels) if data.probe else 0,
+        batch_size=train.batch_size * replicas,
+        epochs=settings.epochs,
+        seed=train.seed,
+    )
+    method = _build_method(config, info, strategy)
+    identity = config.identity(replicas) | {
+        'precision': precision,
+        'labels_sha256': data.noise.sha256 if data.noise else None,
+    }
+    folder = run_folder(config)
+    watchers = list(callbacks)
+    if distribution.is_chief(strategy) and run.mode == 'train':
+        watchers.append(TensorBoardScalars(os.path.join(folder, 'tensorboard')))
+    trainer = Trainer(
+        method, data, settings, strategy, folder, identity, watchers
+    )
+    return Experiment(config, data, trainer, settings, strategy)
+
+
+def _set_numerics(config: Config) -> str:
+    """Sets precision and determinism; returns the compute type."""
+    precision = config.train.precision
+    if precision == 'auto':
+        precision = 'bfloat16' if _has_fast_bfloat16() else 'float32'
+    keras.config.set_dtype_policy(
+        'mixed_bfloat16' if precision == 'bfloat16' else 'float32'
+    )
+    # Ops with randomness of their own would need a global seed; there are
+    # none, but Keras checks that one was set.
+    keras.utils.set_random_seed(config.train.seed)
+    if config.run.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return precision
+
+
+def _has_fast_bfloat16() -> bool:
+    """Whether the GPU, or without one the CPU, multiplies bfloat16 fast."""
+    gpus = tf.config.list_physical_devices('GPU')
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return details.get('compute_capability', (0, 0)) >= (8, 0)
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as file:
+            return 'avx512_bf16' in file.read()
+    except OSError:
+        return False
+
+
+def _noise_seed(config: Config) -> int:
+    asked = config.data.noise_seed
+    return config.train.seed if asked < 0 else asked
+
+
+def _settings(config: Config, num_examples: int, replicas: int) -> Settings:
+    run, train = config.run, config.train
+    batch = train.batch_size * replicas
+    if batch > num_examples:
+        raise UsageError(
+            f'--batch_size={train.batch_size} on {replicas} replicas is more '
+            f'than the {num_examples} training examples.'
+        )
+    per_epoch = steps_for(num_examples, batch)
+    total = train.max_iteration or train.max_epoch * per_epoch
+    schedule = optim.make_schedule(train, per_epoch, total)
+    gpu = bool(tf.config.list_physical_devices('GPU'))
+    return Settings(
+        schedule=schedule,
+        steps_per_epoch=per_epoch,
+        total_steps=schedule.run_end(total),
+        eval_batch_size=run.val_batch_size * replicas,
+        eval_every=run.eval_every,
+        seed=train.seed,
+        jit=run.jit == 'on' or (run.jit == 'auto' and gpu),
+        on_device=run.augment_on == 'device'
+        or (run.augment_on == 'auto' and gpu),
+        keep_checkpoints=run.keep_checkpoints,
+    )
+
+
+def _build_method(config: Config, info: Info, strategy: tf.distribute.Strategy):
+    train = config.train
+
+    def build_network(number: int) -> keras.Model:
+        # Each network has initial weights of its own.
+        seed = np.random.default_rng([train.seed, number]).integers(2**31)
+        keras.utils.set_random_seed(int(seed))
+        return create_network(
+            train.network_name, info.num_classes, info.image_shape
+        )
+
+    def build_optimizer() -> keras.optimizers.Optimizer:
+        return optim.SGD(
+            train.learning_rate, train.momentum, l2=train.weight_decay
+        )
+
+    with strategy.scope():
+        return METHODS.get(train.method)(
+            config.method, info, build_network, build_optimizer
+        )
+
+
+def train(
+    config: Config,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    strategy: tf.distribute.Strategy | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Trains to the end, going on from the run folder's last checkpoint.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        UsageError: the run folder cannot be written or holds another run, or
+            the options do not fit.
+    """
+    _make_folder(run_folder(config))
+    started = time.monotonic()
+    experiment = build(config, callbacks, strategy)
+    trainer = experiment.trainer
+    start = trainer.restore(config.run.restore_step)
+    if experiment.is_chief:
+        _write_head(experiment)
+        if progress:
+            _watch(experiment, start)
+    trainer.train(start)
+    summary = _summary(experiment, time.monotonic() - started)
+    if experiment.is_chief:
+        path = os.path.join(experiment.folder, 'summary.json')
+        write_atomically(path, json.dumps(summary, indent=1) + '\n')
+    return summary
+
+
+def _watch(experiment: Experiment, start: int) -> None:
+    bar = Progress(experiment.settings.epochs, start)
+    experiment.trainer.add_callback(bar)
+
+
+def evaluate(
+    config: Config, strategy: tf.distribute.Strategy | None = None
+) -> dict[str, Any]:
+    """Evaluates a checkpoint and appends the figures to the run folder.
+
+    Raises:
+        UsageError: there is no such checkpoint, or it is of another
+            configuration.
+    """
+    folder = run_folder(config)
+    if not os.path.isdir(os.path.join(folder, 'checkpoints')):
+        raise UsageError(
+            f'There is no checkpoint in {folder}; train first with the same '
+            'flags and --mode=train.'
+        )
+    experiment = build(config, strategy=strategy)
+    found = experiment.trainer.evaluate_checkpoint(config.run.restore_step)
+    if experiment.is_chief:
+        path = os.path.join(folder, 'evaluation.jsonl')
+        with open(path, 'a', encoding='utf-8') as file:
+            file.write(json.dumps(found) + '\n')
+    return found
+
+
+def _make_folder(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+        probe = os.path.join(folder, '.writable')
+        with open(probe, 'w', encoding='utf-8'):
+            pass
+        os.remove(probe)
+    except OSError as error:
+        raise UsageError(
+            f'The run folder {folder} cannot be written ({error.strerror}); '
+            'choose another --checkpoint_path.'
+        ) from error
+
+
+def _write_head(experiment: Experiment) -> None:
+    """Writes what is known before the first step."""
+    folder = experiment.folder
+    text = json.dumps(experiment.config.flat(), indent=1) + '\n'
+    write_atomically(os.path.join(folder, 'config.json'), text)
+    if experiment.data.noise is not None:
+        label_noise.save(
+            os.path.join(folder, 'noise.npz'), experiment.data.noise
+        )
+
+
+def _summary(experiment: Experiment, seconds: float) -> dict[str, Any]:
+    train = experiment.config.train
+    entries = experiment.trainer.log.entries
+    noise = experiment.data.noise
+    pace = [e['images_per_second'] for e in entries]
+    return {
+        'method': train.method,
+        'dataset': experiment.config.data.dataset,
+        'network': train.network_name,
+        'seed': train.seed,
+        'epochs': len(entries),
+        'steps': entries[-1]['step'] if entries else 0,
+        **headline(entries),
+        'noise_rate_nominal': noise.rate if noise else None,
+        'noise_rate_realised': noise.realised_rate if noise else None,
+        'images_per_second': float(np.median(pace)) if pace else None,
+        'seconds': sum(e['seconds'] for e in entries),
+        'seconds_this_time': seconds,
+        'folder': experiment.folder,
+        'versions': {
+            'ieg': ieg.__version__,
+            'tensorflow': tf.__version__,
+            'keras': keras.__version__,
+            'numpy': np.__version__,
+            'python': platform.python_version(),
+        },
+    }

@@ -1,0 +1,147 @@
+"""The command: `python -m ieg.main --dataset=... --method=...`."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import app, flags, logging
+
+from ieg.errors import RunError, UsageError
+
+TABLE = (
+    ('test accuracy, last', 'test_accuracy_last', '{:.2%}'),
+    ('test accuracy, mean of last 10', 'test_accuracy_last10', '{:.2%}'),
+    (
+        'test accuracy, best noisy validation',
+        'test_accuracy_at_best_valid',
+        '{:.2%}',
+    ),
+    ('noise rate, realised', 'noise_rate_realised', '{:.2%}'),
+    ('AUC of clean against noisy labels', 'label_auc', '{:.4f}'),
+    ('run folder', 'folder', '{}'),
+)
+
+
+def table(summary: dict[str, Any]) -> str:
+    """Returns the few lines that a run ends with."""
+    width = max(len(title) for title, _, _ in TABLE)
+    lines = []
+    for title, key, form in TABLE:
+        value = summary[key]
+        shown = '-' if value is None else form.format(value)
+        lines.append(f'{title:<{width}}  {shown}')
+    return '\n'.join(lines)
+
+
+def run(_: Sequence[str]) -> None:
+    """Trains or evaluates as the parsed flags say."""
+    from ieg import config as ieg_config
+    from ieg import experiment
+
+    config = ieg_config.from_flags()
+    if config.run.mode == 'evaluation':
+        for name, value in experiment.evaluate(config).items():
+            shown = f'{value:.4f}' if isinstance(value, float) else value
+            print(f'{name:<24}  {shown}')
+        return
+    print(describe(config), flush=True)
+    print(table(experiment.train(config)))
+
+
+def describe(config: Any) -> str:
+    """Returns the configuration in a few lines."""
+    options = [f'{k}={v}' for k, v in config.flat().items() if v != '']
+    lines, line = [], ''
+    for text in options:
+        if len(line) + len(text) > 76:
+            lines.append(line)
+            line = ''
+        line += f'  {text}'
+    return '\n'.join([*lines, line])
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+    """Imports plugins, defines the flags and parses them.
+
+    Raises:
+        UsageError: a plugin is missing, or an argument is no flag.
+    """
+    _import_tensorflow()
+    import ieg.methods  # noqa: F401
+    from ieg import config as ieg_config
+
+    for module in _plugins(argv):
+        sys.path.insert(0, os.getcwd())
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f'--plugin={module} cannot be imported ({error}); give a '
+                'module name as in an import statement.'
+            ) from error
+        finally:
+            sys.path.pop(0)
+    ieg_config.define_flags()
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        raise UsageError(' '.join(str(error).split())) from error
+    if len(rest) > 1:
+        raise UsageError(
+            f'The argument {rest[1]!r} is no flag; write --name=value.'
+        )
+    return rest
+
+
+def _import_tensorflow() -> None:
+    """Imports TensorFlow without its notes on this machine's libraries.
+
+    Some are written before any log level applies, so standard error is shut
+    while it loads; an error while loading is still raised.
+    """
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    logging.set_verbosity(logging.WARNING)
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, 'w') as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        importlib.import_module('tensorflow')
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _plugins(argv: Sequence[str]) -> list[str]:
+    """Finds --plugin before any flag is defined: plugins define flags."""
+    found = []
+    for place, text in enumerate(argv):
+        name, equals, value = text.lstrip('-').partition('=')
+        if text.startswith('-') and name == 'plugin':
+            follows = argv[place + 1 : place + 2]
+            value = value if equals else ''.join(follows)
+            found += [module for module in value.split(',') if module]
+    return found
+
+
+def main() -> None:
+    """Runs the command; exit code 2 for a mistake in it, 1 for a failed run."""
+    try:
+        app.run(run, flags_parser=parse)
+    except UsageError as error:
+        _leave(str(error), 2)
+    except RunError as error:
+        _leave(str(error), 1)
+    except KeyboardInterrupt:
+        _leave('Interrupted; the same command goes on from here.', 130)
+
+
+def _leave(sentence: str, code: int) -> None:
+    print(f'ieg: {sentence}', file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == '__main__':
+    main()

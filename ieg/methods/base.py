@@ -1,0 +1,325 @@
+"""What every method is made of: streams of examples, phases, and steps.
+
+A method answers two questions: which examples to draw in an epoch
+(`begin_epoch`), and what to do with a batch of them (its step functions). It
+never loops, opens files, or asks where it runs; the `Trainer` does that.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ieg.training.losses import accuracy
+
+# stream -> {'images': V-tuple of float32 [b, H, W, channels],
+#            'label': int32 [b], 'index': int64 [b]}, and
+# 'step' -> scalars of this step: 'number' (in its phase), 'seed' int32 [2],
+#           'learning_rate', and whatever the phase gives in `per_step`.
+Batch = Mapping[str, Mapping[str, Any]]
+Logs = dict[str, tf.Tensor]
+# Runs the named per-example step over a whole split:
+# score('step_name') -> {'key': array [N, ...]}.
+Score = Callable[..., dict[str, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What a method may know of its data and its run.
+
+    Attributes:
+        num_classes: C.
+        image_shape: (height, width, channels) of what a network sees.
+        labels: the given (noisy) training labels, int32 `[N]`.
+        num_probe: examples of the clean probe set.
+        batch_size: examples per step on all replicas together.
+        epochs: length of the run.
+        seed: root of all randomness.
+    """
+
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    labels: np.ndarray
+    num_probe: int
+    batch_size: int
+    epochs: int
+    seed: int
+
+    @property
+    def num_examples(self) -> int:
+        """N, the number of training examples."""
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """What one part of every batch is made of.
+
+    Attributes:
+        batch_size: examples per step on all replicas together.
+        views: names of the views drawn of each image, in order.
+        split: 'train' or 'probe'.
+    """
+
+    batch_size: int
+    views: tuple[str, ...] = ('weak',)
+    split: str = 'train'
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """Consecutive steps with one step function and one choice of examples.
+
+    Attributes:
+        step: name of a step function of the method.
+        examples: stream -> ids to draw from, in any order. They wrap around
+            with fresh shuffles until `num_steps` whole batches are full.
+        num_steps: number of steps.
+        args: leading arguments of the step function. Each value compiles its
+            own function, so they are for a few choices ("which network").
+        per_step: name -> one number for each step `[num_steps]`, found under
+            `batch['step']`.
+    """
+
+    step: str
+    examples: Mapping[str, np.ndarray]
+    num_steps: int
+    args: tuple = ()
+    per_step: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+class Selection(NamedTuple):
+    """How clean the given labels look to a method.
+
+    Attributes:
+        score: float `[N]`, larger is cleaner.
+        chosen: bool `[N]`, the examples taken as clean.
+    """
+
+    score: np.ndarray
+    chosen: np.ndarray
+
+
+def steps_for(count: int, batch_size: int) -> int:
+    """Returns how many batches show `count` examples at least once."""
+    return max(1, -(-count // batch_size))
+
+
+class Method(keras.Model):
+    """One learning algorithm.
+
+    Subclasses declare a frozen dataclass `Config` of options and implement
+    `train_step` (or several step functions, with `streams` and `begin_epoch`).
+    Everything a method remembers lives in Keras variables or in `host_state`:
+    both are in the checkpoint.
+
+    Args:
+        config: an instance of the class's `Config`.
+        info: see `Info`.
+        build_network: number of a network -> a new network with its own
+            initial weights.
+        build_optimizer: returns a new optimizer.
+        num_networks: how many networks are trained, one optimizer each.
+
+    Attributes:
+        nets: the networks.
+        optimizers: one per network, built.
+        host_state: NumPy arrays that go into the checkpoint.
+    """
+
+    Config: ClassVar[type]
+
+    def __init__(
+        self,
+        config: Any,
+        info: Info,
+        build_network: Callable[[int], keras.Model],
+        build_optimizer: Callable[[], keras.optimizers.Optimizer],
+        num_networks: int = 1,
+    ):
+        super().__init__()
+        self.config = config
+        self.info = info
+        self.nets = [build_network(number) for number in range(num_networks)]
+        self.optimizers = [build_optimizer() for _ in self.nets]
+        for net, optimizer in zip(self.nets, self.optimizers, strict=True):
+            optimizer.build(net.trainable_variables)
+        self.host_state: dict[str, np.ndarray] = {}
+        self._figures: dict[str, float] = {}
+        self._remarks: list[str] = []
+        self.built = True
+
+    @classmethod
+    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+        """Returns option values that suit a data set, noise and network.
+
+        Args:
+            dataset: has `base`, `noise` (kind or None) and `rate`.
+            network: name of the network.
+
+        Returns:
+            Names of options (of this method or of training) and their values;
+            they stand between an option's default and a flag.
+        """
+        return {}
+
+    # What to draw.
+
+    def streams(self) -> dict[str, Stream]:
+        """Returns all streams that the method's phases use."""
+        return {'train': Stream(self.info.batch_size)}
+
+    def begin_epoch(self, epoch: int, score: Score) -> Sequence[Phase] | None:
+        """Returns the phases of an epoch, or None to finish the run.
+
+        Runs on the host of every worker and must give the same there: all
+        randomness comes from `info.seed` and `epoch`.
+
+        Args:
+            epoch: counted from 0.
+            score: runs one of the method's per-example steps over the
+                training examples in their plain view, inference mode.
+        """
+        ids = np.arange(self.info.num_examples)
+        steps = steps_for(len(ids), self.streams()['train'].batch_size)
+        return [Phase('train_step', {'train': ids}, steps)]
+
+    def end_epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Called after an epoch's evaluation, before the checkpoint."""
+
+    # What to do with a batch: one replica's view.
+
+    def train_step(self, batch: Batch) -> Logs:
+        """One step of the default phase; returns scalars to log."""
+        raise TypeError(f'{type(self).__name__} has no train_step')
+
+    @property
+    def evaluated_networks(self) -> list[keras.Model]:
+        """The networks whose logits are summed for evaluation."""
+        return self.nets
+
+    def network_logits(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns inference logits of each evaluated network `[b, n, C]`."""
+        return tf.stack(
+            [net(images, training=False) for net in self.evaluated_networks],
+            axis=1,
+        )
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns the logits used for evaluation `[b, C]`."""
+        return tf.reduce_sum(self.network_logits(images), axis=1)
+
+    def logits_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Per-example step behind evaluation: `logits` `[b, n, C]`."""
+        return {'logits': self.network_logits(batch['images'][0])}
+
+    # What to tell.
+
+    def selection(self) -> Selection | None:
+        """Returns how clean each example looks; for reports only."""
+        return None
+
+    def report(self, **figures: float) -> None:
+        """Adds figures to the log entry of this epoch."""
+        self._figures.update(figures)
+
+    def remark(self, text: str) -> None:
+        """Adds a sentence for the user to the log entry of this epoch."""
+        self._remarks.append(text)
+
+    def take_reports(self) -> tuple[dict[str, float], list[str]]:
+        """Returns and clears what was reported since the last call."""
+        taken = (dict(self._figures), list(self._remarks))
+        self._figures, self._remarks = {}, []
+        return taken
+
+    # Helpers for steps.
+
+    def minimize(
+        self, tape: tf.GradientTape, loss: tf.Tensor, network: int = 0
+    ) -> Logs:
+        """Makes one optimizer step of one network.
+
+        The only place that knows about replicas: the optimizer sums gradients
+        over them, so each one's share is divided by their number. Where the
+        loss is not finite this replica contributes no gradient.
+
+        Args:
+            tape: recorded the loss.
+            loss: mean over this replica's examples.
+            network: which network to update.
+
+        Returns:
+            `loss` and `nonfinite` (0 or 1), to be logged.
+        """
+        variables = self.nets[network].trainable_variables
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        finite = tf.math.is_finite(loss)
+        gradients = [
+            tf.where(finite, gradient / replicas, tf.zeros_like(gradient))
+            for gradient in tape.gradient(loss, variables)
+        ]
+        self.optimizers[network].apply_gradients(
+            zip(gradients, variables, strict=True)
+        )
+        return {
+            'loss': tf.where(finite, loss, tf.zeros_like(loss)),
+            'nonfinite': 1.0 - tf.cast(finite, tf.float32),
+        }
+
+    def random_seed(self, batch: Batch, lane: int = 0) -> tf.Tensor:
+        """Returns a seed int32 `[2]` for `tf.random.stateless_*`.
+
+        It differs per step, per replica and per `lane`. (Keras' random layers
+        and seed generators draw the same numbers on every replica.)
+        """
+        seed = tf.random.fold_in(batch['step']['seed'], lane)
+        context = tf.distribute.get_replica_context()
+        return tf.random.fold_in(seed, context.replica_id_in_sync_group)
+
+    def example_variable(
+        self, name: str, shape: tuple[int, ...] = (), initial: float = 0.0
+    ) -> keras.Variable:
+        """Returns a variable `[N, *shape]` with a copy on every device."""
+        return self.add_weight(
+            shape=(self.info.num_examples, *shape),
+            initializer=keras.initializers.Constant(initial),
+            trainable=False,
+            dtype='float32',
+            name=name,
+            aggregation='sum',
+        )
+
+    def update_examples(
+        self,
+        variable: keras.Variable,
+        index: tf.Tensor,
+        old: tf.Tensor,
+        new: tf.Tensor,
+    ) -> None:
+        """Replaces the rows `index` of an example variable on every device.
+
+        Args:
+            variable: made by `example_variable`.
+            index: ids `[b]`, different ones on different replicas.
+            old: the rows as this step read them `[b, ...]`.
+            new: the rows to be `[b, ...]`.
+        """
+        rows = index[:, tf.newaxis]
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            variable.value.scatter_nd_add(rows, new - old)
+            return
+        change = tf.scatter_nd(
+            rows, new - old, tf.cast(variable.shape, rows.dtype)
+        )
+        # Not `variable.assign_add`: Keras makes that assign(self + change),
+        # and the aggregation would sum `self` over the replicas as well.
+        variable.value.assign_add(change)
+
+
+def log_accuracy(batch_part: Mapping[str, Any], logits: tf.Tensor) -> Logs:
+    """Returns `train_accuracy`: agreement with the given labels."""
+    return {'train_accuracy': accuracy(batch_part['label'], logits)}

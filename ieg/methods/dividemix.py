@@ -1,0 +1,393 @@
+"""DivideMix: two networks divide the data for each other and mix it.
+
+Li, Socher, Hoi: "DivideMix: Learning with Noisy Labels as Semi-supervised
+Learning", ICLR 2020; details as the authors' code runs them. Section numbers
+in comments are the paper's.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ieg.errors import RunError, UsageError
+from ieg.methods import dividemix_presets
+from ieg.methods.base import (
+    Batch,
+    Logs,
+    Method,
+    Phase,
+    Score,
+    Selection,
+    Stream,
+    log_accuracy,
+    steps_for,
+)
+from ieg.registry import METHODS, option
+from ieg.training import losses, mixture
+
+NUM_NETWORKS = 2
+# A division whose clean part jumps by more than this share of the data from
+# one epoch to the next has collapsed; one with fewer examples than the other
+# share is topped up with the lowest losses.
+LARGEST_JUMP = 0.3
+SMALLEST_PART = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Options of DivideMix."""
+
+    warm_up: int = option(
+        10, 'Epochs on all given labels before the first division.', minimum=0
+    )
+    warm_up_penalty: float = option(
+        0.0,
+        'Weight of the confidence penalty in warm-up; 1 for asymmetric noise.',
+        minimum=0,
+    )
+    lambda_u: str = option(
+        'auto',
+        'Largest weight of the unlabelled loss (the mean over classes of the '
+        'squared error), or auto: from the noise rate the mixture estimates.',
+    )
+    rampup_length: int = option(
+        16, 'Epochs over which lambda_u rises linearly from 0.', minimum=1
+    )
+    p_threshold: float = option(
+        0.5,
+        'Examples with a larger clean probability are labelled.',
+        minimum=0,
+        maximum=1,
+    )
+    temperature: float = option(
+        0.5, 'Sharpening temperature of guessed labels.', minimum=0.01
+    )
+    alpha: float = option(4.0, 'Mixing shares are Beta(alpha, alpha).')
+    loss_average: int = option(
+        1, 'Epochs of losses averaged before the mixture.', minimum=1
+    )
+    mix_rows: str = option(
+        'all',
+        'Which mixed rows are trained on; labeled is the Clothing1M and '
+        'WebVision script: no unlabelled loss, unlabelled rows are partners.',
+        choices=('all', 'labeled'),
+    )
+
+    def __post_init__(self):
+        """Checks what the flag types cannot.
+
+        Raises:
+            UsageError: lambda_u is neither a number nor auto.
+        """
+        try:
+            fine = self.lambda_u == 'auto' or float(self.lambda_u) >= 0
+        except ValueError:
+            fine = False
+        if not fine:
+            raise UsageError(
+                f'--lambda_u={self.lambda_u} is neither auto nor a number of '
+                '0 or more.'
+            )
+        if self.alpha <= 0:
+            raise UsageError(f'--alpha={self.alpha} must be larger than 0.')
+
+
+@METHODS.register('dividemix')
+class DivideMix(Method):
+    """Co-divide, co-refinement and co-guessing with two networks.
+
+    State beyond the networks: the peers' clean probabilities `[2, N]` (on the
+    device and on the host) and the last normalised losses `[<=k, 2, N]`.
+    """
+
+    Config = Config
+
+    def __init__(self, config: Config, info, build_network, build_optimizer):
+        super().__init__(
+            config, info, build_network, build_optimizer, NUM_NETWORKS
+        )
+        count = info.num_examples
+        self.clean_probability = self.add_weight(
+            shape=(NUM_NETWORKS, count),
+            initializer='ones',
+            trainable=False,
+            dtype='float32',
+            name='clean_probability',
+            aggregation='only_first_replica',
+        )
+        self.host_state['losses'] = np.zeros((0, NUM_NETWORKS, count))
+        self.host_state['probability'] = np.zeros((0, count), np.float32)
+        self.host_state['kept_division'] = np.zeros(NUM_NETWORKS, bool)
+
+    @classmethod
+    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+        """Returns the published settings, or tuned ones for small data."""
+        return dividemix_presets.presets(dataset, network)
+
+    def streams(self) -> dict[str, Stream]:
+        """All examples for warm-up; a labelled and an unlabelled part later."""
+        size = self.info.batch_size
+        return {
+            'train': Stream(2 * size),
+            'labeled': Stream(size, ('weak', 'weak')),
+            'unlabeled': Stream(size, ('weak', 'weak')),
+        }
+
+    # The epoch.
+
+    def begin_epoch(self, epoch: int, score: Score) -> list[Phase]:
+        """Warm-up, or a division followed by one pass per network.
+
+        Both divisions come before either network is trained; network 1 then
+        sees the already updated network 0 (section 3.1 and the authors' code).
+        """
+        if epoch < self.config.warm_up:
+            ids = np.arange(self.info.num_examples)
+            steps = steps_for(len(ids), self.streams()['train'].batch_size)
+            return [
+                Phase('warm_up_step', {'train': ids}, steps, (net,))
+                for net in range(NUM_NETWORKS)
+            ]
+        weight = self._divide(epoch, score)
+        return [self._pass(epoch, net, weight) for net in range(NUM_NETWORKS)]
+
+    def _divide(self, epoch: int, score: Score) -> float:
+        """Updates the clean probabilities; returns this epoch's lambda_u."""
+        found = score('example_losses')
+        hits = found['logits'].sum(axis=1).argmax(-1) == self.info.labels
+        self.report(train_accuracy=float(hits.mean()))
+        current = []
+        for net in range(NUM_NETWORKS):
+            try:
+                tamed, remarks = mixture.tame(found['loss'][:, net])
+            except ValueError as error:
+                raise RunError(
+                    f'Network {net} has diverged in epoch {epoch}: {error}; '
+                    'lower --learning_rate.'
+                ) from error
+            current.append(mixture.normalise(tamed.astype(np.float64)))
+            for remark in remarks:
+                self.remark(f'network {net}: {remark}')
+        history = np.concatenate([self.host_state['losses'], [current]])
+        self.host_state['losses'] = history[-self.config.loss_average :]
+        fits = [
+            mixture.fit(losses_, self._host_seed(epoch, net))
+            for net, losses_ in enumerate(self.host_state['losses'].mean(0))
+        ]
+        self._store([self._guarded(net, fits[net]) for net in range(len(fits))])
+        noise_rate = float(np.mean([fit.noise_rate for fit in fits]))
+        weight = self.lambda_u(noise_rate)
+        self.report(estimated_noise_rate=noise_rate, lambda_u=weight)
+        return weight
+
+    def _guarded(self, net: int, fit: mixture.Mixture) -> np.ndarray:
+        """Returns clean probabilities `[N]`, the last ones after a collapse."""
+        if fit.unimodal:
+            self.remark(f'network {net}: the losses show a single group')
+        probability = fit.clean_probability.astype(np.float32)
+        previous = self.host_state['probability']
+        if not len(previous):
+            return probability
+        kept = self.host_state['kept_division']
+        jump = np.mean(self._chosen(probability)) - np.mean(
+            self._chosen(previous[net])
+        )
+        # Kept once, not for ever: a lasting change is no collapse.
+        kept[net] = abs(jump) > LARGEST_JUMP and not kept[net]
+        if kept[net]:
+            self.remark(
+                f'network {net}: the clean part jumped by {jump:+.0%} of the '
+                'data; its last division is used once more'
+            )
+            return previous[net]
+        return probability
+
+    def _store(self, probability: list[np.ndarray]) -> None:
+        self.host_state['probability'] = np.stack(probability)
+        self.clean_probability.assign(self.host_state['probability'])
+
+    def _chosen(self, probability: np.ndarray) -> np.ndarray:
+        return probability > self.config.p_threshold
+
+    def lambda_u(self, noise_rate: float) -> float:
+        """Returns the largest weight of the unlabelled loss.
+
+        Args:
+            noise_rate: as the mixtures estimate it; used for `auto` only.
+        """
+        if self.config.lambda_u != 'auto':
+            return float(self.config.lambda_u)
+        return dividemix_presets.auto_lambda_u(
+            noise_rate, self.info.num_classes
+        )
+
+    def _pass(self, epoch: int, net: int, weight: float) -> Phase:
+        """Returns the training pass of one network over its peer's division."""
+        probability = self.host_state['probability'][1 - net]
+        chosen = self._chosen(probability)
+        smallest = max(2, int(SMALLEST_PART * len(chosen)))
+        if chosen.sum() < smallest:
+            self.remark(
+                f'network {1 - net} calls {chosen.sum()} examples clean; the '
+                f'{smallest} cleanest are used'
+            )
+            chosen = np.zeros_like(chosen)
+            chosen[np.argsort(-probability, kind='stable')[:smallest]] = True
+        labeled, unlabeled = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+        steps = steps_for(len(labeled), self.info.batch_size)
+        rng = np.random.default_rng([self.info.seed, epoch, net])
+        share = rng.beta(self.config.alpha, self.config.alpha, steps)
+        per_step = {'share': np.maximum(share, 1 - share)}
+        examples = {'labeled': labeled}
+        if len(unlabeled) < 2:
+            self.remark(f'network {1 - net} calls every example clean')
+            return Phase('labeled_step', examples, steps, (net,), per_step)
+        examples['unlabeled'] = unlabeled
+        # The reference counts one step more where the batch size divides.
+        time = epoch + np.arange(steps) / (
+            len(labeled) // self.info.batch_size + 1
+        )
+        per_step['unlabeled_weight'] = weight * self.ramp(time)
+        return Phase('mix_step', examples, steps, (net,), per_step)
+
+    def ramp(self, time: np.ndarray) -> np.ndarray:
+        """Returns the share of lambda_u in force at fractional epochs."""
+        rise = (time - self.config.warm_up) / self.config.rampup_length
+        return np.clip(rise, 0, 1)
+
+    def _host_seed(self, epoch: int, net: int) -> int:
+        return int(
+            np.random.default_rng([self.info.seed, epoch, net]).integers(2**31)
+        )
+
+    # The steps.
+
+    def example_losses(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Cross-entropy of both networks against the given labels `[b, 2]`."""
+        logits = self.network_logits(batch['images'][0])
+        loss = [
+            losses.cross_entropy(batch['label'], logits[:, net])
+            for net in range(NUM_NETWORKS)
+        ]
+        return {'loss': tf.stack(loss, axis=1), 'logits': logits}
+
+    def warm_up_step(self, net: int, batch: Batch) -> Logs:
+        """Cross-entropy, less a share of the predictions' entropy (sec. 3.1).
+
+        The penalty keeps the losses of asymmetric noise from all being small.
+        """
+        part = batch['train']
+        with tf.GradientTape() as tape:
+            logits = self.nets[net](part['images'][0], training=True)
+            loss = losses.cross_entropy(part['label'], logits)
+            if self.config.warm_up_penalty:
+                loss += self.config.warm_up_penalty * losses.negative_entropy(
+                    logits
+                )
+            loss = tf.reduce_mean(loss)
+        return self.minimize(tape, loss, net) | log_accuracy(part, logits)
+
+    def mix_step(self, net: int, batch: Batch) -> Logs:
+        """One step on labelled and unlabelled rows (algorithm 1)."""
+        labeled, unlabeled = batch['labeled'], batch['unlabeled']
+        # The order of the four training-mode calls matters: each one moves
+        # the BatchNorm statistics, as does the call on the mixed rows.
+        guesses = self._guess(net, unlabeled['images'])
+        refined = self._refine(net, labeled)
+        rows = tf.concat([*labeled['images'], *unlabeled['images']], axis=0)
+        targets = tf.concat([refined, refined, guesses, guesses], axis=0)
+        rows, targets = self._mixed(batch, rows, targets)
+        split = 2 * tf.shape(refined)[0]
+        if self.config.mix_rows == 'labeled':
+            return self._fit_labeled(net, rows[:split], targets[:split])
+        with tf.GradientTape() as tape:
+            logits = self.nets[net](rows, training=True)
+            supervised = tf.reduce_mean(
+                losses.soft_cross_entropy(targets[:split], logits[:split])
+            )
+            consistency = tf.reduce_mean(
+                losses.squared_error(targets[split:], logits[split:])
+            )
+            prior = losses.prior_divergence(logits)
+            weight = tf.cast(batch['step']['unlabeled_weight'], logits.dtype)
+            loss = supervised + weight * consistency + prior
+        return self.minimize(tape, loss, net) | {
+            'loss_labeled': supervised,
+            'loss_unlabeled': consistency,
+            'loss_prior': prior,
+        }
+
+    def labeled_step(self, net: int, batch: Batch) -> Logs:
+        """The step without unlabelled rows: there are none."""
+        labeled = batch['labeled']
+        refined = self._refine(net, labeled)
+        rows, targets = self._mixed(
+            batch,
+            tf.concat(labeled['images'], axis=0),
+            tf.concat([refined, refined], axis=0),
+        )
+        return self._fit_labeled(net, rows, targets)
+
+    def _fit_labeled(self, net: int, rows, targets) -> Logs:
+        with tf.GradientTape() as tape:
+            logits = self.nets[net](rows, training=True)
+            supervised = tf.reduce_mean(
+                losses.soft_cross_entropy(targets, logits)
+            )
+            prior = losses.prior_divergence(logits)
+            loss = supervised + prior
+        return self.minimize(tape, loss, net) | {
+            'loss_labeled': supervised,
+            'loss_prior': prior,
+        }
+
+    def _guess(self, net: int, views: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        """Co-guessing (eq. 7): mean prediction of both networks, sharpened.
+
+        The trained network runs in training mode, its peer in inference mode,
+        where one call on both views gives the same as two.
+        """
+        own = [tf.nn.softmax(self.nets[net](x, training=True)) for x in views]
+        peer = self.nets[1 - net](tf.concat(views, axis=0), training=False)
+        peer = tf.split(tf.nn.softmax(peer), len(views))
+        guess = tf.add_n(own + peer) / (2 * len(views))
+        return losses.sharpen(guess, self.config.temperature)
+
+    def _refine(self, net: int, labeled) -> tf.Tensor:
+        """Co-refinement (eqs. 5, 6): the peer weighs label and prediction."""
+        own = [
+            tf.nn.softmax(self.nets[net](x, training=True))
+            for x in labeled['images']
+        ]
+        prediction = tf.add_n(own) / len(own)
+        weight = tf.gather(
+            self.clean_probability.value[1 - net], labeled['index']
+        )
+        weight = tf.cast(weight, prediction.dtype)[:, tf.newaxis]
+        given = tf.one_hot(
+            labeled['label'], self.info.num_classes, dtype=prediction.dtype
+        )
+        refined = weight * given + (1 - weight) * prediction
+        return losses.sharpen(refined, self.config.temperature)
+
+    def _mixed(self, batch: Batch, rows: tf.Tensor, targets: tf.Tensor):
+        """Mixes all rows with a permutation of themselves (eqs. 8, 9)."""
+        partners = self.partners(batch, tf.shape(rows)[0])
+        share = batch['step']['share']
+        return (
+            losses.mix(rows, partners, share),
+            losses.mix(targets, partners, share),
+        )
+
+    def partners(self, batch: Batch, count: tf.Tensor) -> tf.Tensor:
+        """Returns which row each row is mixed with, int32 `[count]`."""
+        return losses.random_partners(count, self.random_seed(batch))
+
+    def selection(self) -> Selection | None:
+        """The mean of both networks' clean probabilities."""
+        if not len(self.host_state['probability']):
+            return None
+        score = self.host_state['probability'].mean(axis=0)
+        return Selection(score, self._chosen(score))

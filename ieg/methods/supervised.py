@@ -1,0 +1,112 @@
+"""Plain training on the given labels: the baseline of every comparison."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ieg.methods.base import Batch, Logs, Method, Phase, Score, log_accuracy
+from ieg.registry import METHODS, option
+from ieg.training import losses, optim
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Options of supervised training."""
+
+    label_smoothing: float = option(
+        0.0,
+        'Share of the target spread over all classes.',
+        minimum=0,
+        maximum=1,
+    )
+    mixup: float = option(
+        0.0, 'Alpha of mixup with Beta(alpha, alpha); 0 = off.', minimum=0
+    )
+    use_ema: bool = option(
+        False, 'Evaluate an exponential moving average of the weights.'
+    )
+    ema_decay: float = option(
+        0.999, 'Largest decay of the moving average.', minimum=0, maximum=1
+    )
+
+
+@METHODS.register('supervised')
+class Supervised(Method):
+    """Cross-entropy on the given labels.
+
+    Options: label smoothing, mixup (Zhang et al. 2018; partners from the same
+    batch, one mixing share per step), and a moving average of the weights.
+    """
+
+    Config = Config
+
+    def __init__(self, config: Config, info, build_network, build_optimizer):
+        super().__init__(config, info, build_network, build_optimizer)
+        self.average = None
+        if config.use_ema:
+            self.average_net = build_network(0)
+            self.average = optim.WeightAverage(
+                self.nets[0], self.average_net, config.ema_decay
+            )
+
+    @classmethod
+    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+        """Returns the recipe for the data set, the one DivideMix trains by."""
+        if dataset.base in ('cifar10', 'cifar100'):
+            return dict(
+                batch_size=128,
+                learning_rate=0.02,
+                lr_schedule='custom_step',
+                decay_epochs='150',
+                max_epoch=300,
+            )
+        return {}
+
+    @property
+    def evaluated_networks(self):
+        """The averaged network if there is one."""
+        return [self.average_net] if self.average else self.nets
+
+    def begin_epoch(self, epoch: int, score: Score) -> list[Phase]:
+        """Draws all examples, and with mixup one mixing share per step."""
+        (phase,) = super().begin_epoch(epoch, score)
+        if not self.config.mixup:
+            return [phase]
+        rng = np.random.default_rng([self.info.seed, epoch])
+        alpha = self.config.mixup
+        share = rng.beta(alpha, alpha, phase.num_steps)
+        return [dataclasses.replace(phase, per_step={'share': share})]
+
+    def train_step(self, batch: Batch) -> Logs:
+        """Minimizes the mean cross-entropy of one batch."""
+        part = batch['train']
+        (images,), label = part['images'], part['label']
+        with tf.GradientTape() as tape:
+            if self.config.mixup:
+                loss, logits = self._mixed_loss(batch, images, label)
+            else:
+                logits = self.nets[0](images, training=True)
+                loss = self._loss(label, logits)
+            loss = tf.reduce_mean(loss)
+        logs = self.minimize(tape, loss)
+        if self.average:
+            self.average.update(self.optimizers[0].iterations)
+        return logs | log_accuracy(part, logits)
+
+    def _loss(self, label: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        return losses.cross_entropy(label, logits, self.config.label_smoothing)
+
+    def _mixed_loss(self, batch: Batch, images: tf.Tensor, label: tf.Tensor):
+        share = batch['step']['share']
+        partners = losses.random_partners(
+            tf.shape(label)[0], self.random_seed(batch)
+        )
+        images = losses.mix(images, partners, share)
+        logits = self.nets[0](images, training=True)
+        share = tf.cast(share, logits.dtype)
+        loss = share * self._loss(label, logits) + (1 - share) * self._loss(
+            tf.gather(label, partners), logits
+        )
+        return loss, logits

@@ -1,0 +1,211 @@
+"""What the networks share: fused batch normalisation and initialisers."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package='ieg')
+class FusedBatchNormalization(keras.layers.Layer):
+    """Batch normalisation of images by TensorFlow's fused kernel.
+
+    Keras 3 spells the formula out, which is up to twice as slow. Other
+    differences: the moving variance takes the unbiased batch variance, as in
+    PyTorch and TensorFlow 1, and the defaults are those of the references.
+
+    Under `tf.distribute` each replica normalises with its own batch and
+    updates its own copy of the moving statistics, like the Keras layer.
+
+    Args:
+        momentum: share of the old moving statistics that an update keeps.
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        """Creates the four vectors [C], never below float32."""
+
+        def vector(name: str, initializer: str, trainable: bool):
+            return self.add_weight(
+                shape=(input_shape[-1],),
+                name=name,
+                initializer=initializer,
+                trainable=trainable,
+                autocast=False,
+            )
+
+        self.gamma = vector('gamma', 'ones', True)
+        self.beta = vector('beta', 'zeros', True)
+        self.moving_mean = vector('moving_mean', 'zeros', False)
+        self.moving_variance = vector('moving_variance', 'ones', False)
+
+    def call(self, inputs, training=False):
+        """Returns the normalised images [b, H, W, C], in their own dtype."""
+        training = bool(training and self.trainable)
+        # The fused op has no float64 kernel.
+        normalize = _plain if inputs.dtype == tf.float64 else _fused
+        outputs, mean, variance = normalize(
+            inputs,
+            tf.convert_to_tensor(self.gamma),
+            tf.convert_to_tensor(self.beta),
+            tf.convert_to_tensor(self.moving_mean),
+            tf.convert_to_tensor(self.moving_variance),
+            self.epsilon,
+            training,
+        )
+        if training:
+            for moving, batch in (
+                (self.moving_mean, mean),
+                (self.moving_variance, variance),
+            ):
+                moving.assign(
+                    moving * self.momentum
+                    + tf.stop_gradient(batch) * (1.0 - self.momentum)
+                )
+        return outputs
+
+    def compute_output_shape(self, input_shape):
+        """Returns the shape of the images, unchanged."""
+        return input_shape
+
+    def get_config(self):
+        """Returns the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            'momentum': self.momentum,
+            'epsilon': self.epsilon,
+        }
+
+
+def _fused(x, gamma, beta, mean, variance, epsilon, training):
+    """Normalises by one op; float32 and, with float32 vectors, bfloat16.
+
+    Forward mode (`tf.autodiff.ForwardAccumulator`) and double
+    back-propagation through the op are right; see tests/test_layers_bn.py.
+    The public `tf.compat.v1.nn.fused_batch_norm` would silently raise an
+    epsilon of 1e-5 to 1.001e-5.
+
+    Returns:
+        outputs [b, H, W, C] and, when training, the mean [C] and the
+        unbiased variance [C] of the batch.
+    """
+    empty = tf.zeros([0], gamma.dtype)
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=gamma,
+        offset=beta,
+        mean=empty if training else mean,
+        variance=empty if training else variance,
+        epsilon=epsilon,
+        is_training=training,
+    )
+    return outputs, mean, variance
+
+
+def _plain(x, gamma, beta, mean, variance, epsilon, training):
+    """Does the same as `_fused` by elementary ops, in any precision."""
+    unbiased = variance
+    if training:
+        mean, variance = tf.nn.moments(x, [0, 1, 2])
+        count = tf.cast(tf.size(x) / tf.size(mean), x.dtype)
+        unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
+    scale = gamma * tf.math.rsqrt(variance + epsilon)
+    return (x - mean) * scale + beta, mean, unbiased
+
+
+def bn_relu(x, name: str):
+    """Returns ReLU(BN(x)), [b, H, W, C]."""
+    x = FusedBatchNormalization(name=name)(x)
+    return keras.layers.ReLU(name=f'{name}_relu')(x)
+
+
+def torch_uniform(fan_in: int) -> keras.initializers.Initializer:
+    """PyTorch's default for kernels and biases: uniform, +-1/sqrt(fan_in)."""
+    bound = fan_in**-0.5
+    return keras.initializers.RandomUniform(-bound, bound)
+
+
+def torch_conv(
+    x,
+    filters: int,
+    size: int,
+    name: str,
+    strides: int = 1,
+    padding: int = 0,
+    use_bias: bool = False,
+):
+    """Convolves like PyTorch: its padding and its initial weights.
+
+    Args:
+        x: images [b, H, W, C].
+        filters: number of output channels.
+        size: height and width of the kernel.
+        name: name of the layer.
+        strides: step in both directions.
+        padding: rows and columns of zeros added on *every* side.
+            TensorFlow's 'same' would pad a 3x3 convolution with stride 2 at
+            the bottom and on the right only, which gives other numbers.
+        use_bias: whether to add a bias.
+
+    Returns:
+        images [b, H', W', filters].
+    """
+    if size == 1 and strides > 1:
+        x, strides = subsample(x, strides, f'{name}_subsample'), 1
+    same = padding == size // 2 and strides == 1
+    if padding and not same:
+        x = keras.layers.ZeroPadding2D(padding, name=f'{name}_pad')(x)
+    fan_in = size * size * x.shape[-1]
+    return keras.layers.Conv2D(
+        filters,
+        size,
+        strides=strides,
+        padding='same' if same else 'valid',
+        use_bias=use_bias,
+        kernel_initializer=torch_uniform(fan_in),
+        bias_initializer=torch_uniform(fan_in),
+        name=name,
+    )(x)
+
+
+def subsample(x, strides: int, name: str):
+    """Keeps every `strides`-th row and column of images [b, H, W, C].
+
+    Before a 1x1 convolution this replaces its stride. TensorFlow 2.21 with
+    oneDNN returns a wrong kernel gradient for a strided 1x1 convolution of
+    few channels (4 on AVX2).
+    """
+    return keras.layers.AveragePooling2D(1, strides=strides, name=name)(x)
+
+
+def torch_dense(x, units: int, name: str, dtype: str | None = None):
+    """Returns x [b, n] times a matrix plus a bias, initialised as PyTorch.
+
+    Args:
+        x: features [b, n].
+        units: number of outputs.
+        name: name of the layer.
+        dtype: precision of the layer; None means the global policy.
+    """
+    fan_in = x.shape[-1]
+    return keras.layers.Dense(
+        units,
+        kernel_initializer=torch_uniform(fan_in),
+        bias_initializer=torch_uniform(fan_in),
+        name=name,
+        dtype=dtype,
+    )(x)
+
+
+def global_mean(x):
+    """Returns the mean over space [b, C] of images [b, H, W, C].
+
+    It belongs to the head, so it is computed in full precision.
+    """
+    return keras.layers.GlobalAveragePooling2D(
+        name='mean', dtype=keras.config.floatx()
+    )(x)

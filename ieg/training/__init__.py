@@ -1,0 +1,1 @@
+"""What turns example ids and a method into a trained network."""

@@ -1,0 +1,110 @@
+"""What watches a run: a progress bar and TensorBoard."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tqdm import tqdm
+
+SHOWN = ('loss', 'train_accuracy', 'valid_accuracy', 'test_accuracy')
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar over the whole run with the time that is left of it.
+
+    Where the output is no terminal it prints one line per epoch instead.
+
+    Args:
+        epochs: length of the run.
+        start: epochs done before.
+        stream: where to print.
+    """
+
+    def __init__(self, epochs: int, start: int = 0, stream=None):
+        super().__init__()
+        self._epochs = epochs
+        self._start = start
+        self._stream = stream or sys.stderr
+        self._bar: tqdm | None = None
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Opens the bar."""
+        if self._stream.isatty():
+            self._bar = tqdm(
+                total=self._epochs,
+                initial=self._start,
+                unit='epoch',
+                file=self._stream,
+                dynamic_ncols=True,
+                # Recent epochs tell most: later ones can cost more.
+                smoothing=0.2,
+                bar_format='{percentage:3.0f}%|{bar}| {n:.1f}/{total} epochs '
+                '[{elapsed}, {remaining} left]{postfix}',
+            )
+
+    def on_train_batch_end(
+        self, batch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Moves the bar to the share of the epoch that is done."""
+        if self._bar is not None and logs:
+            self._bar.update(max(0.0, logs['progress'] - self._bar.n))
+
+    def on_epoch_end(
+        self, epoch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Shows the figures of the epoch and what the method remarks."""
+        logs = logs or {}
+        figures = ', '.join(
+            f'{name} {logs[name]:.4f}' for name in SHOWN if name in logs
+        )
+        if self._bar is not None:
+            self._bar.update(max(0.0, epoch + 1 - self._bar.n))
+            self._bar.set_postfix_str(figures)
+            return
+        seconds = logs.get('seconds', 0)
+        print(
+            f'epoch {epoch + 1}/{self._epochs}: {figures} ({seconds:.1f} s)',
+            file=self._stream,
+            flush=True,
+        )
+
+    def remark(self, epoch: int, text: str) -> None:
+        """Prints a sentence without tearing the bar."""
+        tqdm.write(f'epoch {epoch + 1}: {text}', file=self._stream)
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Closes the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class TensorBoardScalars(keras.callbacks.Callback):
+    """Writes the figures of `log.jsonl` for TensorBoard.
+
+    Args:
+        folder: where the event files go.
+    """
+
+    def __init__(self, folder: str):
+        super().__init__()
+        self._folder = folder
+        self._writer = None
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Opens an event file."""
+        self._writer = tf.summary.create_file_writer(self._folder)
+
+    def on_epoch_end(
+        self, epoch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Writes one point per figure."""
+        with self._writer.as_default():
+            for name, value in (logs or {}).items():
+                tf.summary.scalar(name, value, step=epoch)
+        self._writer.flush()
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Closes the event file."""
+        self._writer.close()

@@ -1,0 +1,99 @@
+"""Devices, workers, and agreement between them."""
+
+import json
+import os
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from ieg.errors import RunError, UsageError
+
+
+def make_strategy(name: str, num_replicas: int = 0) -> tf.distribute.Strategy:
+    """Returns a distribution strategy; one per process.
+
+    Args:
+        name: auto, default, mirrored or multi_worker. auto is multi_worker
+            where `TF_CONFIG` names several workers, mirrored on several GPUs,
+            and the default strategy otherwise.
+        num_replicas: replicas to make on one CPU (for tests); 0 = one per
+            device.
+
+    Raises:
+        UsageError: TensorFlow has started with other devices, or multi_worker
+            is asked for without `TF_CONFIG`.
+    """
+    workers = _workers()
+    if name == 'multi_worker' and not workers:
+        raise UsageError(
+            '--distribution_strategy=multi_worker needs the environment '
+            'variable TF_CONFIG with the addresses of all workers.'
+        )
+    if name == 'multi_worker' or (name == 'auto' and len(workers) > 1):
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if num_replicas:
+        return tf.distribute.MirroredStrategy(_logical_cpus(num_replicas))
+    gpus = tf.config.list_logical_devices('GPU')
+    if name == 'mirrored' or (name == 'auto' and len(gpus) > 1):
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def _workers() -> list[str]:
+    cluster = json.loads(os.environ.get('TF_CONFIG', '{}')).get('cluster', {})
+    return cluster.get('worker', []) + cluster.get('chief', [])
+
+
+def _logical_cpus(count: int) -> list[str]:
+    (cpu,) = tf.config.list_physical_devices('CPU')[:1]
+    if count > len(tf.config.get_logical_device_configuration(cpu) or [None]):
+        try:
+            tf.config.set_logical_device_configuration(
+                cpu, [tf.config.LogicalDeviceConfiguration()] * count
+            )
+        except RuntimeError as error:
+            raise UsageError(
+                f'--num_replicas={count} must be set before TensorFlow starts.'
+            ) from error
+    return [f'CPU:{number}' for number in range(count)]
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether this process writes the run folder."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    if resolver.task_type == 'chief':
+        return True
+    has_chief = 'chief' in resolver.cluster_spec().as_dict()
+    return not has_chief and resolver.task_id == 0
+
+
+def agree(strategy: tf.distribute.Strategy, phases: Sequence) -> None:
+    """Makes sure that all workers are about to run the same phases.
+
+    Workers that disagree on the number of steps would wait for each other in
+    a collective for ever.
+
+    Raises:
+        RunError: they disagree.
+    """
+    if strategy.cluster_resolver is None:
+        return
+    checksum = 0
+    for phase in phases:
+        head = f'{phase.step}{phase.args}{phase.num_steps}'
+        checksum = zlib.crc32(head.encode(), checksum)
+        for name in sorted(phase.examples):
+            ids = np.ascontiguousarray(phase.examples[name])
+            checksum = zlib.crc32(ids.tobytes(), checksum)
+    found = strategy.gather(
+        strategy.run(lambda: tf.constant([checksum], tf.int64)), axis=0
+    )
+    if len(set(found.numpy())) > 1:
+        raise RunError(
+            'The workers chose different examples for this epoch; they must '
+            'run the same version with the same flags and data.'
+        )

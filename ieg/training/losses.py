@@ -1,0 +1,102 @@
+"""Per-example losses and target arithmetic.
+
+Every loss takes logits `[b, C]` and returns `[b]`: the caller decides how
+examples are weighted, and nothing divides by the number of replicas behind its
+back, as the classes of `keras.losses` do. Everything is computed in the type
+of the logits, which networks give in full precision.
+"""
+
+import tensorflow as tf
+
+
+def cross_entropy(
+    labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0
+) -> tf.Tensor:
+    """Returns the cross-entropy `[b]` against class ids `[b]`.
+
+    Args:
+        labels: integer class ids `[b]`.
+        logits: `[b, C]`.
+        smoothing: share of the target that is spread over all C classes.
+    """
+    if not smoothing:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    num_classes = logits.shape[-1]
+    targets = tf.one_hot(labels, num_classes, dtype=logits.dtype)
+    return soft_cross_entropy(
+        (1 - smoothing) * targets + smoothing / num_classes, logits
+    )
+
+
+def soft_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Returns the cross-entropy `[b]` against distributions `[b, C]`."""
+    return -tf.reduce_sum(targets * tf.nn.log_softmax(logits), axis=-1)
+
+
+def squared_error(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Returns `[b]`, the mean over classes of (softmax - target) squared.
+
+    The mean, not the sum: weights of this term in published DivideMix tables
+    belong to this form (the paper prints the sum, its code takes the mean).
+    """
+    return tf.reduce_mean(
+        tf.math.squared_difference(tf.nn.softmax(logits), targets), axis=-1
+    )
+
+
+def negative_entropy(logits: tf.Tensor) -> tf.Tensor:
+    """Returns sum_c p_c log p_c `[b]`; adding it to a loss lowers confidence.
+
+    Finite for every finite logit: p log p from a softmax that underflows is
+    NaN (in float32 from a gap of 104 on).
+    """
+    log_p = tf.nn.log_softmax(logits)
+    return tf.reduce_sum(tf.exp(log_p) * log_p, axis=-1)
+
+
+def prior_divergence(logits: tf.Tensor) -> tf.Tensor:
+    """Returns KL(uniform || mean softmax over the rows), a scalar.
+
+    DivideMix eq. 12. The mean is taken in log space, so a class whose
+    probability underflows everywhere gives a large number and not infinity.
+    """
+    rows = tf.cast(tf.shape(logits)[0], logits.dtype)
+    log_mean = tf.reduce_logsumexp(tf.nn.log_softmax(logits), axis=0)
+    log_mean -= tf.math.log(rows)
+    num_classes = tf.cast(tf.shape(logits)[-1], logits.dtype)
+    return -tf.math.log(num_classes) - tf.reduce_mean(log_mean)
+
+
+def sharpen(probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Returns p_c^(1/T) / sum_k p_k^(1/T) for rows `[b, C]` (MixMatch eq. 7)."""
+    powers = probabilities ** (1 / temperature)
+    return powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
+
+
+def mix(rows: tf.Tensor, partners: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+    """Returns share * rows + (1 - share) * rows[partners] (mixup).
+
+    Args:
+        rows: `[b, ...]`, images or target distributions.
+        partners: row numbers `[b]`.
+        share: the own share, a scalar or broadcastable to `rows`.
+    """
+    share = tf.cast(share, rows.dtype)
+    return share * rows + (1 - share) * tf.gather(rows, partners)
+
+
+def random_partners(count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Returns a uniformly random permutation of 0..count-1, int32 `[count]`.
+
+    By sorting random numbers: unlike the shuffle op, this compiles with XLA.
+    """
+    return tf.argsort(tf.random.stateless_uniform([count], seed))
+
+
+def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Returns the share of rows whose largest logit is at the label."""
+    hits = tf.equal(
+        tf.argmax(logits, axis=-1, output_type=tf.int32),
+        tf.cast(labels, tf.int32),
+    )
+    return tf.reduce_mean(tf.cast(hits, tf.float32))

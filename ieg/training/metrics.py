@@ -1,0 +1,53 @@
+"""Figures for reports, computed with NumPy from whole passes over the data."""
+
+import numpy as np
+
+
+def accuracy(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Returns the share of rows of logits `[N, C]` with the label on top."""
+    return float(np.mean(np.argmax(logits, axis=-1) == labels))
+
+
+def cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Returns the mean cross-entropy (nats) of logits `[N, C]`."""
+    logits = np.asarray(logits, np.float64)
+    logits = logits - logits.max(axis=-1, keepdims=True)
+    log_norm = np.log(np.exp(logits).sum(axis=-1))
+    return float(np.mean(log_norm - logits[np.arange(len(labels)), labels]))
+
+
+def auc(positive: np.ndarray, score: np.ndarray) -> float | None:
+    """Returns the ROC-AUC of scores `[N]`, None if only one class is there.
+
+    Args:
+        positive: bool `[N]`.
+        score: larger should mean positive.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    if positive.all() or not positive.any():
+        return None
+    return float(roc_auc_score(positive, score))
+
+
+def selection_quality(
+    clean: np.ndarray, score: np.ndarray, chosen: np.ndarray
+) -> dict[str, float | None]:
+    """Compares a method's selection with the truth.
+
+    Args:
+        clean: bool `[N]`, whether the given label is right.
+        score: `[N]`, how clean the method thinks each example is.
+        chosen: bool `[N]`, which examples it trains on as clean.
+
+    Returns:
+        `label_auc`, `label_precision` and `label_recall` of the chosen, and
+        `chosen`, their share; None where a figure is undefined.
+    """
+    hits = int((clean & chosen).sum())
+    return {
+        'label_auc': auc(clean, score),
+        'label_precision': hits / chosen.sum() if chosen.any() else None,
+        'label_recall': hits / clean.sum() if clean.any() else None,
+        'chosen': float(chosen.mean()),
+    }

@@ -1,0 +1,99 @@
+"""Clean and noisy examples told apart by their losses (NumPy, scikit-learn)."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """Two Gaussians fitted to one loss per example.
+
+    Attributes:
+        clean_probability: posterior of the component with the smaller mean,
+            float64 `[N]`.
+        means: the clean and the noisy component's mean.
+        weights: their shares of the examples.
+    """
+
+    clean_probability: np.ndarray
+    means: tuple[float, float]
+    weights: tuple[float, float]
+
+    @property
+    def noise_rate(self) -> float:
+        """Share of examples in the noisy component."""
+        return self.weights[1]
+
+    @property
+    def unimodal(self) -> bool:
+        """Whether the two components hardly differ or one is almost empty."""
+        close = self.means[1] - self.means[0] < 0.05
+        return close or min(self.weights) < 0.01
+
+
+def normalise(losses: np.ndarray) -> np.ndarray:
+    """Returns losses `[N]` moved and scaled to [0, 1]; zeros if all are equal.
+
+    Min-max over the data set, as DivideMix (section 3.1) has it.
+    """
+    span = losses.max() - losses.min()
+    if not span > 0:
+        return np.zeros_like(losses)
+    return (losses - losses.min()) / span
+
+
+def tame(losses: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Returns losses `[N]` that min-max normalisation survives, and remarks.
+
+    Non-finite losses become the largest finite one. A largest loss of more
+    than ten times the 99.9 % quantile is an outlier that would squeeze all
+    others into one component: losses are then cut at that quantile. Ordinary
+    losses pass unchanged.
+
+    Raises:
+        ValueError: more than 1 % of the losses are not finite.
+    """
+    remarks = []
+    finite = np.isfinite(losses)
+    bad = int((~finite).sum())
+    if bad > 0.01 * len(losses):
+        raise ValueError(f'{bad} of {len(losses)} losses are not finite')
+    if bad:
+        losses = np.where(finite, losses, losses[finite].max())
+        remarks.append(f'{bad} non-finite losses taken as noisy')
+    limit = np.quantile(losses, 0.999)
+    if losses.max() > 10 * limit > 0:
+        cut = int((losses > limit).sum())
+        losses = np.minimum(losses, limit)
+        remarks.append(f'{cut} outlying losses cut to {limit:.3g}')
+    return losses, remarks
+
+
+def fit(normalised: np.ndarray, seed: int) -> Mixture:
+    """Fits the mixture to normalised losses `[N]` as DivideMix does.
+
+    The settings matter: EM stops after two to five rounds because of the
+    coarse tolerance, and a converged fit calls far fewer examples clean
+    (spec of the reference: 16.5 k against 2.0 k of 50 k on 90 %-like noise).
+
+    Args:
+        normalised: values in [0, 1], `[N]`.
+        seed: of the k-means start.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    if not np.ptp(normalised) > 0:
+        ones = np.ones(len(normalised))
+        return Mixture(ones, (0.0, 0.0), (1.0, 0.0))
+    model = GaussianMixture(
+        n_components=2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=seed
+    )
+    column = normalised.reshape(-1, 1)
+    model.fit(column)
+    clean, noisy = np.argsort(model.means_[:, 0])
+    return Mixture(
+        clean_probability=model.predict_proba(column)[:, clean],
+        means=(float(model.means_[clean, 0]), float(model.means_[noisy, 0])),
+        weights=(float(model.weights_[clean]), float(model.weights_[noisy])),
+    )

@@ -1,0 +1,230 @@
+"""The optimizer, learning-rate schedules and weight averages of the references.
+
+Keras' `SGD` keeps velocity in units of weights and decays weights outside the
+momentum. The reference codes (TF1, PyTorch) keep it in units of gradients and
+add the decay to the gradient; after a drop of the learning rate the two differ.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ieg.errors import UsageError
+
+
+class SGD(keras.optimizers.Optimizer):
+    """Momentum SGD with coupled L2 over all variables.
+
+    g <- g + l2 * w;  v <- momentum * v + g;  w <- w - learning_rate * v.
+
+    Args:
+        learning_rate: initial value; the trainer assigns it before each step.
+        momentum: in [0, 1); 0 keeps no velocity.
+        l2: coefficient of w in the gradient (PyTorch's `weight_decay`).
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        momentum: float = 0.9,
+        l2: float = 0.0,
+        name: str = 'sgd',
+    ):
+        super().__init__(learning_rate=learning_rate, name=name)
+        self.momentum = momentum
+        self.l2 = l2
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Makes one velocity per variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = self.add_optimizer_variables(variables, 'velocity')
+
+    def update_step(
+        self,
+        gradient: tf.Tensor,
+        variable: keras.Variable,
+        learning_rate: tf.Tensor,
+    ) -> None:
+        """Updates one variable; the gradient is summed over replicas."""
+        # Python numbers take the variable's type; tf.cast would round them
+        # to float32 on the way.
+        gradient = gradient + self.l2 * variable
+        velocity = self.velocities[self._get_variable_index(variable)]
+        self.assign(velocity, self.momentum * velocity + gradient)
+        rate = tf.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, rate * velocity)
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """Learning rate as a function of the step.
+
+    Steps are nominal: an epoch has `steps_per_epoch` of them, whatever number
+    of batches a method really draws in it. So one schedule serves methods
+    whose epochs vary in length.
+
+    Attributes:
+        name: constant, custom_step, exponential, cosine (warm restarts), or
+            cosine_one (one cosine to zero over the run).
+        base: learning rate before any decay.
+        decay_steps: steps of the drops (custom_step), the length of the first
+            cycle (cosine), or of one stair (exponential).
+        decay_rate: factor of a drop or stair.
+        cycle_growth: ratio of the lengths of consecutive cosine cycles.
+        peak_decay: ratio of the peaks of consecutive cosine cycles.
+        warmup_steps: linear rise from 0 before everything else.
+        total_steps: length of the run.
+    """
+
+    name: str
+    base: float
+    decay_steps: tuple[float, ...] = ()
+    decay_rate: float = 0.1
+    cycle_growth: float = 1.5
+    peak_decay: float = 0.9
+    warmup_steps: float = 0
+    total_steps: float = 1
+
+    def __call__(self, steps: np.ndarray) -> np.ndarray:
+        """Returns the rates, float64, in force at `steps` (counted from 0)."""
+        steps = np.asarray(steps, np.float64)
+        after = np.maximum(steps - self.warmup_steps, 0)
+        rates = self.base * getattr(self, f'_{self.name}')(after)
+        if not self.warmup_steps:
+            return rates
+        rise = self.base * steps / self.warmup_steps
+        return np.where(steps < self.warmup_steps, rise, rates)
+
+    def _constant(self, steps: np.ndarray) -> np.ndarray:
+        return np.ones_like(steps)
+
+    def _custom_step(self, steps: np.ndarray) -> np.ndarray:
+        drops = np.searchsorted(np.sort(self.decay_steps), steps, 'right')
+        return self.decay_rate**drops
+
+    def _exponential(self, steps: np.ndarray) -> np.ndarray:
+        return self.decay_rate ** np.floor(steps / self.decay_steps[0])
+
+    def _cosine_one(self, steps: np.ndarray) -> np.ndarray:
+        length = self.total_steps - self.warmup_steps
+        return 0.5 * (1 + np.cos(np.pi * np.minimum(steps / length, 1)))
+
+    def _cosine(self, steps: np.ndarray) -> np.ndarray:
+        ends = self._cycle_ends(steps.max(initial=0))
+        cycle = np.searchsorted(ends, steps, 'right')
+        starts = np.concatenate([[0.0], ends])
+        length = self.decay_steps[0] * self.cycle_growth**cycle
+        part = (steps - starts[cycle]) / length
+        return self.peak_decay**cycle * 0.5 * (1 + np.cos(np.pi * part))
+
+    def _cycle_ends(self, until: float) -> np.ndarray:
+        """Returns the ends of the cosine cycles up to one beyond `until`."""
+        ends = [self.decay_steps[0]]
+        while ends[-1] <= until:
+            ends.append(
+                ends[-1] + self.decay_steps[0] * self.cycle_growth ** len(ends)
+            )
+        return np.array(ends)
+
+    def run_end(self, total_steps: int) -> int:
+        """Returns where a run of at most `total_steps` should end.
+
+        With restarts that is the end of the last whole cycle: just after a
+        restart the learning rate is high and the network at its worst.
+        """
+        if self.name != 'cosine':
+            return total_steps
+        ends = np.round(self.warmup_steps + self._cycle_ends(total_steps))
+        whole = ends[ends <= total_steps]
+        return int(whole[-1]) if len(whole) else total_steps
+
+
+def make_schedule(
+    config, steps_per_epoch: int, total_steps: int = 1
+) -> Schedule:
+    """Returns the schedule that training options describe.
+
+    Args:
+        config: has `lr_schedule`, `learning_rate`, `decay_steps`,
+            `decay_epochs`, `decay_rate`, `cos_t_mul`, `cos_m_mul` and
+            `warmup_epochs`.
+        steps_per_epoch: nominal steps of one epoch.
+        total_steps: length of the run, for a schedule that needs it.
+
+    Raises:
+        UsageError: the drops are missing or no list of numbers.
+    """
+    steps = _numbers(config.decay_steps, 'decay_steps')
+    steps += [
+        epochs * steps_per_epoch
+        for epochs in _numbers(config.decay_epochs, 'decay_epochs')
+    ]
+    if config.lr_schedule == 'cosine' and not steps:
+        steps = [steps_per_epoch]
+    if config.lr_schedule in ('custom_step', 'exponential') and not steps:
+        raise UsageError(
+            f'--lr_schedule={config.lr_schedule} needs --decay_epochs or '
+            '--decay_steps: a number, or several separated by commas.'
+        )
+    return Schedule(
+        name=config.lr_schedule,
+        base=config.learning_rate,
+        decay_steps=tuple(steps),
+        decay_rate=config.decay_rate,
+        cycle_growth=config.cos_t_mul,
+        peak_decay=config.cos_m_mul,
+        warmup_steps=config.warmup_epochs * steps_per_epoch,
+        total_steps=total_steps,
+    )
+
+
+def _numbers(text: str, flag: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(',') if part.strip()]
+    except ValueError:
+        numbers = [-1.0]
+    if any(number <= 0 for number in numbers):
+        raise UsageError(
+            f'--{flag}={text} is not a list of positive numbers separated by '
+            'commas.'
+        )
+    return numbers
+
+
+class WeightAverage:
+    """Exponential moving average of a network's weights in a twin network.
+
+    The decay warms up as min(limit, (1 + t) / (10 + t)). Unlike the reference
+    it covers the statistics of BatchNorm too, so the averaged network is
+    evaluated with statistics that belong to it.
+
+    Args:
+        source: the network that is trained.
+        average: a network of the same architecture; holds the average.
+        limit: largest decay.
+    """
+
+    def __init__(self, source: keras.Model, average: keras.Model, limit: float):
+        self.limit = limit
+        self._pairs = [
+            (mean, value)
+            for mean, value in zip(
+                average.variables, source.variables, strict=True
+            )
+            if value.dtype.startswith('float')
+        ]
+        for mean, value in self._pairs:
+            mean.assign(value)
+
+    def update(self, step: tf.Tensor) -> None:
+        """Moves the average towards the weights after update number `step`."""
+        step = tf.cast(step, tf.float32)
+        decay = tf.minimum(self.limit, (1 + step) / (10 + step))
+        for mean, value in self._pairs:
+            keep = tf.cast(decay, mean.dtype)
+            mean.assign(keep * mean + (1 - keep) * value)

@@ -1,0 +1,92 @@
+"""The record of a run: one entry per epoch, and the summary of them all."""
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+
+def write_atomically(path: str, text: str) -> None:
+    """Writes a text file beside its place, then renames it into place."""
+    beside = f'{path}.tmp'
+    with open(beside, 'w', encoding='utf-8') as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+class RunLog:
+    """`log.jsonl`: one JSON object per epoch.
+
+    The entries travel in the checkpoint too. A resumed run writes the file
+    anew from there, so entries of epochs that are trained again appear once.
+
+    Args:
+        path: of the file; None keeps the entries in memory only.
+    """
+
+    def __init__(self, path: str | None):
+        self._path = path
+        self.entries: list[dict[str, Any]] = []
+
+    def restart(self, entries: list[dict[str, Any]]) -> None:
+        """Replaces everything by `entries`."""
+        self.entries = list(entries)
+        if self._path:
+            write_atomically(self._path, ''.join(map(_line, self.entries)))
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Adds the entry of one epoch."""
+        entry = json.loads(_line(entry))
+        self.entries.append(entry)
+        if self._path:
+            with open(self._path, 'a', encoding='utf-8') as file:
+                file.write(_line(entry))
+
+
+def _line(entry: dict[str, Any]) -> str:
+    return json.dumps({k: _plain(v) for k, v in entry.items()}) + '\n'
+
+
+def _plain(value: Any) -> Any:
+    """Returns a number as JSON has it: NumPy scalars unboxed, NaN as null."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def headline(entries: list[dict[str, Any]]) -> dict[str, float | None]:
+    """Returns the accuracies that a run is judged by.
+
+    Args:
+        entries: of the log, in order.
+
+    Returns:
+        `test_accuracy_last`; `test_accuracy_last10`, the mean of the last ten
+        evaluations; `test_accuracy_at_best_valid`, at the (latest) best
+        accuracy on the noisy validation split; `test_accuracy_oracle`, the
+        best on the test set, which nobody can choose without its labels;
+        `label_auc`, the last one. None where there is nothing to tell.
+    """
+    tested = [e for e in entries if e.get('test_accuracy') is not None]
+    accuracies = [e['test_accuracy'] for e in tested]
+    validated = [e for e in tested if e.get('valid_accuracy') is not None]
+    best = max(
+        validated,
+        key=lambda e: (e['valid_accuracy'], e['epoch']),
+        default={},
+    )
+    aucs = [e['label_auc'] for e in entries if e.get('label_auc') is not None]
+    return {
+        'test_accuracy_last': accuracies[-1] if accuracies else None,
+        'test_accuracy_last10': (
+            float(np.mean(accuracies[-10:])) if accuracies else None
+        ),
+        'test_accuracy_at_best_valid': best.get('test_accuracy'),
+        'test_accuracy_oracle': max(accuracies, default=None),
+        'label_auc': aucs[-1] if aucs else None,
+    }

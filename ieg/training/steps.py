@@ -1,0 +1,188 @@
+"""Step functions of a method, compiled once and run under a strategy."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ieg.data.pipeline import Pipeline
+from ieg.methods.base import Method, Phase
+
+
+class StepRunner:
+    """Compiles the steps of a method and runs them.
+
+    Args:
+        method: the method.
+        strategy: the strategy under whose scope it was made.
+        pipeline: where its batches come from.
+        jit: compile whole steps with XLA; ignored on several replicas, where
+            a compiled function cannot touch another device's variables.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        strategy: tf.distribute.Strategy,
+        pipeline: Pipeline,
+        jit: bool = False,
+    ):
+        self._method = method
+        self._strategy = strategy
+        self._pipeline = pipeline
+        self._jit = jit and strategy.num_replicas_in_sync == 1
+        self._train_functions: dict[tuple, tuple[Callable, list[str]]] = {}
+        self._score_functions: dict[tuple, Callable] = {}
+        self._average: Callable | None = None
+
+    def train(
+        self, phase: Phase, iterator: Iterator, count: int
+    ) -> dict[str, np.ndarray]:
+        """Runs `count` steps in one call; returns each scalar `[count]`."""
+        key = (phase.step, phase.args)
+        if key not in self._train_functions:
+            self._train_functions[key] = self._compile_training(*key)
+        function, names = self._train_functions[key]
+        records = function(iterator, tf.constant(count)).numpy()
+        return dict(zip(names, records.T, strict=True))
+
+    def _compile_training(
+        self, step: str, args: tuple
+    ) -> tuple[Callable, list[str]]:
+        names: list[str] = []
+
+        def replica_step(batch: dict[str, Any]) -> tf.Tensor:
+            batch = self._pipeline.materialise(batch)
+            for optimizer in self._method.optimizers:
+                optimizer.learning_rate.assign(batch['step']['learning_rate'])
+            logs = getattr(self._method, step)(*args, batch)
+            names[:] = sorted(logs)
+            return tf.stack([tf.cast(logs[n], tf.float32) for n in names])
+
+        if self._jit:
+            replica_step = tf.function(
+                replica_step, jit_compile=True, autograph=False
+            )
+
+        @tf.function(autograph=False)
+        def run(iterator: Iterator, count: tf.Tensor) -> tf.Tensor:
+            def one_step(number: tf.Tensor, records: tf.TensorArray):
+                logs = self._strategy.run(
+                    replica_step, args=(iterator.get_next(),)
+                )
+                # One reduction for all scalars of the step.
+                logs = self._strategy.reduce('MEAN', logs, axis=None)
+                return number + 1, records.write(number, logs)
+
+            records = tf.TensorArray(tf.float32, count, infer_shape=False)
+            _, records = tf.while_loop(
+                lambda number, _: number < count,
+                one_step,
+                (tf.constant(0), records),
+                parallel_iterations=1,
+            )
+            return records.stack()
+
+        return run, names
+
+    def score(
+        self, step: str, *args: Any, split: str = 'train', batch_size: int
+    ) -> dict[str, np.ndarray]:
+        """Runs a per-example step over a split.
+
+        Args:
+            step: name of a function of the method: batch -> `[b, ...]`
+                tensors by name.
+            *args: its leading arguments.
+            split: which examples.
+            batch_size: examples per step on all replicas together.
+
+        Returns:
+            Arrays `[N, ...]` by name, in the order of the ids.
+        """
+        key = (step, args, split)
+        if key not in self._score_functions:
+            self._score_functions[key] = self._compile_scoring(*key)
+        function = self._score_functions[key]
+        pieces: dict[str, list[np.ndarray]] = {}
+        for batch in self._pipeline.sweep(split, batch_size):
+            for name, values in function(batch).items():
+                pieces.setdefault(name, []).append(values.numpy())
+        gathered = {n: np.concatenate(parts) for n, parts in pieces.items()}
+        index = gathered.pop('index')
+        real = index >= 0
+        order = np.argsort(index[real])
+        return {n: values[real][order] for n, values in gathered.items()}
+
+    def _compile_scoring(self, step: str, args: tuple, split: str) -> Callable:
+        def replica_step(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
+            batch = self._pipeline.materialise(batch, sweep=split)
+            found = getattr(self._method, step)(*args, batch)
+            return found | {'index': batch['index']}
+
+        if self._jit:
+            replica_step = tf.function(
+                replica_step, jit_compile=True, autograph=False
+            )
+
+        @tf.function(autograph=False)
+        def run(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
+            found = self._strategy.run(replica_step, args=(batch,))
+            if self._strategy.num_replicas_in_sync == 1:
+                return found
+            return {
+                name: self._strategy.gather(values, axis=0)
+                for name, values in found.items()
+            }
+
+        return run
+
+    def average_statistics(self) -> None:
+        """Gives all replicas the mean of their BatchNorm statistics.
+
+        Each replica moves its own copy; a checkpoint and evaluation would see
+        the first one only.
+        """
+        if self._strategy.num_replicas_in_sync == 1:
+            return
+        networks = [
+            layer
+            for layer in self._method.layers
+            if hasattr(layer, 'non_trainable_variables')
+        ]
+        variables = [
+            variable
+            for network in networks
+            for variable in network.non_trainable_variables
+            if variable.dtype.startswith('float')
+        ]
+        if not variables:
+            return
+        if self._average is None:
+
+            @tf.function(autograph=False)
+            def means() -> list[tf.Tensor]:
+                values = self._strategy.run(
+                    lambda: [tf.convert_to_tensor(v) for v in variables]
+                )
+                return [
+                    self._strategy.reduce('MEAN', value, axis=None)
+                    for value in values
+                ]
+
+            self._average = means
+        for variable, mean in zip(variables, self._average(), strict=True):
+            variable.assign(mean)
+
+    def trace_counts(self) -> dict[str, int]:
+        """Returns how often each step function was traced."""
+        counts = {
+            f'{step}{args}': function.experimental_get_tracing_count()
+            for (step, args), (function, _) in self._train_functions.items()
+        }
+        for (step, args, split), function in self._score_functions.items():
+            counts[f'{step}{args} on {split}'] = (
+                function.experimental_get_tracing_count()
+            )
+        return counts

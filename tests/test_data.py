@@ -1,0 +1,332 @@
+"""Data sets and their splits."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import types
+import urllib.request
+
+import numpy as np
+import pytest
+
+from ieg import data
+from ieg.data import noise, sources
+from ieg.errors import UsageError
+from ieg.registry import DATASETS
+
+SHARED = pathlib.Path(__file__).parents[2] / 'shared' / 'data' / 'tfds'
+TFDS = pathlib.Path(os.environ.get('TFDS_DATA_DIR', SHARED))
+
+
+def needs(name):
+    """Skips where a TFDS set is not on this machine."""
+    return pytest.mark.skipif(
+        not (TFDS / name).is_dir(),
+        reason=f'{name} is not in TFDS_DATA_DIR or ../shared/data/tfds',
+    )
+
+
+def splits(loaded):
+    named = [loaded.train, loaded.probe, loaded.valid]
+    return [split for split in named if split is not None]
+
+
+@pytest.mark.parametrize('base', ['fake', 'digits'])
+@pytest.mark.parametrize('probe_ratio', [0.0, 0.1])
+@pytest.mark.parametrize('valid_ratio', [0.0, 0.2])
+@pytest.mark.parametrize('train_examples', [0, 202])
+def test_the_splits_share_no_example_and_miss_none(
+    base, probe_ratio, valid_ratio, train_examples
+):
+    loaded = data.load(
+        f'{base}_uniform_0.4',
+        probe_ratio=probe_ratio,
+        valid_ratio=valid_ratio,
+        train_examples=train_examples,
+    )
+    arrays = DATASETS.get(base)(None)
+    indices = np.concatenate([split.indices for split in splits(loaded)])
+    assert len(indices) == (train_examples or len(arrays.train_labels))
+    assert len(set(indices)) == len(indices)
+    for split in splits(loaded):
+        assert split.indices.dtype == np.int64
+        assert split.labels.dtype == split.clean_labels.dtype == np.int32
+        assert (np.diff(split.indices) > 0).all()
+        np.testing.assert_array_equal(
+            split.images, arrays.train_images[split.indices]
+        )
+        np.testing.assert_array_equal(
+            split.clean_labels, arrays.train_labels[split.indices]
+        )
+        assert len(split) == len(split.labels) == len(split.images)
+    assert (loaded.probe is None) == (probe_ratio == 0.0)
+    assert (loaded.valid is None) == (valid_ratio == 0.0)
+
+
+def test_the_probe_is_clean_and_balanced_and_the_rest_is_noisy():
+    loaded = data.load('digits_symmetric_0.5', probe_ratio=0.1, valid_ratio=0.1)
+    per_class = int(1297 * 0.1 / 10)
+    assert (np.bincount(loaded.probe.labels) == per_class).all()
+    np.testing.assert_array_equal(
+        loaded.probe.labels, loaded.probe.clean_labels
+    )
+    for split in (loaded.train, loaded.valid):
+        wrong = np.mean(split.labels != split.clean_labels)
+        assert 0.35 < wrong < 0.65
+    np.testing.assert_array_equal(loaded.test.labels, loaded.test.clean_labels)
+
+
+def test_validation_has_the_shares_of_the_noisy_classes():
+    loaded = data.load('digits_asymmetric_0.8', valid_ratio=0.25)
+    assert len(loaded.valid) == int(1297 * 0.25)
+    exact = np.bincount(loaded.noise.noisy) * 0.25
+    assert np.abs(np.bincount(loaded.valid.labels) - exact).max() <= 1.0
+
+
+def test_the_rows_of_the_noise_are_train_and_valid_by_index():
+    loaded = data.load('fake_uniform_0.4', probe_ratio=0.1, valid_ratio=0.2)
+    indices = np.concatenate([loaded.train.indices, loaded.valid.indices])
+    labels = np.concatenate([loaded.train.labels, loaded.valid.labels])
+    order = np.argsort(indices)
+    np.testing.assert_array_equal(labels[order], loaded.noise.noisy)
+    assert loaded.transition is loaded.noise.transition
+
+
+def test_a_seed_repeats_everything_and_another_changes_it():
+    def fingerprint(**request):
+        loaded = data.load(
+            'fake_uniform_0.4',
+            **({'probe_ratio': 0.1, 'valid_ratio': 0.2} | request),
+        )
+        return [
+            part.tobytes()
+            for split in splits(loaded)
+            for part in (split.indices, split.labels)
+        ]
+
+    assert fingerprint(seed=1) == fingerprint(seed=1)
+    other = zip(fingerprint(seed=1), fingerprint(seed=2), strict=True)
+    assert all(one != two for one, two in other)
+    train = data.load('fake_uniform_0.4', seed=1, noise_seed=9).train
+    assert (train.labels != data.load('fake_uniform_0.4').train.labels).any()
+    again = data.load('fake_uniform_0.4', seed=2, noise_seed=9).train
+    np.testing.assert_array_equal(train.labels, again.labels)
+
+
+def test_validation_leaves_the_noise_and_the_probe_as_they_are():
+    one = data.load('fake_uniform_0.4', probe_ratio=0.1)
+    two = data.load('fake_uniform_0.4', probe_ratio=0.1, valid_ratio=0.3)
+    assert one.noise.sha256 == two.noise.sha256
+    np.testing.assert_array_equal(one.probe.indices, two.probe.indices)
+
+
+def test_a_subset_is_balanced():
+    loaded = data.load('digits', train_examples=103)
+    counts = np.bincount(loaded.train.labels)
+    assert sorted(counts) == [10] * 7 + [11] * 3
+
+
+def test_the_sampler_reaches_the_noise():
+    loaded = data.load(
+        'digits_uniform_0.4', noise_seed=7, noise_sampler='dividemix'
+    )
+    labels = DATASETS.get('digits')(None).train_labels
+    expected = noise.corrupt(
+        labels, 'uniform', 0.4, 'digits', 10, 7, 'dividemix'
+    )
+    assert loaded.noise.sha256 == expected.sha256
+
+
+def test_without_noise_the_labels_are_the_true_ones():
+    loaded = data.load('fake')
+    assert loaded.noise is None and loaded.transition is None
+    np.testing.assert_array_equal(
+        loaded.train.labels, loaded.train.clean_labels
+    )
+
+
+@pytest.mark.parametrize(
+    ('request_', 'words'),
+    [
+        ({'probe_ratio': 0.001}, '0 per class, but there must be at least 1'),
+        ({'probe_ratio': 1.0}, r'probe share 1\.0 is outside'),
+        ({'probe_ratio': -0.1}, r'probe share -0\.1 is outside'),
+        ({'valid_ratio': 1.5}, r'validation share 1\.5 is outside'),
+        ({'valid_ratio': 0.001}, 'leaves none for validation'),
+        ({'train_examples': 3}, 'choose from 4'),
+        ({'train_examples': 257}, r'to 256 \(all'),
+        ({'train_examples': -4}, 'subset of -4'),
+        ({'seed': -1}, 'seed -1 is negative'),
+        ({'noise_sampler': 'coteaching'}, 'no uniform noise'),
+        ({'noise_sampler': 'torch'}, "no noise sampler 'torch'"),
+    ],
+)
+def test_an_impossible_request_is_named(request_, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        data.load('fake_uniform_0.4', **request_)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_probe_must_leave_some_of_each_class():
+    with pytest.raises(UsageError, match='128 per class.*fewer than the 126'):
+        data.load('digits', probe_ratio=0.99)
+
+
+def test_fetch_gathers_eagerly_and_in_a_graph():
+    import tensorflow as tf
+
+    train = data.load('fake', train_examples=40).train
+    ids = tf.constant([3, 0, 39, 3], tf.int64)
+    seeds = tf.zeros([4, 2], tf.int32)
+    graph = tf.function(train.fetch)(ids, seeds)
+    for images in (graph, train.fetch(ids, seeds)):
+        assert images.dtype == tf.uint8
+        np.testing.assert_array_equal(images, train.images[[3, 0, 39, 3]])
+
+
+@pytest.mark.parametrize(
+    ('base', 'train', 'test'), [('digits', 1297, 500), ('fake', 256, 128)]
+)
+def test_built_in_sets_are_whole_and_always_the_same(base, train, test):
+    one, two = DATASETS.get(base)(None), DATASETS.get(base)(None)
+    assert one.train_images.shape[0] == len(one.train_labels) == train
+    assert one.test_images.shape[0] == len(one.test_labels) == test
+    assert one.train_images.dtype == one.test_images.dtype == np.uint8
+    np.testing.assert_array_equal(one.train_images, two.train_images)
+    np.testing.assert_array_equal(one.test_labels, two.test_labels)
+    shares = [
+        np.bincount(labels) / len(labels)
+        for labels in (one.train_labels, one.test_labels)
+    ]
+    np.testing.assert_allclose(*shares, atol=0.005)
+    scaled = one.train_images / 255
+    np.testing.assert_allclose(scaled.mean((0, 1, 2)), one.mean, atol=0.01)
+    np.testing.assert_allclose(scaled.std((0, 1, 2)), one.std, atol=0.01)
+
+
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    arrays = DATASETS.get('digits')(None)
+    images = np.concatenate([arrays.train_images, arrays.test_images])
+    sixteenths = np.rint(images[..., 0] * (16 / 255)).astype(np.uint8)
+    original = load_digits().images.astype(np.uint8)
+    assert images.max() == 255
+    assert sorted(map(bytes, sixteenths)) == sorted(map(bytes, original))
+
+
+def test_a_fake_class_is_learnt_by_its_nearest_mean():
+    arrays = DATASETS.get('fake')(None)
+    pixels = arrays.train_images.reshape(256, -1).astype(float)
+    means = [pixels[arrays.train_labels == c].mean(0) for c in range(4)]
+    test = arrays.test_images.reshape(128, 1, -1).astype(float)
+    nearest = ((test - np.stack(means)) ** 2).sum(-1).argmin(1)
+    assert np.mean(nearest == arrays.test_labels) > 0.95
+
+
+def test_a_data_folder_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(UsageError, match='no data folder .*nowhere'):
+        data.load('mnist', data_dir=str(tmp_path / 'nowhere'))
+
+
+@pytest.mark.parametrize('name', ['mnist', 'cifar10'])
+def test_without_data_and_network_one_sentence(
+    name, tmp_path, monkeypatch, capfd
+):
+    import tensorflow_datasets  # noqa: F401  # TensorFlow greets on import.
+
+    def no_network(url, timeout):
+        raise urllib.error.URLError('no network')
+
+    monkeypatch.setattr(urllib.request, 'urlopen', no_network)
+    capfd.readouterr()
+    with pytest.raises(UsageError) as caught:
+        data.load(f'{name}_uniform_0.4', data_dir=str(tmp_path))
+    message = str(caught.value)
+    for word in (name, str(tmp_path), 'tfds build', '--data_dir'):
+        assert word in message
+    assert '\n' not in message
+    assert not list(tmp_path.iterdir())
+    assert capfd.readouterr() == ('', '')
+
+
+def test_no_two_sets_share_a_download_folder(monkeypatch):
+    monkeypatch.setattr(
+        urllib.request, 'urlopen', lambda *a, **k: contextlib.nullcontext()
+    )
+    folders = []
+    for name in ('mnist', 'fashion_mnist'):
+        builder = types.SimpleNamespace(
+            name=name,
+            data_dir=f'/data/{name}/1.0.0',
+            url_infos={'https://example.com/train': None},
+            download_and_prepare=lambda download_dir, download_config: (
+                folders.append(download_dir)
+            ),
+        )
+        sources._download(builder)
+    assert len(set(folders)) == 2
+    assert all(folder.startswith('/data/') for folder in folders)
+
+
+@needs('mnist')
+def test_mnist_is_read_whole():
+    loaded = data.load(
+        'mnist_uniform_0.4', data_dir=str(TFDS), probe_ratio=0.01
+    )
+    assert loaded.image_shape == (28, 28, 1)
+    assert loaded.train.images.dtype == np.uint8
+    assert len(loaded.train) + len(loaded.probe) == 60000
+    assert len(loaded.probe) == 600
+    assert loaded.class_names == tuple('0123456789')
+    # The published class counts of the test set, and of the pixels.
+    counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert list(np.bincount(loaded.test.labels)) == counts
+    scaled = loaded.train.images / np.float32(255)
+    assert scaled.mean() == pytest.approx(loaded.mean[0], abs=1e-3)
+    assert scaled.std() == pytest.approx(loaded.std[0], abs=1e-3)
+
+
+@needs('cifar10')
+def test_cifar10_images_are_read():
+    builder = sources.tfds_builder('cifar10', str(TFDS))
+    images, labels = sources.tfds_split(builder, 'test')
+    assert images.shape == (10000, 32, 32, 3)
+    assert images.dtype == np.uint8 and labels.dtype == np.int32
+    assert (np.bincount(labels) == 1000).all()
+    mean = images.mean((0, 1, 2)) / 255
+    np.testing.assert_allclose(mean, (0.494, 0.485, 0.450), atol=2e-3)
+
+
+@needs('cifar100')
+def test_the_superclasses_are_those_of_cifar100():
+    import tensorflow_datasets as tfds
+
+    builder = sources.tfds_builder('cifar100', str(TFDS))
+    labels = builder.as_dataset(
+        split='test',
+        batch_size=-1,
+        decoders=tfds.decode.PartialDecoding({'label', 'coarse_label'}),
+    )
+    fine = labels['label'].numpy()
+    assert set(fine) == set(range(100))
+    superclass = np.array(noise.CIFAR100_SUPERCLASS)
+    np.testing.assert_array_equal(
+        superclass[fine], labels['coarse_label'].numpy()
+    )
+
+
+@needs('mnist')
+def test_damaged_files_are_one_sentence(tmp_path):
+    source = next((TFDS / 'mnist').iterdir())
+    target = tmp_path / 'mnist' / source.name
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        if 'train' not in path.name:
+            shutil.copyfile(path, target / path.name)
+    (record,) = target.glob('*test*')
+    record.write_bytes(record.read_bytes()[:5000])
+    builder = sources.tfds_builder('mnist', str(tmp_path))
+    with pytest.raises(UsageError, match="'mnist' in .* cannot be read"):
+        sources.tfds_split(builder, 'test')
