@@ -1,3 +1,9 @@
 """Train image classifiers on badly labelled data, and find the bad labels."""
 
+import os
+
+# TensorFlow reads it when it is imported. oneDNN doubles the speed of
+# training on CPUs, and TensorFlow leaves it off on some that have AVX2 only.
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+
 __version__ = '0.1.0'

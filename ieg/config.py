@@ -6,6 +6,7 @@ An option's default < the method's preset for the data set, noise and network
 
 import dataclasses
 import json
+import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -207,15 +208,24 @@ def _names(cls: type) -> list[str]:
     return [field.name for field in dataclasses.fields(cls)]
 
 
+def _fields(cls: type) -> list[dataclasses.Field]:
+    """Returns the fields of a dataclass, with types even if postponed."""
+    types = typing.get_type_hints(cls)
+    found = dataclasses.fields(cls)
+    for field in found:
+        field.type = types[field.name]
+    return list(found)
+
+
 def _options() -> dict[str, tuple[dataclasses.Field, list[str]]]:
     """Returns each option's field and the methods it is limited to.
 
     Raises:
         ValueError: two methods declare one name with different types.
     """
-    found = {f.name: (f, []) for c in SHARED for f in dataclasses.fields(c)}
+    found = {f.name: (f, []) for c in SHARED for f in _fields(c)}
     for method in METHODS.names():
-        for field in dataclasses.fields(METHODS.get(method).Config):
+        for field in _fields(METHODS.get(method).Config):
             known, users = found.setdefault(field.name, (field, []))
             if known.type != field.type or (known is not field and not users):
                 raise ValueError(
@@ -354,7 +364,7 @@ def _check_schedule(given: Iterable[str], train: TrainConfig) -> None:
 
 
 def _build(cls: type, values: Mapping[str, Any]) -> Any:
-    fields = [f for f in dataclasses.fields(cls) if f.name in values]
+    fields = [f for f in _fields(cls) if f.name in values]
     return cls(**{f.name: _checked(f, values[f.name]) for f in fields})
 
 

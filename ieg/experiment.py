@@ -17,7 +17,7 @@ from ieg import data as ieg_data
 from ieg.config import Config
 from ieg.data import noise as label_noise
 from ieg.errors import UsageError
-from ieg.methods.base import Info, steps_for
+from ieg.methods.base import Info, Method, steps_for
 from ieg.networks import create_network
 from ieg.registry import METHODS
 from ieg.training import distribution, optim
@@ -108,6 +108,7 @@ def build(
         seed=train.seed,
     )
     method = _build_method(config, info, strategy)
+    settings = dataclasses.replace(settings, jit=_use_jit(config, method))
     identity = config.identity(replicas) | {
         'precision': precision,
         'labels_sha256': data.noise.sha256 if data.noise else None,
@@ -167,7 +168,7 @@ def _settings(config: Config, num_examples: int, replicas: int) -> Settings:
     per_epoch = steps_for(num_examples, batch)
     total = train.max_iteration or train.max_epoch * per_epoch
     schedule = optim.make_schedule(train, per_epoch, total)
-    gpu = bool(tf.config.list_physical_devices('GPU'))
+    gpu = _has_gpu()
     return Settings(
         schedule=schedule,
         steps_per_epoch=per_epoch,
@@ -175,14 +176,36 @@ def _settings(config: Config, num_examples: int, replicas: int) -> Settings:
         eval_batch_size=run.val_batch_size * replicas,
         eval_every=run.eval_every,
         seed=train.seed,
-        jit=run.jit == 'on' or (run.jit == 'auto' and gpu),
         on_device=run.augment_on == 'device'
         or (run.augment_on == 'auto' and gpu),
         keep_checkpoints=run.keep_checkpoints,
     )
 
 
-def _build_method(config: Config, info: Info, strategy: tf.distribute.Strategy):
+def _has_gpu() -> bool:
+    return bool(tf.config.list_physical_devices('GPU'))
+
+
+def _use_jit(config: Config, method: Method) -> bool:
+    """Decides about XLA, which has no deterministic gradient of max-pooling."""
+    pooled = config.run.deterministic and any(
+        isinstance(layer, keras.layers.MaxPooling2D)
+        for net in method.nets
+        for layer in net.layers
+    )
+    if config.run.jit == 'on' and pooled:
+        raise UsageError(
+            f'--jit=on cannot train {config.train.network_name} with '
+            'deterministic kernels; add --nodeterministic, or use --jit=off.'
+        )
+    # On CPUs XLA is slower than oneDNN.
+    auto = config.run.jit == 'auto' and _has_gpu() and not pooled
+    return config.run.jit == 'on' or auto
+
+
+def _build_method(
+    config: Config, info: Info, strategy: tf.distribute.Strategy
+) -> Method:
     train = config.train
 
     def build_network(number: int) -> keras.Model:

@@ -68,7 +68,7 @@ def prior_divergence(logits: tf.Tensor) -> tf.Tensor:
 
 
 def sharpen(probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
-    """Returns p_c^(1/T) / sum_k p_k^(1/T) for rows `[b, C]` (MixMatch eq. 7)."""
+    """Returns p_c^(1/T) / sum_k p_k^(1/T), rows `[b, C]` (MixMatch eq. 7)."""
     powers = probabilities ** (1 / temperature)
     return powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
 

@@ -268,7 +268,10 @@ class Trainer:
         return means
 
     def _steps_per_call(self, step: str) -> int:
-        """Returns how many steps to make at once; results do not depend on it."""
+        """Returns how many steps to make at once.
+
+        Results do not depend on it, so it may follow the clock.
+        """
         pace = self._seconds_per_step.get(step)
         if pace is None:
             return 1
