@@ -1,4 +1,4 @@
-"""Options: frozen dataclasses, the flags made of them, and who wins.
+"""The configuration of a run: flags made of options, and who wins.
 
 An option's default < the method's preset for the data set, noise and network
 < a file (`--config`) < a flag.
@@ -6,6 +6,7 @@ An option's default < the method's preset for the data set, noise and network
 
 import dataclasses
 import json
+import math
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,7 +15,8 @@ from absl import flags
 
 from ieg.data import spec as dataset_spec
 from ieg.errors import UsageError, nearest
-from ieg.registry import METHODS, NETWORKS, option
+from ieg.options import SCHEDULES, DataConfig, RunConfig, TrainConfig
+from ieg.registry import METHODS, NETWORKS
 
 DEFAULT_NETWORKS = {
     'fake': 'cnn',
@@ -24,139 +26,6 @@ DEFAULT_NETWORKS = {
     'cifar10': 'preact_resnet18',
     'cifar100': 'preact_resnet18',
 }
-
-# Which options each learning-rate schedule reads beside learning_rate and
-# warmup_epochs.
-SCHEDULES = {
-    'constant': (),
-    'custom_step': ('decay_steps', 'decay_epochs', 'decay_rate'),
-    'exponential': ('decay_steps', 'decay_epochs', 'decay_rate'),
-    'cosine': ('decay_steps', 'decay_epochs', 'cos_t_mul', 'cos_m_mul'),
-    'cosine_one': (),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """Where and how a run executes; does not change what it computes."""
-
-    mode: str = option(
-        'train',
-        'Train, or evaluate the checkpoint of a run.',
-        choices=('train', 'evaluation'),
-    )
-    checkpoint_path: str = option('runs', 'Folder that holds the run folders.')
-    restore_step: int = option(
-        0, 'Step of the checkpoint to restore; 0 = the latest.', minimum=0
-    )
-    keep_checkpoints: int = option(
-        3, 'How many checkpoints a run keeps.', minimum=1
-    )
-    data_dir: str = option(
-        '',
-        'TFDS data folder; empty = $TFDS_DATA_DIR, then the default of TFDS.',
-    )
-    val_batch_size: int = option(
-        256, 'Examples per step and replica in evaluation.', minimum=1
-    )
-    eval_every: int = option(1, 'Epochs between evaluations.', minimum=1)
-    distribution_strategy: str = option(
-        'auto',
-        'auto: several workers where TF_CONFIG names them, mirrored on '
-        'several GPUs (see CUDA_VISIBLE_DEVICES), else one device.',
-        choices=('auto', 'default', 'mirrored', 'multi_worker'),
-    )
-    num_replicas: int = option(
-        0, 'Replicas on one CPU, to try distribution; 0 = off.', minimum=0
-    )
-    augment_on: str = option(
-        'auto',
-        'Where views are computed; auto = the device where it is a GPU.',
-        choices=('auto', 'host', 'device'),
-    )
-    jit: str = option(
-        'auto',
-        'Compile steps with XLA; auto = on a GPU.',
-        choices=('auto', 'on', 'off'),
-    )
-    deterministic: bool = option(
-        True, 'Use deterministic kernels: same seed, same numbers.'
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """What is learnt from."""
-
-    dataset: str = option(
-        'digits_symmetric_0.4', 'Data set, kind of label noise and its rate.'
-    )
-    train_examples: int = option(
-        0, 'Class-balanced subset of the training set; 0 = all.', minimum=0
-    )
-    probe_dataset_hold_ratio: float = option(
-        0.0,
-        'Share of the training set held out as clean probe examples.',
-        minimum=0,
-        maximum=0.9,
-    )
-    valid_ratio: float = option(
-        0.0,
-        'Share of the noisy training set held out for validation.',
-        minimum=0,
-        maximum=0.9,
-    )
-    noise_seed: int = option(-1, 'Seed of the noise; -1 = --seed.', minimum=-1)
-    noise_sampler: str = option(
-        'numpy',
-        'Generator of the noise; others repeat a reference code bit by bit.',
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """How a method is trained."""
-
-    method: str = option('supervised', 'Learning algorithm.')
-    network_name: str = option(
-        '', 'Network; empty = the usual one for the data set.'
-    )
-    seed: int = option(1, 'Root of all randomness.', minimum=0)
-    max_epoch: int = option(
-        0, 'Length in epochs; 0 = by --max_iteration or 30.', minimum=0
-    )
-    max_iteration: int = option(
-        0, 'Length in steps; 0 = by --max_epoch.', minimum=0
-    )
-    batch_size: int = option(64, 'Examples per step and replica.', minimum=1)
-    learning_rate: float = option(0.05, 'Initial learning rate.', minimum=0)
-    momentum: float = option(0.9, 'Momentum of SGD.', minimum=0, maximum=0.9999)
-    weight_decay: float = option(
-        5e-4,
-        'Coupled L2: its multiple of all weights joins the gradient.',
-        minimum=0,
-    )
-    lr_schedule: str = option(
-        'constant', 'Course of the learning rate.', choices=tuple(SCHEDULES)
-    )
-    decay_steps: str = option(
-        '', 'Steps of the drops, or of the first cycle; comma separated.'
-    )
-    decay_epochs: str = option('', 'The same in epochs.')
-    decay_rate: float = option(0.1, 'Factor of a drop.', minimum=0)
-    cos_t_mul: float = option(1.5, 'Growth of the cosine cycles.', minimum=1)
-    cos_m_mul: float = option(
-        0.9, 'Factor between the peaks of cosine cycles.', minimum=0
-    )
-    warmup_epochs: int = option(
-        0, 'Epochs of linear rise of the learning rate.', minimum=0
-    )
-    precision: str = option(
-        'auto',
-        'auto = bfloat16 on GPUs that have it, else float32. Weights, losses '
-        'and everything that ranks examples are float32 always.',
-        choices=('auto', 'float32', 'bfloat16'),
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +60,7 @@ class Config:
             del found[name]
         if self.train.lr_schedule != 'cosine_one':
             del found['max_epoch'], found['max_iteration']
-        found['global_batch_size'] = found['batch_size'] * replicas
+        found['global_batch_size'] = found.pop('batch_size') * replicas
         return found
 
 
@@ -267,8 +136,13 @@ def from_flags(values: flags.FlagValues = flags.FLAGS) -> Config:
         for name in _options()
         if values[name].value is not None
     }
-    file = values['config'].value
-    return resolve((read_file(file) if file else {}) | given)
+    path = values['config'].value
+    file = read_file(path) if path else {}
+    # A length or schedule by flag replaces the one of the file as a whole.
+    void = set(LENGTHS) if given.keys() & set(LENGTHS) else set()
+    if 'lr_schedule' in given:
+        void |= _unused(given['lr_schedule'])
+    return resolve({k: v for k, v in file.items() if k not in void} | given)
 
 
 def read_file(path: str) -> dict[str, Any]:
@@ -300,9 +174,11 @@ def resolve(given: Mapping[str, Any]) -> Config:
         UsageError: an option is unknown, unused by the method or schedule, or
             has an impossible value.
     """
-    train = TrainConfig()
-    method = METHODS.get(given.get('method', train.method))
-    _check_used(given, given.get('method', train.method), method.Config)
+    for cls in SHARED:
+        _build(cls, given)
+    name = given.get('method', TrainConfig().method)
+    method = METHODS.get(name)
+    _check_used(given, name, method.Config)
     dataset = dataset_spec.parse(given.get('dataset', DataConfig().dataset))
     network = given.get('network_name') or DEFAULT_NETWORKS.get(dataset.base)
     if network is None:
@@ -312,6 +188,8 @@ def resolve(given: Mapping[str, Any]) -> Config:
         )
     NETWORKS.get(network)
     values = dict(method.presets(dataset, network))
+    schedule = {**vars(TrainConfig()), **values, **given}['lr_schedule']
+    values = {k: v for k, v in values.items() if k not in _unused(schedule)}
     values |= _lengths(given, values)
     values |= {k: v for k, v in given.items() if k not in LENGTHS}
     values |= {'network_name': network, 'dataset': str(dataset)}
@@ -352,9 +230,14 @@ def _check_used(given: Iterable[str], method: str, config_class: type) -> None:
             )
 
 
+def _unused(schedule: str) -> set[str]:
+    """Returns the options that only other schedules read."""
+    everything = {name for names in SCHEDULES.values() for name in names}
+    return everything.difference(SCHEDULES.get(schedule, ()))
+
+
 def _check_schedule(given: Iterable[str], train: TrainConfig) -> None:
-    used = SCHEDULES[train.lr_schedule]
-    for name in {n for names in SCHEDULES.values() for n in names} - set(used):
+    for name in sorted(_unused(train.lr_schedule)):
         if name in given and given[name] != getattr(TrainConfig(), name):
             users = [s for s, names in SCHEDULES.items() if name in names]
             raise UsageError(
@@ -376,6 +259,8 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
     problem = None
     if type(value) is not field.type:
         problem = f'is no {field.type.__name__}'
+    elif field.type is float and not math.isfinite(value):
+        problem = 'is no finite number'
     elif limits['choices'] and value not in limits['choices']:
         problem = (
             f'is none of {", ".join(limits["choices"])}.'

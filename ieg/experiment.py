@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import ieg
+import ieg.methods  # noqa: F401  # Registers the built-in ones.
 from ieg import data as ieg_data
 from ieg.config import Config
 from ieg.data import noise as label_noise

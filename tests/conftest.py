@@ -12,7 +12,7 @@ import keras  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-import ieg.methods  # noqa: E402, F401
+import ieg.experiment  # noqa: E402, F401
 from ieg.training.distribution import make_strategy  # noqa: E402
 
 TWO_REPLICAS = make_strategy('mirrored', num_replicas=2)

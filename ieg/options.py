@@ -1,0 +1,141 @@
+"""Options of a run, of its data and of its training.
+
+Those of a method stand in the method's own module.
+"""
+
+import dataclasses
+
+from ieg.registry import option
+
+# Which options each learning-rate schedule reads beside learning_rate and
+# warmup_epochs.
+SCHEDULES = {
+    'constant': (),
+    'custom_step': ('decay_steps', 'decay_epochs', 'decay_rate'),
+    'exponential': ('decay_steps', 'decay_epochs', 'decay_rate'),
+    'cosine': ('decay_steps', 'decay_epochs', 'cos_t_mul', 'cos_m_mul'),
+    'cosine_one': (),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Where and how a run executes; does not change what it computes."""
+
+    mode: str = option(
+        'train',
+        'Train, or evaluate the checkpoint of a run.',
+        choices=('train', 'evaluation'),
+    )
+    checkpoint_path: str = option('runs', 'Folder that holds the run folders.')
+    restore_step: int = option(
+        0, 'Step of the checkpoint to restore; 0 = the latest.', minimum=0
+    )
+    keep_checkpoints: int = option(
+        3, 'How many checkpoints a run keeps.', minimum=1
+    )
+    data_dir: str = option(
+        '',
+        'TFDS data folder; empty = $TFDS_DATA_DIR, then the default of TFDS.',
+    )
+    val_batch_size: int = option(
+        256, 'Examples per step and replica in evaluation.', minimum=1
+    )
+    eval_every: int = option(1, 'Epochs between evaluations.', minimum=1)
+    distribution_strategy: str = option(
+        'auto',
+        'auto: several workers where TF_CONFIG names them, mirrored on '
+        'several GPUs (see CUDA_VISIBLE_DEVICES), else one device.',
+        choices=('auto', 'default', 'mirrored', 'multi_worker'),
+    )
+    num_replicas: int = option(
+        0, 'Replicas on one CPU, to try distribution; 0 = off.', minimum=0
+    )
+    augment_on: str = option(
+        'auto',
+        'Where views are computed; auto = the device where it is a GPU.',
+        choices=('auto', 'host', 'device'),
+    )
+    jit: str = option(
+        'auto',
+        'Compile steps with XLA; auto = on a GPU.',
+        choices=('auto', 'on', 'off'),
+    )
+    deterministic: bool = option(
+        True, 'Use deterministic kernels: same seed, same numbers.'
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """What is learnt from."""
+
+    dataset: str = option(
+        'digits_symmetric_0.4', 'Data set, kind of label noise and its rate.'
+    )
+    train_examples: int = option(
+        0, 'Class-balanced subset of the training set; 0 = all.', minimum=0
+    )
+    probe_dataset_hold_ratio: float = option(
+        0.0,
+        'Share of the training set held out as clean probe examples.',
+        minimum=0,
+        maximum=0.9,
+    )
+    valid_ratio: float = option(
+        0.0,
+        'Share of the noisy training set held out for validation.',
+        minimum=0,
+        maximum=0.9,
+    )
+    noise_seed: int = option(-1, 'Seed of the noise; -1 = --seed.', minimum=-1)
+    noise_sampler: str = option(
+        'numpy',
+        'Generator of the noise; others repeat a reference code bit by bit.',
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How a method is trained."""
+
+    method: str = option('supervised', 'Learning algorithm.')
+    network_name: str = option(
+        '', 'Network; empty = the usual one for the data set.'
+    )
+    seed: int = option(1, 'Root of all randomness.', minimum=0)
+    max_epoch: int = option(
+        0, 'Length in epochs; 0 = by --max_iteration or 30.', minimum=0
+    )
+    max_iteration: int = option(
+        0, 'Length in steps; 0 = by --max_epoch.', minimum=0
+    )
+    batch_size: int = option(64, 'Examples per step and replica.', minimum=1)
+    learning_rate: float = option(0.05, 'Initial learning rate.', minimum=0)
+    momentum: float = option(0.9, 'Momentum of SGD.', minimum=0, maximum=0.9999)
+    weight_decay: float = option(
+        5e-4,
+        'Coupled L2: its multiple of all weights joins the gradient.',
+        minimum=0,
+    )
+    lr_schedule: str = option(
+        'constant', 'Course of the learning rate.', choices=tuple(SCHEDULES)
+    )
+    decay_steps: str = option(
+        '', 'Steps of the drops, or of the first cycle; comma separated.'
+    )
+    decay_epochs: str = option('', 'The same in epochs.')
+    decay_rate: float = option(0.1, 'Factor of a drop.', minimum=0)
+    cos_t_mul: float = option(1.5, 'Growth of the cosine cycles.', minimum=1)
+    cos_m_mul: float = option(
+        0.9, 'Factor between the peaks of cosine cycles.', minimum=0
+    )
+    warmup_epochs: int = option(
+        0, 'Epochs of linear rise of the learning rate.', minimum=0
+    )
+    precision: str = option(
+        'auto',
+        'auto = bfloat16 on GPUs that have it, else float32. Weights, losses '
+        'and everything that ranks examples are float32 always.',
+        choices=('auto', 'float32', 'bfloat16'),
+    )

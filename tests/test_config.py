@@ -1,0 +1,205 @@
+"""Options: who wins, and what is refused."""
+
+import dataclasses
+import json
+
+import pytest
+from absl import flags
+
+from ieg import config, options
+from ieg.config import resolve
+from ieg.errors import UsageError
+from ieg.registry import METHODS, option
+
+DIVIDEMIX = {'method': 'dividemix', 'dataset': 'fake_uniform_0.4'}
+
+
+def parsed(*arguments):
+    """Returns the configuration of a command line."""
+    values = flags.FlagValues()
+    config.define_flags(values)
+    values(['ieg', *arguments])
+    return config.from_flags(values)
+
+
+def options_file(tmp_path, **options):
+    path = tmp_path / 'options.json'
+    path.write_text(json.dumps(options))
+    return f'--config={path}'
+
+
+def test_default_then_preset_then_file_then_flag(tmp_path):
+    default = options.TrainConfig().learning_rate
+    assert resolve({'dataset': 'fake'}).train.learning_rate == default
+    preset = parsed('--dataset=cifar10_uniform_0.5', '--method=dividemix')
+    assert preset.train.learning_rate != default
+    assert preset.method.lambda_u == '25'
+    file = options_file(
+        tmp_path,
+        dataset='cifar10_uniform_0.5',
+        method='dividemix',
+        learning_rate=0.3,
+        lambda_u='7',
+    )
+    read = parsed(file)
+    assert read.train.learning_rate == 0.3
+    assert read.method.lambda_u == '7'
+    assert read.train.batch_size == preset.train.batch_size
+    told = parsed(file, '--learning_rate=0.4')
+    assert told.train.learning_rate == 0.4
+    assert told.method.lambda_u == '7'
+
+
+@pytest.mark.parametrize('method', METHODS.names())
+@pytest.mark.parametrize('dataset', ['fake_uniform_0.4', 'cifar10_uniform_0.9'])
+@pytest.mark.parametrize('more', [{}, {'lr_schedule': 'constant'}])
+def test_a_saved_configuration_repeats_itself(method, dataset, more):
+    first = resolve({'method': method, 'dataset': dataset} | more)
+    assert resolve(json.loads(json.dumps(first.flat()))) == first
+
+
+def test_a_file_says_neither_mode_nor_which_checkpoint(tmp_path):
+    file = options_file(tmp_path, mode='evaluation', restore_step=7)
+    assert parsed(file).run == options.RunConfig()
+
+
+def test_a_length_by_flag_replaces_the_length_of_a_file(tmp_path):
+    file = options_file(tmp_path, dataset='fake', max_epoch=9, max_iteration=0)
+    train = parsed(file, '--max_iteration=20').train
+    assert (train.max_epoch, train.max_iteration) == (0, 20)
+
+
+def test_a_schedule_by_flag_replaces_the_schedule_of_a_file(tmp_path):
+    file = options_file(
+        tmp_path, dataset='fake', lr_schedule='custom_step', decay_epochs='5'
+    )
+    train = parsed(file, '--lr_schedule=constant').train
+    assert (train.lr_schedule, train.decay_epochs) == ('constant', '')
+
+
+def test_a_length_by_flag_replaces_the_length_of_a_preset():
+    preset = resolve({'dataset': 'cifar10', 'method': 'supervised'}).train
+    assert preset.max_epoch and not preset.max_iteration
+    told = resolve({'dataset': 'cifar10', 'max_iteration': 20}).train
+    assert (told.max_epoch, told.max_iteration) == (0, 20)
+
+
+def test_the_data_set_is_written_in_one_way():
+    assert resolve({'dataset': 'fake_uniform_.40'}).data.dataset == (
+        'fake_uniform_0.4'
+    )
+
+
+@pytest.mark.parametrize(
+    ('given', 'words'),
+    [
+        ({'learning_rat': 0.1}, "no option.*Did you mean 'learning_rate'"),
+        ({'lambda_u': '25'}, 'lambda_u is not used by --method=supervised'),
+        ({'lambda_u': '25'}, 'only by: dividemix'),
+        (
+            {'decay_epochs': '5'},
+            'decay_epochs is not used by --lr_schedule=constant, only by: '
+            'custom_step, exponential, cosine',
+        ),
+        ({'max_epoch': 3, 'max_iteration': 9}, 'max_epoch or --max_iteration'),
+        ({'batch_size': 0}, 'batch_size=0 must be at least 1'),
+        ({'momentum': 1.5}, 'momentum=1.5 must be at most 0.9999'),
+        ({'valid_ratio': -0.1}, 'valid_ratio=-0.1 must be at least 0'),
+        ({'learning_rate': float('nan')}, 'learning_rate=nan'),
+        ({'learning_rate': float('inf')}, 'learning_rate=inf'),
+        ({'jit': 'of'}, "jit=of is none of auto, on, off. Did you mean 'off'"),
+        ({'batch_size': 1.5}, 'batch_size=1.5 is no int'),
+        ({'batch_size': True}, 'batch_size=True is no int'),
+        ({'method': 'dividmix'}, "no method 'dividmix'.*'dividemix'"),
+        ({'method': 5}, 'method=5 is no str'),
+        ({'dataset': ['fake']}, 'dataset=.* is no str'),
+        ({'network_name': 3}, 'network_name=3 is no str'),
+        ({'network_name': 'cn'}, "no network 'cn'.*'cnn'"),
+        (DIVIDEMIX | {'lambda_u': 'abc'}, 'lambda_u=abc is neither auto nor'),
+        (DIVIDEMIX | {'lambda_u': '-1'}, 'lambda_u=-1 is neither auto nor'),
+        (DIVIDEMIX | {'alpha': 0}, 'alpha=0.0 must be larger than 0'),
+        (DIVIDEMIX | {'alpha': float('nan')}, 'alpha=nan'),
+    ],
+)
+def test_a_mistake_is_one_sentence(given, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        resolve({'dataset': 'fake'} | given)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('content', ['{', '[1]', '"text"', '\x00'])
+def test_a_file_of_something_else_is_named(tmp_path, content):
+    path = tmp_path / 'bad.json'
+    path.write_text(content)
+    with pytest.raises(UsageError, match='bad.json') as caught:
+        parsed(f'--config={path}')
+    assert '\n' not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match='nowhere.json'):
+        parsed(f'--config={tmp_path}/nowhere.json')
+
+
+def identity(replicas=1, **given):
+    return resolve({'dataset': 'fake'} | given).identity(replicas)
+
+
+@pytest.mark.parametrize(
+    'given',
+    [
+        {'checkpoint_path': 'elsewhere'},
+        {'max_epoch': 99},
+        {'max_iteration': 99},
+        {'eval_every': 7},
+        {'val_batch_size': 5},
+        {'augment_on': 'host'},
+        {'jit': 'off'},
+        {'num_replicas': 1},
+    ],
+)
+def test_where_and_how_long_do_not_change_what_a_run_is(given):
+    assert identity(**given) == identity()
+
+
+@pytest.mark.parametrize(
+    'given',
+    [
+        {'dataset': 'digits'},
+        {'method': 'dividemix'},
+        {'seed': 2},
+        {'batch_size': 32},
+        {'learning_rate': 0.1},
+        {'label_smoothing': 0.1},
+        {'network_name': 'lenet'},
+    ],
+)
+def test_what_is_computed_changes_what_a_run_is(given):
+    assert identity(**given) != identity()
+
+
+def test_the_batch_counts_as_a_whole():
+    assert identity(2, batch_size=32) == identity(1, batch_size=64)
+
+
+def test_the_length_counts_where_the_learning_rate_depends_on_it():
+    def cosine(epochs):
+        return identity(lr_schedule='cosine_one', max_epoch=epochs)
+
+    assert cosine(5) != cosine(6)
+
+
+def test_every_option_explains_itself():
+    for field, _ in config._options().values():
+        assert field.metadata['help'].endswith('.')
+
+
+def test_two_methods_cannot_share_a_name_for_different_things(monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        warm_up: str = option('', 'Something else.')
+
+    other = type('Other', (), {'Config': Config})
+    monkeypatch.setitem(METHODS._entries, 'other', other)
+    with pytest.raises(ValueError, match="'warm_up' of 'other'"):
+        config.define_flags(flags.FlagValues())
