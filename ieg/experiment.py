@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -248,6 +249,7 @@ def train(
     experiment = build(config, callbacks, strategy)
     trainer = experiment.trainer
     start = trainer.restore(config.run.restore_step)
+    _check_length(experiment, start)
     if experiment.is_chief:
         _write_head(experiment)
         if progress:
@@ -258,6 +260,16 @@ def train(
         path = os.path.join(experiment.folder, 'summary.json')
         write_atomically(path, json.dumps(summary, indent=1) + '\n')
     return summary
+
+
+def _check_length(experiment: Experiment, start: int) -> None:
+    epochs = experiment.settings.epochs
+    if start > epochs:
+        raise UsageError(
+            f'{experiment.folder} holds {start} epochs already and these '
+            f'options ask for {epochs}; ask for more, or choose an earlier '
+            'checkpoint with --restore_step.'
+        )
 
 
 def _watch(experiment: Experiment, start: int) -> None:
@@ -292,10 +304,8 @@ def evaluate(
 def _make_folder(folder: str) -> None:
     try:
         os.makedirs(folder, exist_ok=True)
-        probe = os.path.join(folder, '.writable')
-        with open(probe, 'w', encoding='utf-8'):
+        with tempfile.TemporaryFile(dir=folder):
             pass
-        os.remove(probe)
     except OSError as error:
         raise UsageError(
             f'The run folder {folder} cannot be written ({error.strerror}); '

@@ -22,8 +22,8 @@ def make_strategy(name: str, num_replicas: int = 0) -> tf.distribute.Strategy:
             device.
 
     Raises:
-        UsageError: TensorFlow has started with other devices, or multi_worker
-            is asked for without `TF_CONFIG`.
+        UsageError: TensorFlow has started with other devices, multi_worker
+            is asked for without `TF_CONFIG`, or that cannot be read.
     """
     workers = _workers()
     if name == 'multi_worker' and not workers:
@@ -42,7 +42,13 @@ def make_strategy(name: str, num_replicas: int = 0) -> tf.distribute.Strategy:
 
 
 def _workers() -> list[str]:
-    cluster = json.loads(os.environ.get('TF_CONFIG', '{}')).get('cluster', {})
+    try:
+        config = json.loads(os.environ.get('TF_CONFIG') or '{}')
+    except ValueError as error:
+        raise UsageError(
+            'The environment variable TF_CONFIG is no JSON object.'
+        ) from error
+    cluster = config.get('cluster', {})
     return cluster.get('worker', []) + cluster.get('chief', [])
 
 

@@ -188,7 +188,7 @@ def _numbers(text: str, flag: str) -> list[float]:
         numbers = [float(part) for part in text.split(',') if part.strip()]
     except ValueError:
         numbers = [-1.0]
-    if any(number <= 0 for number in numbers):
+    if not all(number > 0 for number in numbers):
         raise UsageError(
             f'--{flag}={text} is not a list of positive numbers separated by '
             'commas.'

@@ -262,8 +262,8 @@ class Trainer:
             )
         if lost:
             self.method.remark(
-                f'{lost:.2%} of the steps gave no finite loss and changed '
-                'nothing'
+                f'{lost:.2%} of the steps gave no finite loss; their '
+                'gradients are left out'
             )
         return means
 
