@@ -1,0 +1,52 @@
+# Every target sets up what it needs in .venv, from python3 and make alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO := --dataset=digits_symmetric_0.4 --method=dividemix --valid_ratio=0.1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint clean
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+demo: $(READY) ## Train DivideMix on digits with 40 % wrong labels.
+	$(BIN)/python -m ieg.main $(DEMO)
+
+test: $(READY) ## Run the tests.
+	$(BIN)/python -m pytest -n 2
+
+test-slow: $(READY) ## Run the tests that take minutes or several processes.
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY) ## Check the code with ruff.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean: ## Remove .venv, caches and what a build leaves; keep runs.
+	rm -rf $(VENV) build dist *.egg-info
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+	find ieg tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# Needed again only when the requirements or the metadata change.
+$(READY): requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "There is no $(PYTHON); install Python 3.10 to 3.13, or name" \
+	    "one: make PYTHON=/path/to/python3." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; \
+	  sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "ieg needs Python 3.10 to 3.13, but $(PYTHON) is" \
+	    "$$($(PYTHON) -V 2>&1); name another one:" \
+	    "make PYTHON=/path/to/python3." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments; on Debian and" \
+	    "Ubuntu, install them with: apt-get install python3-venv." >&2; \
+	  exit 1; }
+	@echo 'Installing into $(VENV); the first time takes minutes.'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q \
+	  -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q \
+	  --no-deps --no-build-isolation -e .
+	@touch $@
