@@ -1,8 +1,10 @@
 """The command: `python -m ieg.main --dataset=... --method=...`."""
 
+import dataclasses
 import importlib
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ from absl import app, flags, logging
 
 from ieg.errors import RunError, UsageError
 
+HELP = {'--help', '-help', '-h', '--helpshort', '-helpshort'}
 TABLE = (
     ('test accuracy, last', 'test_accuracy_last', '{:.2%}'),
     ('test accuracy, mean of last 10', 'test_accuracy_last10', '{:.2%}'),
@@ -62,8 +65,64 @@ def describe(config: Any) -> str:
     return '\n'.join([*lines, line])
 
 
+def usage() -> str:
+    """Returns what --help shows: the names to choose from and all flags."""
+    import ieg.networks  # noqa: F401
+    from ieg import config as ieg_config
+    from ieg import registry
+
+    parts = [
+        'Usage: ieg --dataset=DATASET --method=METHOD [--FLAG=VALUE ...]',
+        'Trains an image classifier on partly wrong labels, or evaluates one.',
+        '\n'.join(
+            _wrap(f'{title}: {", ".join(names.names())}', '')
+            for title, names in (
+                ('Methods', registry.METHODS),
+                ('Networks', registry.NETWORKS),
+                ('Data sets', registry.DATASETS),
+                ('Kinds of noise', registry.NOISES),
+            )
+        ),
+        'Flags and their defaults; a method may have others for a data set.',
+    ]
+    for title, options in (
+        ('Run', ieg_config.RunConfig),
+        ('Data', ieg_config.DataConfig),
+        ('Training', ieg_config.TrainConfig),
+        *(
+            (f'Only with --method={name}', registry.METHODS.get(name).Config)
+            for name in registry.METHODS.names()
+        ),
+    ):
+        fields = dataclasses.fields(options)
+        parts += [title + ':'] if fields else []
+        parts += [
+            _flag_help(
+                f'{field.name}={field.default}',
+                field.metadata['help'],
+                field.metadata['choices'],
+            )
+            for field in fields
+        ]
+    parts.append('Where options come from:')
+    parts += [_flag_help(f'{n}=', t) for n, t in ieg_config.SOURCES.items()]
+    return '\n'.join(part if part[0] == ' ' else f'\n{part}' for part in parts)
+
+
+def _flag_help(flag: str, text: str, choices: Sequence[str] | None = ()) -> str:
+    if choices:
+        text += f' One of: {", ".join(choices)}.'
+    return f'  --{flag}\n{_wrap(text, " " * 6)}'
+
+
+def _wrap(text: str, indent: str) -> str:
+    return textwrap.fill(
+        text, 79, initial_indent=indent, subsequent_indent=indent or '  '
+    )
+
+
 def parse(argv: Sequence[str]) -> list[str]:
-    """Imports plugins, defines the flags and parses them.
+    """Imports plugins, defines the flags and parses them, or shows help.
 
     Raises:
         UsageError: a plugin is missing, or an argument is no flag.
@@ -83,6 +142,9 @@ def parse(argv: Sequence[str]) -> list[str]:
             ) from error
         finally:
             sys.path.pop(0)
+    if HELP & set(argv[1:]):
+        print(usage().strip())
+        sys.exit(0)
     ieg_config.define_flags()
     try:
         rest = flags.FLAGS(argv)
