@@ -159,7 +159,7 @@ class Recording:
 
 
 @pytest.mark.parametrize(
-    ('dtype', 'tolerance'), [('float64', 1e-10), ('float32', 5e-5)]
+    ('dtype', 'tolerance'), [('float64', 1e-10), ('float32', 2e-5)]
 )
 @pytest.mark.parametrize('name', RECORDED)
 def test_recorded_numbers(precision, name, dtype, tolerance):

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from ieg.methods import recipes
+
 # lambda_u for (base, kind, rate), from the authors' and their successors'
 # scripts. `uniform` is what the paper calls symmetric.
 LAMBDA_U = {
@@ -18,30 +20,29 @@ LAMBDA_U = {
     ('cifar100', 'uniform', 0.9): 150,
 }
 
-CIFAR = dict(
-    batch_size=64,
-    learning_rate=0.02,
-    lr_schedule='custom_step',
-    decay_epochs='150',
-    decay_rate=0.1,
-    max_epoch=300,
-)
-
-RECIPES = {
-    'cifar10': CIFAR | dict(warm_up=10),
-    'cifar100': CIFAR | dict(warm_up=30),
-}
+WARM_UP = {'cifar10': 10, 'cifar100': 30}
+# Small grey images: nearly pure mixtures of two of them, as alpha = 4 makes,
+# cost more than they bring.
+GREY = ('digits', 'mnist', 'fashion_mnist')
 
 
 def presets(dataset: Any, network: str) -> dict[str, Any]:
     """Returns option values for a data set with `base`, `noise` and `rate`."""
-    values = dict(RECIPES.get(dataset.base, {}))
+    values = dict(recipes.TRAINING.get(dataset.base, {}))
+    if 'batch_size' in values:
+        # A warm-up batch is as large as anybody's; a co-divide step has as
+        # many labelled and unlabelled examples together.
+        values['batch_size'] //= 2
+    if dataset.base in WARM_UP:
+        values['warm_up'] = WARM_UP[dataset.base]
+    if dataset.base in GREY:
+        values.update(alpha=0.5, warm_up=5)
     key = (dataset.base, dataset.noise, dataset.rate)
     if key in LAMBDA_U:
         values['lambda_u'] = str(LAMBDA_U[key])
     if dataset.noise in ('asymmetric', 'pairflip'):
         values['warm_up_penalty'] = 1.0
-    if dataset.base in ('cifar10', 'cifar100') and (dataset.rate or 0) >= 0.9:
+    if dataset.base in WARM_UP and (dataset.rate or 0) >= 0.9:
         values.update(p_threshold=0.6, loss_average=5)
     return values
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ieg.methods import recipes
 from ieg.methods.base import Batch, Logs, Method, Phase, Score, log_accuracy
 from ieg.registry import METHODS, option
 from ieg.training import losses, optim
@@ -54,15 +55,7 @@ class Supervised(Method):
     @classmethod
     def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
         """Returns the recipe for the data set, the one DivideMix trains by."""
-        if dataset.base in ('cifar10', 'cifar100'):
-            return dict(
-                batch_size=128,
-                learning_rate=0.02,
-                lr_schedule='custom_step',
-                decay_epochs='150',
-                max_epoch=300,
-            )
-        return {}
+        return dict(recipes.TRAINING.get(dataset.base, {}))
 
     @property
     def evaluated_networks(self):

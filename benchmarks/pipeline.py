@@ -1,0 +1,110 @@
+"""Throughput of the input pipeline against a per-image pipeline.
+
+    python benchmarks/pipeline.py [--examples=50000] [--batch=128]
+
+CIFAR-sized random images, the `weak` view (pad 4, crop, flip, standardise).
+The baseline maps TensorFlow's own stateless crop and flip over single images,
+as most input pipelines do.
+"""
+
+import argparse
+import os
+import time
+import types
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+import numpy as np
+from common import machine
+
+from ieg.data.pipeline import Pipeline
+from ieg.methods.base import Phase, Stream
+
+import tensorflow as tf  # isort: skip  (after ieg, which switches oneDNN on)
+
+
+def arrays(examples: int) -> types.SimpleNamespace:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (examples, 32, 32, 3), np.uint8)
+    held = tf.constant(images)
+    split = types.SimpleNamespace(
+        fetch=lambda ids, seeds: tf.gather(held, ids),
+        labels=np.zeros(examples, np.int32),
+        images=images,
+    )
+    return types.SimpleNamespace(
+        train=split,
+        padding=4,
+        flip=True,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+    )
+
+
+def ours(data, examples: int, batch: int):
+    pipeline = Pipeline(
+        data, {'train': Stream(batch)}, tf.distribute.get_strategy(), seed=0
+    )
+    steps = examples // batch
+    phase = Phase('train_step', {'train': np.arange(examples)}, steps)
+
+    def run(epoch: int) -> int:
+        iterator = pipeline.batches(phase, epoch, 0, np.zeros(steps))
+        for _ in range(steps):
+            next(iterator)
+        return steps * batch
+
+    return run
+
+
+def per_image(data, examples: int, batch: int):
+    def view(position, image):
+        seed = tf.stack([position, 1])
+        image = tf.image.resize_with_crop_or_pad(image, 40, 40)
+        image = tf.image.stateless_random_crop(image, (32, 32, 3), seed)
+        image = tf.image.stateless_random_flip_left_right(image, seed)
+        return (tf.cast(image, tf.float32) / 255 - 0.5) / 0.2
+
+    dataset = (
+        tf.data.Dataset.from_tensor_slices(
+            (np.arange(examples), data.train.images)
+        )
+        .map(view, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch, drop_remainder=True)
+        .prefetch(2)
+    )
+
+    def run(epoch: int) -> int:
+        return sum(batch for _ in dataset)
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--examples', type=int, default=50_000)
+    parser.add_argument('--batch', type=int, default=128)
+    parser.add_argument('--rounds', type=int, default=5)
+    args = parser.parse_args()
+    data = arrays(args.examples)
+    runs = {
+        'ieg, batched': ours(data, args.examples, args.batch),
+        'per image': per_image(data, args.examples, args.batch),
+    }
+    speeds = {name: [] for name in runs}
+    for epoch in range(args.rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            count = run(epoch)
+            if epoch:  # The first one builds the graph.
+                speeds[name].append(count / (time.perf_counter() - start))
+    medians = {name: float(np.median(found)) for name, found in speeds.items()}
+    print(f'batch {args.batch}, {args.examples} images; {machine()}')
+    print('| pipeline | images/s | ratio |')
+    print('| --- | --- | --- |')
+    for name, speed in medians.items():
+        print(f'| {name} | {speed:,.0f} | {speed / medians["per image"]:.1f} |')
+
+
+if __name__ == '__main__':
+    main()
