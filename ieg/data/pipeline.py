@@ -17,6 +17,9 @@ from ieg.data.views import VIEWS, Draws
 
 # The sweep that scores or evaluates sees the images as they are.
 PLAIN = ('plain',)
+# AutoGraph would spend seconds on rewriting functions that have no control
+# flow on tensors.
+_as_is = tf.autograph.experimental.do_not_convert
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,9 +131,9 @@ class Pipeline:
                 tf.data.Dataset.from_generator(
                     lambda: iter([self._plan]), output_signature=signature
                 )
-                .flat_map(lambda plan: self._rows(plan, context))
+                .flat_map(_as_is(lambda plan: self._rows(plan, context)))
                 .map(
-                    self._batch,
+                    _as_is(self._batch),
                     num_parallel_calls=tf.data.AUTOTUNE,
                     deterministic=True,
                 )
@@ -266,7 +269,7 @@ class Pipeline:
             return (
                 tf.data.Dataset.from_tensor_slices(own)
                 .map(
-                    batch,
+                    _as_is(batch),
                     num_parallel_calls=tf.data.AUTOTUNE,
                     deterministic=True,
                 )

@@ -16,6 +16,7 @@ import tensorflow as tf
 from ieg.errors import UsageError
 from ieg.methods.base import Method
 
+MOST_TELLING = ('method', 'dataset', 'network_name')
 STATE_KEY = 'state/.ATTRIBUTES/py_state'
 
 
@@ -138,7 +139,8 @@ class Checkpoints:
         )
 
     def _check_identity(self, path: str, found: dict[str, Any]) -> None:
-        names = sorted({*found, *self._identity})
+        # What says most comes first.
+        names = list(dict.fromkeys([*MOST_TELLING, *found, *self._identity]))
         differences = [
             f'{name} is {found.get(name)!r} there and '
             f'{self._identity.get(name)!r} here'
