@@ -8,7 +8,12 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-SHOWN = ('loss', 'train_accuracy', 'valid_accuracy', 'test_accuracy')
+SHOWN = {
+    'loss': 'loss',
+    'train_accuracy': 'train',
+    'valid_accuracy': 'valid',
+    'test_accuracy': 'test',
+}
 
 
 class Progress(keras.callbacks.Callback):
@@ -57,7 +62,9 @@ class Progress(keras.callbacks.Callback):
         """Shows the figures of the epoch and what the method remarks."""
         logs = logs or {}
         figures = ', '.join(
-            f'{name} {logs[name]:.4f}' for name in SHOWN if name in logs
+            f'{short} {logs[name]:.4f}'
+            for name, short in SHOWN.items()
+            if name in logs
         )
         if self._bar is not None:
             self._bar.update(max(0.0, epoch + 1 - self._bar.n))
