@@ -149,9 +149,10 @@ def _has_fast_bfloat16() -> bool:
         return details.get('compute_capability', (0, 0)) >= (8, 0)
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as file:
-            return 'avx512_bf16' in file.read()
+            flags = file.read()
     except OSError:
         return False
+    return 'avx512_bf16' in flags or 'amx_bf16' in flags
 
 
 def _noise_seed(config: Config) -> int:
