@@ -134,7 +134,8 @@ def parse(argv: Sequence[str]) -> list[str]:
     for module in _plugins(argv):
         sys.path.insert(0, os.getcwd())
         try:
-            importlib.import_module(module)
+            # A path is no module, and './' would mean a relative import.
+            importlib.import_module(module.lstrip('./'))
         except ModuleNotFoundError as error:
             raise UsageError(
                 f'--plugin={module} cannot be imported ({error}); give a '

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import tempfile
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from ieg.errors import UsageError
 from ieg.methods.base import Method
 
 MOST_TELLING = ('method', 'dataset', 'network_name')
+# What TensorFlow and NumPy raise for files that are cut or altered.
+DAMAGED = (tf.errors.OpError, ValueError, LookupError, zipfile.BadZipFile)
 STATE_KEY = 'state/.ATTRIBUTES/py_state'
 
 
@@ -106,13 +109,14 @@ class Checkpoints:
         try:
             reader = tf.train.load_checkpoint(path)
             self._state.deserialize(reader.get_tensor(STATE_KEY))
-        except (tf.errors.OpError, ValueError, KeyError) as error:
+            self._check_identity(path, self._state.facts.pop('identity'))
+            status = self._checkpoint.restore(path)
+        except DAMAGED as error:
             raise UsageError(
                 f'The checkpoint {path} cannot be read; delete it, or '
                 'choose an earlier one with --restore_step.'
             ) from error
-        self._check_identity(path, self._state.facts.pop('identity'))
-        self._checkpoint.restore(path).assert_consumed()
+        status.assert_consumed()
         facts = dict(self._state.facts)
         facts.pop('identity', None)
         self._method.host_state.clear()

@@ -1,0 +1,225 @@
+"""The command: what it prints, where it stops, and how it says why."""
+
+import json
+import os
+import pathlib
+import shutil
+import sys
+
+import command
+import pytest
+from absl import flags
+
+from ieg import main
+
+PLUGINS = pathlib.Path(__file__).parent / 'plugins'
+SMALL = (
+    '--dataset=fake_uniform_0.4',
+    '--network_name=cnn',
+    '--max_epoch=1',
+    '--train_examples=64',
+    '--batch_size=32',
+)
+
+
+@pytest.fixture
+def ieg(monkeypatch, capsys):
+    """Returns the command as a function, in this process."""
+
+    def call(*arguments):
+        for name in flags.FLAGS:
+            flags.FLAGS[name].unparse()
+        flags.FLAGS.unparse_flags()
+        monkeypatch.setattr(sys, 'argv', ['ieg', *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main.main()
+        return caught.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A folder with a run of ELR, made by a command with a plugin."""
+    path = tmp_path_factory.mktemp('runs')
+    process = command.start(
+        *SMALL,
+        '--plugin=elr',
+        '--method=elr',
+        '--elr_lambda=2',
+        f'--checkpoint_path={path}',
+        cwd=PLUGINS,
+    )
+    code, out, err = command.finish(process)
+    assert code == 0, err
+    return path, out, err
+
+
+def run_folder(path):
+    return path / 'fake_uniform_0.4' / 'elr_cnn_s1'
+
+
+ELR = (*SMALL, '--method=elr', '--elr_lambda=2', '--plugin=elr')
+
+
+def test_training_prints_the_options_the_course_and_a_table(trained):
+    path, out, err = trained
+    assert 'elr_lambda=2.0' in out
+    assert 'learning_rate=' in out
+    for words in ('test accuracy, last', 'noise rate', str(run_folder(path))):
+        assert words in out
+    # Nothing but the progress: no notes of TensorFlow, no warnings.
+    (line,) = err.splitlines()
+    assert line.startswith('epoch 1/1: ')
+    summary = json.loads((run_folder(path) / 'summary.json').read_text())
+    assert f'{summary["test_accuracy_last"]:.2%}' in out
+
+
+def test_the_same_command_shows_the_table_again(trained, tmp_path, ieg):
+    path, out, _ = trained
+    shutil.copytree(path, tmp_path, dirs_exist_ok=True)
+    log = (run_folder(path) / 'log.jsonl').read_text()
+    code, again, err = ieg(*ELR, f'--checkpoint_path={tmp_path}')
+    assert (code, err) == (0, '')
+    title = 'test accuracy, last '
+    line = next(x for x in out.splitlines() if x.startswith(title))
+    assert line in again.splitlines()
+    assert (run_folder(tmp_path) / 'log.jsonl').read_text() == log
+
+
+def test_more_epochs_go_on_from_there(trained, tmp_path, ieg):
+    path, _, _ = trained
+    shutil.copytree(path, tmp_path, dirs_exist_ok=True)
+    code, _, err = ieg(*ELR, '--max_epoch=2', f'--checkpoint_path={tmp_path}')
+    assert code == 0
+    assert [line.split(':')[0] for line in err.splitlines()] == ['epoch 2/2']
+    entries = command.log(run_folder(tmp_path))
+    assert entries[:1] == command.log(run_folder(path))
+    assert len(entries) == 2
+
+
+def test_evaluation_prints_the_figures_and_appends_them(trained, ieg):
+    path, _, _ = trained
+    code, out, err = ieg(*ELR, '--mode=evaluation', f'--checkpoint_path={path}')
+    assert (code, err) == (0, '')
+    accuracy = command.log(run_folder(path))[-1]['test_accuracy']
+    assert f'{accuracy:.4f}' in out
+    lines = (run_folder(path) / 'evaluation.jsonl').read_text().splitlines()
+    assert json.loads(lines[-1])['test_accuracy'] == accuracy
+
+
+def test_a_saved_configuration_repeats_the_run(trained, ieg):
+    path, out, _ = trained
+    config = run_folder(path) / 'config.json'
+    code, again, _ = ieg(f'--config={config}', '--plugin=elr')
+    assert code == 0
+    assert again == out
+
+
+def assert_mistake(result, *words):
+    code, out, err = result
+    assert code == 2
+    (line,) = err.splitlines()
+    assert line.startswith('ieg: ')
+    assert 'Traceback' not in err
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['--dataset=cifar11_uniform_0.4'], ['cifar11', "'cifar10"]),
+        (['--dataset=cifar10_uniform_1.4'], ['1.4', '[0, 1]']),
+        (['--dataset=cifar10_foo_0.2'], ["'foo'", 'Known:']),
+        (['--dataset=digits_unifrom_0.2'], ["mean 'uniform'"]),
+        (['--dataset=digits_uniform'], ['needs a rate', 'digits_uniform_0.4']),
+        (['--method=dividmix'], ["mean 'dividemix'", 'Known:']),
+        (['--network_name=resnet28'], ["mean 'resnet29'", 'Known:']),
+        (['--lambda_u=25'], ['--lambda_u', '--method=supervised']),
+        (['--learning_rat=1'], ['learning_rat', 'learning_rate']),
+        (['--learning_rate=fast'], ['learning_rate', 'fast']),
+        (['--batch_size=0'], ['--batch_size=0', 'at least 1']),
+        (['--batch_size=500'], ['--batch_size=500', '64']),
+        (['--dataset'], ['dataset']),
+        (['digits'], ["'digits'", '--name=value']),
+        (['--plugin=no_such_plugin'], ['--plugin=no_such_plugin']),
+        (['--plugin=./elr.py'], ['--plugin=./elr.py']),
+        (['--config=nowhere.json'], ['nowhere.json']),
+        (['--num_replicas=7'], ['--num_replicas=7']),
+        (['--distribution_strategy=multi_worker'], ['TF_CONFIG']),
+        (['--max_iteration=7'], ['--max_epoch', '--max_iteration']),
+        (['--mode=evaluation'], ['no checkpoint', '--mode=train']),
+        (['--restore_step=77'], ['step 77', '--restore_step']),
+        (['--train_examples=3000'], ['3000', '256']),
+        (['--probe_dataset_hold_ratio=0.001'], ['probe']),
+        (['--network_name=lenet'], ['lenet', '8x8', 'cnn']),
+    ],
+    ids=lambda value: value[0] if value[0].startswith('-') else '',
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments, words, ieg, tmp_path, monkeypatch
+):
+    monkeypatch.delenv('TF_CONFIG', raising=False)
+    result = ieg(*SMALL, f'--checkpoint_path={tmp_path}', *arguments)
+    assert_mistake(result, *words)
+
+
+def test_a_checkpoint_of_other_options_is_a_mistake(trained, ieg):
+    path, _, _ = trained
+    for mode in ('train', 'evaluation'):
+        result = ieg(
+            *ELR,
+            '--elr_lambda=3',
+            f'--mode={mode}',
+            f'--checkpoint_path={path}',
+        )
+        assert_mistake(result, 'elr_lambda is 2.0 there and 3.0 here')
+
+
+def test_a_shorter_run_than_there_is_is_a_mistake(trained, tmp_path, ieg):
+    path, _, _ = trained
+    shutil.copytree(path, tmp_path, dirs_exist_ok=True)
+    more = (*ELR, f'--checkpoint_path={tmp_path}')
+    assert ieg(*more, '--max_epoch=2')[0] == 0
+    assert_mistake(ieg(*more), '2 epochs', '--restore_step')
+
+
+def flip(content):
+    middle = len(content) // 2
+    return content[:middle] + b'damage' + content[middle + 6 :]
+
+
+@pytest.mark.parametrize('part', ['data-00000-of-00001', 'index'])
+@pytest.mark.parametrize('damage', [lambda content: content[:100], flip])
+def test_a_damaged_checkpoint_is_a_mistake(
+    part, damage, trained, tmp_path, ieg
+):
+    path, _, _ = trained
+    shutil.copytree(path, tmp_path, dirs_exist_ok=True)
+    (file,) = (run_folder(tmp_path) / 'checkpoints').glob(f'*.{part}')
+    file.write_bytes(damage(file.read_bytes()))
+    result = ieg(*ELR, f'--checkpoint_path={tmp_path}')
+    assert_mistake(result, 'cannot be read', '--restore_step')
+
+
+def test_a_folder_that_cannot_be_written_is_a_mistake(tmp_path, ieg):
+    file = tmp_path / 'file'
+    file.write_text('')
+    result = ieg(*SMALL, f'--checkpoint_path={file}/runs')
+    assert_mistake(result, 'cannot be written', '--checkpoint_path')
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_a_mistake_in_a_process_of_its_own():
+    result = command.finish(command.start('--dataset=digitz'))
+    assert_mistake(result, "'digitz'", "'digits'")
+
+
+@pytest.mark.parametrize('flag', ['--help', '-h', '--helpshort'])
+def test_help_names_what_there_is(flag, ieg):
+    code, out, err = ieg(flag)
+    assert (code, err) == (0, '')
+    for word in ('dividemix', 'cnn', 'digits', 'uniform', '--learning_rate='):
+        assert word in out
+    assert max(map(len, out.splitlines())) <= 80
