@@ -1,0 +1,95 @@
+"""Two worker processes compute what two replicas of one process do.
+
+To rounding (1e-5): their sums over replicas may have another order.
+"""
+
+import json
+import socket
+
+import command
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SMALL = (
+    '--dataset=fake_uniform_0.4',
+    '--network_name=cnn',
+    '--batch_size=16',
+)
+METHODS = {
+    'supervised': ('--method=supervised',),
+    'dividemix': ('--method=dividemix', '--warm_up=1'),
+}
+
+
+def free_ports(count):
+    sockets = [socket.create_server(('localhost', 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def start_workers(paths, *arguments):
+    """Starts one process per path, each with its own `checkpoint_path`."""
+    hosts = [f'localhost:{port}' for port in free_ports(len(paths))]
+    return [
+        command.start(
+            *arguments,
+            f'--checkpoint_path={path}',
+            TF_CONFIG=json.dumps(
+                {
+                    'cluster': {'worker': hosts},
+                    'task': {'type': 'worker', 'index': index},
+                }
+            ),
+        )
+        for index, path in enumerate(paths)
+    ]
+
+
+def finish(processes):
+    for process in processes:
+        code, _, err = command.finish(process)
+        assert code == 0, err
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_two_workers_are_two_replicas(method, tmp_path):
+    options = (*SMALL, *METHODS[method])
+    name = f'fake_uniform_0.4/{method}_cnn_s1'
+    alone, together = tmp_path / 'alone', tmp_path / 'together'
+    finish(
+        [
+            command.start(
+                *options,
+                '--max_epoch=3',
+                '--num_replicas=2',
+                f'--checkpoint_path={alone}',
+            )
+        ]
+    )
+    finish(start_workers([together] * 2, *options, '--max_epoch=2'))
+    assert len(command.log(together / name)) == 2
+    finish(start_workers([together] * 2, *options, '--max_epoch=3'))
+    logs = [command.log(path / name) for path in (together, alone)]
+    for entry, expected in zip(*logs, strict=True):
+        assert entry == pytest.approx(expected, rel=1e-5)
+    found = command.weights(together / name)
+    expected = command.weights(alone / name)
+    assert found.keys() == expected.keys() and len(found) > 10
+    for variable, values in expected.items():
+        np.testing.assert_allclose(
+            found[variable], values, rtol=1e-5, atol=1e-5 * np.abs(values).max()
+        )
+
+
+def test_only_the_chief_writes(tmp_path):
+    chief, other = tmp_path / 'chief', tmp_path / 'other'
+    options = (*SMALL, *METHODS['supervised'], '--max_epoch=1')
+    finish(start_workers([chief, other], *options))
+    written = {path.name for path in chief.rglob('*') if path.is_file()}
+    assert {'log.jsonl', 'summary.json', 'config.json'} <= written
+    assert any(name.startswith('ckpt-') for name in written)
+    assert not [path for path in other.rglob('*') if path.is_file()]
