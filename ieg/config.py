@@ -1,6 +1,6 @@
 """The configuration of a run: flags made of options, and who wins.
 
-An option's default < the method's preset for the data set, noise and network
+An option's default < the method's preset for the data set and noise
 < a file (`--config`) < a flag.
 """
 
@@ -187,7 +187,7 @@ def resolve(given: Mapping[str, Any]) -> Config:
             f'--network_name: {", ".join(NETWORKS.names())}.'
         )
     NETWORKS.get(network)
-    values = dict(method.presets(dataset, network))
+    values = dict(method.presets(dataset))
     schedule = {**vars(TrainConfig()), **values, **given}['lr_schedule']
     values = {k: v for k, v in values.items() if k not in _unused(schedule)}
     values |= _lengths(given, values)

@@ -21,6 +21,7 @@ from ieg.data import noise as label_noise
 from ieg.errors import UsageError
 from ieg.methods.base import Info, Method, steps_for
 from ieg.networks import create_network
+from ieg.randomness import generator
 from ieg.registry import METHODS
 from ieg.training import distribution, optim
 from ieg.training.callbacks import Progress, TensorBoardScalars
@@ -213,7 +214,7 @@ def _build_method(
 
     def build_network(number: int) -> keras.Model:
         # Each network has initial weights of its own.
-        seed = np.random.default_rng([train.seed, number]).integers(2**31)
+        seed = generator(train.seed, 'network', number).integers(2**31)
         keras.utils.set_random_seed(int(seed))
         return create_network(
             train.network_name, info.num_classes, info.image_shape

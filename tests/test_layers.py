@@ -17,6 +17,7 @@ PURE = {
     'ieg.data.spec',
     'ieg.data.noise',
     'ieg.training.metrics',
+    'ieg.randomness',
     'ieg.training.mixture',
     'ieg.training.runlog',
 }
@@ -27,6 +28,7 @@ MATHS = {
     'ieg.training.mixture',
     'ieg.registry',
     'ieg.errors',
+    'ieg.randomness',
 }
 BASE = {'ieg.errors', 'ieg.registry', 'ieg.training.losses'}
 
@@ -50,13 +52,14 @@ def allowed(module):
     if module.startswith('ieg.networks'):
         return {'ieg.errors', 'ieg.registry', 'ieg.networks.*'}
     if module.startswith('ieg.data'):
-        return {'ieg.errors', 'ieg.registry', 'ieg.data.*'}
+        return {'ieg.errors', 'ieg.registry', 'ieg.randomness', 'ieg.data.*'}
     if module == 'ieg.methods.base':
         return BASE
     if module == 'ieg.methods':
         return {'ieg.methods.*'}
     if module.startswith('ieg.methods.'):
-        return MATHS | {'ieg.methods.base', f'{module}_presets'}
+        recipes = {f'{module}_presets', 'ieg.methods.recipes'}
+        return MATHS | {'ieg.methods.base'} | recipes
     if module == 'ieg.training.callbacks':
         return BASE | {'ieg.training.metrics', 'ieg.training.runlog'}
     if module.startswith('ieg.training'):

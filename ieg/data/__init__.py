@@ -11,10 +11,8 @@ from ieg.data import sources
 from ieg.data.noise import NoisyLabels
 from ieg.data.spec import DatasetSpec, parse
 from ieg.errors import UsageError
+from ieg.randomness import generator
 from ieg.registry import DATASETS
-
-# Each choice has its own generator: turning one off leaves the others alone.
-_SUBSET, _PROBE, _VALID = 201, 202, 203
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -197,7 +195,7 @@ def _subset(
             f'{num_classes * available.min()} (all of the rarest class), or 0 '
             'for all examples.'
         )
-    return sources.choose(labels, counts, _generator(seed, _SUBSET))
+    return sources.choose(labels, counts, generator(seed, 'subset'))
 
 
 def _probe(
@@ -219,7 +217,7 @@ def _probe(
             f'the {available} of the rarest class: choose another share.'
         )
     counts = np.full(num_classes, each)
-    return pool[sources.choose(labels[pool], counts, _generator(seed, _PROBE))]
+    return pool[sources.choose(labels[pool], counts, generator(seed, 'probe'))]
 
 
 def _valid(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
@@ -233,7 +231,7 @@ def _valid(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
             f'a validation share of {ratio} of {len(labels)} noisy training '
             'examples leaves none for validation: choose a larger share.'
         )
-    rng = _generator(seed, _VALID)
+    rng = generator(seed, 'valid')
     chosen[sources.choose_stratified(labels, size, rng)] = True
     return chosen
 
@@ -241,11 +239,6 @@ def _valid(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
 def _floor(value: float) -> int:
     """Rounds down, but takes 169.99999999999997 for the 170 that is meant."""
     return int(value + 1e-9)
-
-
-def _generator(seed: int, purpose: int) -> np.random.Generator:
-    """Returns the generator of one choice."""
-    return np.random.default_rng([seed, purpose])
 
 
 def _split(

@@ -17,10 +17,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ieg.errors import UsageError, nearest
+from ieg.randomness import generator
 from ieg.registry import NOISES
-
-# Keeps the draws of the noise apart from other generators of the same seed.
-_STREAM = 101
 
 # The coarse label of each fine label of CIFAR-100, as the data set gives it.
 CIFAR100_SUPERCLASS = (
@@ -252,7 +250,7 @@ def _draw_numpy(
     cumulative = np.cumsum(matrix, axis=1)
     # Rounding must not leave a gap below 1: the last class would fill it.
     cumulative /= cumulative[:, -1:]
-    u = np.random.default_rng([seed, _STREAM]).random(len(labels))
+    u = generator(seed, 'noise').random(len(labels))
     return (u[:, None] >= cumulative[labels]).sum(axis=1)
 
 

@@ -14,9 +14,11 @@ import tensorflow as tf
 
 from ieg.data import Data, Split
 from ieg.data.views import VIEWS, Draws
+from ieg.randomness import generator
 
 # The sweep that scores or evaluates sees the images as they are.
 PLAIN = ('plain',)
+VIEW_LANE = 1
 # AutoGraph would spend seconds on rewriting functions that have no control
 # flow on tensors.
 _as_is = tf.autograph.experimental.do_not_convert
@@ -97,13 +99,13 @@ class Pipeline:
             A (distributed) iterator. In a replica each element must go
             through `materialise` before a step sees it.
         """
-        rng = np.random.default_rng([self._seed, epoch, number])
+        rng = generator(self._seed, 'steps', epoch, number)
         plan = {
             f'ids/{name}': draw(
                 np.asarray(ids),
                 phase.num_steps * self._parts[name].total,
-                np.random.default_rng(
-                    [self._seed, epoch, number, self._parts[name].lane]
+                generator(
+                    self._seed, 'order', epoch, number, self._parts[name].lane
                 ),
             )
             for name, ids in sorted(phase.examples.items())
@@ -193,13 +195,15 @@ class Pipeline:
     def _with_views(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Adds the images of every stream of a training batch."""
         step = batch['step']
+        # Apart from the seeds that the method derives for its own use.
+        view_seed = tf.random.fold_in(step['seed'], VIEW_LANE)
         done = {'step': step}
         for name, content in batch.items():
             if name == 'step':
                 continue
             part = self._parts[name]
             draws = Draws(
-                tf.random.fold_in(step['seed'], part.lane),
+                tf.random.fold_in(view_seed, part.lane),
                 step['replica'] * part.count,
                 part.count,
                 part.total,

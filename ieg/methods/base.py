@@ -91,6 +91,10 @@ class Phase:
     per_step: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
+# Keeps a method's random numbers apart from those of the views.
+METHOD_LANE = 2
+
+
 class Selection(NamedTuple):
     """How clean the given labels look to a method.
 
@@ -153,12 +157,11 @@ class Method(keras.Model):
         self.built = True
 
     @classmethod
-    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
-        """Returns option values that suit a data set, noise and network.
+    def presets(cls, dataset: Any) -> dict[str, Any]:
+        """Returns option values that suit a data set and its noise.
 
         Args:
             dataset: has `base`, `noise` (kind or None) and `rate`.
-            network: name of the network.
 
         Returns:
             Names of options (of this method or of training) and their values;
@@ -244,8 +247,9 @@ class Method(keras.Model):
         """Makes one optimizer step of one network.
 
         The only place that knows about replicas: the optimizer sums gradients
-        over them, so each one's share is divided by their number. Where the
-        loss is not finite this replica contributes no gradient.
+        over them, so each one's share is divided by their number. A gradient
+        that is not finite reaches all of them by that sum, and `optim.SGD`
+        then leaves the weights as they are.
 
         Args:
             tape: recorded the loss.
@@ -253,18 +257,16 @@ class Method(keras.Model):
             network: which network to update.
 
         Returns:
-            `loss` and `nonfinite` (0 or 1), to be logged.
+            `loss` (0 where it is not finite) and `nonfinite` (0 or 1), to be
+            logged.
         """
         variables = self.nets[network].trainable_variables
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        finite = tf.math.is_finite(loss)
-        gradients = [
-            tf.where(finite, gradient / replicas, tf.zeros_like(gradient))
-            for gradient in tape.gradient(loss, variables)
-        ]
+        gradients = [g / replicas for g in tape.gradient(loss, variables)]
         self.optimizers[network].apply_gradients(
             zip(gradients, variables, strict=True)
         )
+        finite = tf.math.is_finite(loss)
         return {
             'loss': tf.where(finite, loss, tf.zeros_like(loss)),
             'nonfinite': 1.0 - tf.cast(finite, tf.float32),
@@ -276,7 +278,8 @@ class Method(keras.Model):
         It differs per step, per replica and per `lane`. (Keras' random layers
         and seed generators draw the same numbers on every replica.)
         """
-        seed = tf.random.fold_in(batch['step']['seed'], lane)
+        seed = tf.random.fold_in(batch['step']['seed'], METHOD_LANE)
+        seed = tf.random.fold_in(seed, lane)
         context = tf.distribute.get_replica_context()
         return tf.random.fold_in(seed, context.replica_id_in_sync_group)
 

@@ -5,14 +5,13 @@ Learning", ICLR 2020; details as the authors' code runs them. Section numbers
 in comments are the paper's.
 """
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from ieg.errors import RunError, UsageError
-from ieg.methods import dividemix_presets
+from ieg.methods import dividemix_options
 from ieg.methods.base import (
     Batch,
     Logs,
@@ -24,7 +23,9 @@ from ieg.methods.base import (
     log_accuracy,
     steps_for,
 )
-from ieg.registry import METHODS, option
+from ieg.methods.dividemix_options import Config
+from ieg.randomness import generator
+from ieg.registry import METHODS
 from ieg.training import losses, mixture
 
 NUM_NETWORKS = 2
@@ -33,65 +34,6 @@ NUM_NETWORKS = 2
 # share is topped up with the lowest losses.
 LARGEST_JUMP = 0.3
 SMALLEST_PART = 0.02
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Options of DivideMix."""
-
-    warm_up: int = option(
-        10, 'Epochs on all given labels before the first division.', minimum=0
-    )
-    warm_up_penalty: float = option(
-        0.0,
-        'Weight of the confidence penalty in warm-up; 1 for asymmetric noise.',
-        minimum=0,
-    )
-    lambda_u: str = option(
-        'auto',
-        'Largest weight of the unlabelled loss (the mean over classes of the '
-        'squared error), or auto: from the noise rate the mixture estimates.',
-    )
-    rampup_length: int = option(
-        16, 'Epochs over which lambda_u rises linearly from 0.', minimum=1
-    )
-    p_threshold: float = option(
-        0.5,
-        'Examples with a larger clean probability are labelled.',
-        minimum=0,
-        maximum=1,
-    )
-    temperature: float = option(
-        0.5, 'Sharpening temperature of guessed labels.', minimum=0.01
-    )
-    alpha: float = option(4.0, 'Mixing shares are Beta(alpha, alpha).')
-    loss_average: int = option(
-        1, 'Epochs of losses averaged before the mixture.', minimum=1
-    )
-    mix_rows: str = option(
-        'all',
-        'Which mixed rows are trained on; labeled is the Clothing1M and '
-        'WebVision script: no unlabelled loss, unlabelled rows are partners.',
-        choices=('all', 'labeled'),
-    )
-
-    def __post_init__(self):
-        """Checks what the flag types cannot.
-
-        Raises:
-            UsageError: lambda_u is neither a number nor auto.
-        """
-        try:
-            fine = self.lambda_u == 'auto' or float(self.lambda_u) >= 0
-        except ValueError:
-            fine = False
-        if not fine:
-            raise UsageError(
-                f'--lambda_u={self.lambda_u} is neither auto nor a number of '
-                '0 or more.'
-            )
-        if self.alpha <= 0:
-            raise UsageError(f'--alpha={self.alpha} must be larger than 0.')
 
 
 @METHODS.register('dividemix')
@@ -108,6 +50,11 @@ class DivideMix(Method):
         super().__init__(
             config, info, build_network, build_optimizer, NUM_NETWORKS
         )
+        if config.warm_up >= info.epochs:
+            raise UsageError(
+                f'--warm_up={config.warm_up} leaves none of the {info.epochs} '
+                'epochs for dividing the data; train longer or warm up less.'
+            )
         count = info.num_examples
         self.clean_probability = self.add_weight(
             shape=(NUM_NETWORKS, count),
@@ -122,9 +69,9 @@ class DivideMix(Method):
         self.host_state['kept_division'] = np.zeros(NUM_NETWORKS, bool)
 
     @classmethod
-    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+    def presets(cls, dataset: Any) -> dict[str, Any]:
         """Returns the published settings, or tuned ones for small data."""
-        return dividemix_presets.presets(dataset, network)
+        return dividemix_options.presets(dataset)
 
     def streams(self) -> dict[str, Stream]:
         """All examples for warm-up; a labelled and an unlabelled part later."""
@@ -177,7 +124,8 @@ class DivideMix(Method):
             for net, losses_ in enumerate(self.host_state['losses'].mean(0))
         ]
         self._store([self._guarded(net, fits[net]) for net in range(len(fits))])
-        noise_rate = float(np.mean([fit.noise_rate for fit in fits]))
+        # Of the division in force, which need not be the one just fitted.
+        noise_rate = 1 - float(self.host_state['probability'].mean())
         weight = self.lambda_u(noise_rate)
         self.report(estimated_noise_rate=noise_rate, lambda_u=weight)
         return weight
@@ -215,11 +163,11 @@ class DivideMix(Method):
         """Returns the largest weight of the unlabelled loss.
 
         Args:
-            noise_rate: as the mixtures estimate it; used for `auto` only.
+            noise_rate: as the division estimates it; used for `auto` only.
         """
         if self.config.lambda_u != 'auto':
             return float(self.config.lambda_u)
-        return dividemix_presets.auto_lambda_u(
+        return dividemix_options.auto_lambda_u(
             noise_rate, self.info.num_classes
         )
 
@@ -231,13 +179,15 @@ class DivideMix(Method):
         if chosen.sum() < smallest:
             self.remark(
                 f'network {1 - net} calls {chosen.sum()} examples clean; the '
-                f'{smallest} cleanest are used'
+                f'{smallest} with the smallest loss are used'
             )
+            # By loss: posteriors are tied at 0 and 1.
+            loss = self.host_state['losses'].mean(axis=0)[1 - net]
             chosen = np.zeros_like(chosen)
-            chosen[np.argsort(-probability, kind='stable')[:smallest]] = True
+            chosen[np.argsort(loss, kind='stable')[:smallest]] = True
         labeled, unlabeled = np.flatnonzero(chosen), np.flatnonzero(~chosen)
         steps = steps_for(len(labeled), self.info.batch_size)
-        rng = np.random.default_rng([self.info.seed, epoch, net])
+        rng = generator(self.info.seed, 'share', epoch, net)
         share = rng.beta(self.config.alpha, self.config.alpha, steps)
         per_step = {'share': np.maximum(share, 1 - share)}
         examples = {'labeled': labeled}
@@ -258,9 +208,8 @@ class DivideMix(Method):
         return np.clip(rise, 0, 1)
 
     def _host_seed(self, epoch: int, net: int) -> int:
-        return int(
-            np.random.default_rng([self.info.seed, epoch, net]).integers(2**31)
-        )
+        rng = generator(self.info.seed, 'mixture', epoch, net)
+        return int(rng.integers(2**31))
 
     # The steps.
 

@@ -3,11 +3,11 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from ieg.methods import recipes
 from ieg.methods.base import Batch, Logs, Method, Phase, Score, log_accuracy
+from ieg.randomness import generator
 from ieg.registry import METHODS, option
 from ieg.training import losses, optim
 
@@ -53,7 +53,7 @@ class Supervised(Method):
             )
 
     @classmethod
-    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+    def presets(cls, dataset: Any) -> dict[str, Any]:
         """Returns the recipe for the data set, the one DivideMix trains by."""
         return dict(recipes.TRAINING.get(dataset.base, {}))
 
@@ -67,7 +67,7 @@ class Supervised(Method):
         (phase,) = super().begin_epoch(epoch, score)
         if not self.config.mixup:
             return [phase]
-        rng = np.random.default_rng([self.info.seed, epoch])
+        rng = generator(self.info.seed, 'share', epoch)
         alpha = self.config.mixup
         share = rng.beta(alpha, alpha, phase.num_steps)
         return [dataclasses.replace(phase, per_step={'share': share})]

@@ -62,10 +62,10 @@ class FusedBatchNormalization(keras.layers.Layer):
                 (self.moving_mean, mean),
                 (self.moving_variance, variance),
             ):
-                moving.assign(
-                    moving * self.momentum
-                    + tf.stop_gradient(batch) * (1.0 - self.momentum)
-                )
+                batch = tf.stop_gradient(batch)
+                moved = moving * self.momentum + batch * (1.0 - self.momentum)
+                # One bad batch would spoil inference for good.
+                moving.assign(tf.where(tf.math.is_finite(batch), moved, moving))
         return outputs
 
     def compute_output_shape(self, input_shape):

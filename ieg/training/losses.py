@@ -69,6 +69,8 @@ def prior_divergence(logits: tf.Tensor) -> tf.Tensor:
 
 def sharpen(probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
     """Returns p_c^(1/T) / sum_k p_k^(1/T), rows `[b, C]` (MixMatch eq. 7)."""
+    # The largest becomes 1, so a small temperature underflows nowhere.
+    probabilities /= tf.reduce_max(probabilities, axis=-1, keepdims=True)
     powers = probabilities ** (1 / temperature)
     return powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
 

@@ -21,11 +21,6 @@ class Mixture:
     weights: tuple[float, float]
 
     @property
-    def noise_rate(self) -> float:
-        """Share of examples in the noisy component."""
-        return self.weights[1]
-
-    @property
     def unimodal(self) -> bool:
         """Whether the two components hardly differ or one is almost empty."""
         close = self.means[1] - self.means[0] < 0.05

@@ -50,14 +50,21 @@ class SGD(keras.optimizers.Optimizer):
         variable: keras.Variable,
         learning_rate: tf.Tensor,
     ) -> None:
-        """Updates one variable; the gradient is summed over replicas."""
+        """Updates one variable, unless its gradient is not finite.
+
+        The gradient is summed over replicas, so all of them decide alike.
+        """
+        finite = tf.reduce_all(tf.math.is_finite(gradient))
         # Python numbers take the variable's type; tf.cast would round them
         # to float32 on the way.
         gradient = gradient + self.l2 * variable
         velocity = self.velocities[self._get_variable_index(variable)]
-        self.assign(velocity, self.momentum * velocity + gradient)
+        moved = self.momentum * velocity + gradient
         rate = tf.cast(learning_rate, variable.dtype)
-        self.assign_sub(variable, rate * velocity)
+        self.assign(velocity, tf.where(finite, moved, velocity))
+        self.assign(
+            variable, tf.where(finite, variable - rate * moved, variable)
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,73 @@
-"""Settings of DivideMix for each data set, kind of noise and rate."""
+"""Options of DivideMix, and their presets by data set, noise and rate."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
+from ieg.errors import UsageError
 from ieg.methods import recipes
+from ieg.registry import option
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Options of DivideMix."""
+
+    warm_up: int = option(
+        10, 'Epochs on all given labels before the first division.', minimum=0
+    )
+    warm_up_penalty: float = option(
+        0.0,
+        'Weight of the confidence penalty in warm-up; 1 for asymmetric noise.',
+        minimum=0,
+    )
+    lambda_u: str = option(
+        'auto',
+        'Largest weight of the unlabelled loss (the mean over classes of the '
+        'squared error), or auto: from the noise rate the mixture estimates.',
+    )
+    rampup_length: int = option(
+        16, 'Epochs over which lambda_u rises linearly from 0.', minimum=1
+    )
+    p_threshold: float = option(
+        0.5,
+        'Examples with a larger clean probability are labelled.',
+        minimum=0,
+        maximum=1,
+    )
+    temperature: float = option(
+        0.5, 'Sharpening temperature of guessed labels.', minimum=0.01
+    )
+    alpha: float = option(4.0, 'Mixing shares are Beta(alpha, alpha).')
+    loss_average: int = option(
+        1, 'Epochs of losses averaged before the mixture.', minimum=1
+    )
+    mix_rows: str = option(
+        'all',
+        'Which mixed rows are trained on; labeled is the Clothing1M and '
+        'WebVision script: no unlabelled loss, unlabelled rows are partners.',
+        choices=('all', 'labeled'),
+    )
+
+    def __post_init__(self):
+        """Checks what the flag types cannot.
+
+        Raises:
+            UsageError: lambda_u is neither a number nor auto.
+        """
+        try:
+            fine = self.lambda_u == 'auto' or 0 <= float(self.lambda_u) < 1e9
+        except ValueError:
+            fine = False
+        if not fine:
+            raise UsageError(
+                f'--lambda_u={self.lambda_u} is neither auto nor a number of '
+                '0 or more.'
+            )
+        if self.alpha <= 0:
+            raise UsageError(f'--alpha={self.alpha} must be larger than 0.')
+
 
 # lambda_u for (base, kind, rate), from the authors' and their successors'
 # scripts. `uniform` is what the paper calls symmetric.
@@ -26,7 +89,7 @@ WARM_UP = {'cifar10': 10, 'cifar100': 30}
 GREY = ('digits', 'mnist', 'fashion_mnist')
 
 
-def presets(dataset: Any, network: str) -> dict[str, Any]:
+def presets(dataset: Any) -> dict[str, Any]:
     """Returns option values for a data set with `base`, `noise` and `rate`."""
     values = dict(recipes.TRAINING.get(dataset.base, {}))
     if 'batch_size' in values:
