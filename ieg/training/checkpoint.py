@@ -109,14 +109,16 @@ class Checkpoints:
         try:
             reader = tf.train.load_checkpoint(path)
             self._state.deserialize(reader.get_tensor(STATE_KEY))
-            self._check_identity(path, self._state.facts.pop('identity'))
-            status = self._checkpoint.restore(path)
+            # Restoring must not stop half way.
+            for name in reader.get_variable_to_shape_map():
+                reader.get_tensor(name)
         except DAMAGED as error:
             raise UsageError(
                 f'The checkpoint {path} cannot be read; delete it, or '
                 'choose an earlier one with --restore_step.'
             ) from error
-        status.assert_consumed()
+        self._check_identity(path, self._state.facts.pop('identity'))
+        self._checkpoint.restore(path).assert_consumed()
         facts = dict(self._state.facts)
         facts.pop('identity', None)
         self._method.host_state.clear()
