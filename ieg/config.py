@@ -138,11 +138,7 @@ def from_flags(values: flags.FlagValues = flags.FLAGS) -> Config:
     }
     path = values['config'].value
     file = read_file(path) if path else {}
-    # A length or schedule by flag replaces the one of the file as a whole.
-    void = set(LENGTHS) if given.keys() & set(LENGTHS) else set()
-    if 'lr_schedule' in given:
-        void |= _unused(given['lr_schedule'])
-    return resolve({k: v for k, v in file.items() if k not in void} | given)
+    return resolve(_over(file, given))
 
 
 def read_file(path: str) -> dict[str, Any]:
@@ -187,11 +183,8 @@ def resolve(given: Mapping[str, Any]) -> Config:
             f'--network_name: {", ".join(NETWORKS.names())}.'
         )
     NETWORKS.get(network)
-    values = dict(method.presets(dataset))
-    schedule = {**vars(TrainConfig()), **values, **given}['lr_schedule']
-    values = {k: v for k, v in values.items() if k not in _unused(schedule)}
-    values |= _lengths(given, values)
-    values |= {k: v for k, v in given.items() if k not in LENGTHS}
+    values = _over(method.presets(dataset), given)
+    values |= _length(values)
     values |= {'network_name': network, 'dataset': str(dataset)}
     config = Config(*(_build(cls, values) for cls in (*SHARED, method.Config)))
     _check_schedule(given, config.train)
@@ -199,20 +192,27 @@ def resolve(given: Mapping[str, Any]) -> Config:
 
 
 LENGTHS = ('max_epoch', 'max_iteration')
+# Options that say one thing together: whoever gives one gives all.
+GROUPS = (LENGTHS, ('decay_steps', 'decay_epochs'))
 
 
-def _lengths(
-    given: Mapping[str, Any], preset: Mapping[str, Any]
-) -> dict[str, int]:
+def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options of two sources; those of the upper one win."""
+    void = {n for group in GROUPS if upper.keys() & set(group) for n in group}
+    if 'lr_schedule' in upper:
+        void |= _unused(upper['lr_schedule'])
+    return {k: v for k, v in lower.items() if k not in void} | dict(upper)
+
+
+def _length(values: Mapping[str, Any]) -> dict[str, int]:
     """Returns the length of the run: in epochs or in steps, never both."""
-    asked = {name: given[name] for name in LENGTHS if given.get(name)}
+    asked = {name: values[name] for name in LENGTHS if values.get(name)}
     if len(asked) == 2:
         raise UsageError(
             'Give --max_epoch or --max_iteration, not both: each says how '
             'long to train.'
         )
-    chosen = asked or {n: preset[n] for n in LENGTHS if n in preset}
-    return dict.fromkeys(LENGTHS, 0) | (chosen or {'max_epoch': 30})
+    return dict.fromkeys(LENGTHS, 0) | (asked or {'max_epoch': 30})
 
 
 def _check_used(given: Iterable[str], method: str, config_class: type) -> None:

@@ -18,7 +18,7 @@ import ieg.methods  # noqa: F401  # Registers the built-in ones.
 from ieg import data as ieg_data
 from ieg.config import Config
 from ieg.data import noise as label_noise
-from ieg.errors import UsageError
+from ieg.errors import RunError, UsageError
 from ieg.methods.base import Info, Method, steps_for
 from ieg.networks import create_network
 from ieg.randomness import generator
@@ -26,14 +26,15 @@ from ieg.registry import METHODS
 from ieg.training import distribution, optim
 from ieg.training.callbacks import Progress, TensorBoardScalars
 from ieg.training.runlog import headline, write_atomically
-from ieg.training.trainer import Settings, Trainer
+from ieg.training.settings import Settings
+from ieg.training.trainer import Trainer
 
 
 def run_folder(config: Config) -> str:
     """Returns the folder of a run."""
     train = config.train
     return os.path.join(
-        config.run.checkpoint_path,
+        os.path.expanduser(config.run.checkpoint_path),
         config.data.dataset,
         f'{train.method}_{train.network_name}_s{train.seed}',
     )
@@ -89,6 +90,11 @@ def build(
         run.distribution_strategy, run.num_replicas
     )
     precision = _set_numerics(config)
+    workers = distribution.has_workers(strategy)
+    if run.augment_on == 'device' and workers:
+        raise UsageError(
+            '--augment_on=device does not work with several workers; use host.'
+        )
     data = ieg_data.load(
         config.data.dataset,
         probe_ratio=config.data.probe_dataset_hold_ratio,
@@ -97,10 +103,11 @@ def build(
         seed=train.seed,
         noise_seed=_noise_seed(config),
         noise_sampler=config.data.noise_sampler,
-        data_dir=run.data_dir or None,
+        data_dir=os.path.expanduser(run.data_dir) or None,
+        frozen=_frozen_noise(run_folder(config)),
     )
     replicas = strategy.num_replicas_in_sync
-    settings = _settings(config, len(data.train.labels), replicas)
+    settings = _settings(config, len(data.train.labels), replicas, workers)
     info = Info(
         num_classes=data.num_classes,
         image_shape=data.image_shape,
@@ -156,12 +163,19 @@ def _has_fast_bfloat16() -> bool:
     return 'avx512_bf16' in flags or 'amx_bf16' in flags
 
 
+def _frozen_noise(folder: str) -> label_noise.NoisyLabels | None:
+    path = os.path.join(folder, 'noise.npz')
+    return label_noise.load(path) if os.path.exists(path) else None
+
+
 def _noise_seed(config: Config) -> int:
     asked = config.data.noise_seed
     return config.train.seed if asked < 0 else asked
 
 
-def _settings(config: Config, num_examples: int, replicas: int) -> Settings:
+def _settings(
+    config: Config, num_examples: int, replicas: int, workers: bool
+) -> Settings:
     run, train = config.run, config.train
     batch = train.batch_size * replicas
     if batch > num_examples:
@@ -181,7 +195,7 @@ def _settings(config: Config, num_examples: int, replicas: int) -> Settings:
         eval_every=run.eval_every,
         seed=train.seed,
         on_device=run.augment_on == 'device'
-        or (run.augment_on == 'auto' and gpu),
+        or (run.augment_on == 'auto' and gpu and not workers),
         keep_checkpoints=run.keep_checkpoints,
     )
 
@@ -251,12 +265,17 @@ def train(
     experiment = build(config, callbacks, strategy)
     trainer = experiment.trainer
     start = trainer.restore(config.run.restore_step)
-    _check_length(experiment, start)
     if experiment.is_chief:
         _write_head(experiment)
         if progress:
             _watch(experiment, start)
-    trainer.train(start)
+    try:
+        trainer.train(start)
+    except tf.errors.ResourceExhaustedError as error:
+        raise RunError(
+            'There is not enough memory for a step; lower --batch_size (and '
+            '--val_batch_size).'
+        ) from error
     summary = _summary(experiment, time.monotonic() - started)
     if experiment.is_chief:
         path = os.path.join(experiment.folder, 'summary.json')
@@ -264,18 +283,8 @@ def train(
     return summary
 
 
-def _check_length(experiment: Experiment, start: int) -> None:
-    epochs = experiment.settings.epochs
-    if start > epochs:
-        raise UsageError(
-            f'{experiment.folder} holds {start} epochs already and these '
-            f'options ask for {epochs}; ask for more, or choose an earlier '
-            'checkpoint with --restore_step.'
-        )
-
-
 def _watch(experiment: Experiment, start: int) -> None:
-    bar = Progress(experiment.settings.epochs, start)
+    bar = Progress(experiment.trainer.method.epoch_costs(), start)
     experiment.trainer.add_callback(bar)
 
 
@@ -298,8 +307,13 @@ def evaluate(
     found = experiment.trainer.evaluate_checkpoint(config.run.restore_step)
     if experiment.is_chief:
         path = os.path.join(folder, 'evaluation.jsonl')
-        with open(path, 'a', encoding='utf-8') as file:
-            file.write(json.dumps(found) + '\n')
+        try:
+            with open(path, 'a', encoding='utf-8') as file:
+                file.write(json.dumps(found) + '\n')
+        except OSError as error:
+            raise UsageError(
+                f'{path} cannot be written ({error.strerror}).'
+            ) from error
     return found
 
 

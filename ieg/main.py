@@ -136,7 +136,7 @@ def parse(argv: Sequence[str]) -> list[str]:
         try:
             # A path is no module, and './' would mean a relative import.
             importlib.import_module(module.lstrip('./'))
-        except ModuleNotFoundError as error:
+        except (ModuleNotFoundError, ValueError) as error:
             raise UsageError(
                 f'--plugin={module} cannot be imported ({error}); give a '
                 'module name as in an import statement.'

@@ -103,7 +103,9 @@ class TrainConfig:
     network_name: str = option(
         '', 'Network; empty = the usual one for the data set.'
     )
-    seed: int = option(1, 'Root of all randomness.', minimum=0)
+    seed: int = option(
+        1, 'Root of all randomness.', minimum=0, maximum=2**32 - 1
+    )
     max_epoch: int = option(
         0, 'Length in epochs; 0 = by --max_iteration or 30.', minimum=0
     )
@@ -135,7 +137,7 @@ class TrainConfig:
     )
     precision: str = option(
         'auto',
-        'auto = bfloat16 on GPUs that have it, else float32. Weights, losses '
-        'and everything that ranks examples are float32 always.',
+        'auto = bfloat16 on GPUs and CPUs that are fast at it, else float32. '
+        'Weights, losses and everything that ranks examples stay float32.',
         choices=('auto', 'float32', 'bfloat16'),
     )

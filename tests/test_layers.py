@@ -58,7 +58,7 @@ def allowed(module):
     if module == 'ieg.methods':
         return {'ieg.methods.*'}
     if module.startswith('ieg.methods.'):
-        recipes = {f'{module}_presets', 'ieg.methods.recipes'}
+        recipes = {f'{module}_options', 'ieg.methods.recipes'}
         return MATHS | {'ieg.methods.base'} | recipes
     if module == 'ieg.training.callbacks':
         return BASE | {'ieg.training.metrics', 'ieg.training.runlog'}

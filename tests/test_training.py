@@ -182,7 +182,7 @@ def test_the_headline_of_nothing():
 
 
 def test_progress_without_a_terminal_is_a_line_per_epoch(capsys):
-    bar = Progress(epochs=3)
+    bar = Progress(np.ones(3))
     bar.on_train_begin()
     bar.on_train_batch_end(5, {'progress': 0.5})
     bar.remark(0, 'something happened')
@@ -216,13 +216,13 @@ PHASES = [Phase('train_step', {'train': np.arange(7)}, 3)]
 
 
 def test_workers_must_agree():
-    distribution.agree(Workers(0), PHASES)
-    with pytest.raises(RunError, match='workers chose different examples'):
-        distribution.agree(Workers(1), PHASES)
+    distribution.agree(Workers(0), 'epoch 1', PHASES)
+    with pytest.raises(RunError, match='workers are at different places'):
+        distribution.agree(Workers(1), 'epoch 1', PHASES)
 
 
 def test_one_process_agrees_with_itself(strategy):
-    distribution.agree(strategy, PHASES)
+    distribution.agree(strategy, 'epoch 1', PHASES)
 
 
 @pytest.mark.parametrize(
@@ -242,9 +242,11 @@ def test_agreement_is_about_everything_that_is_run(change):
             seen.append(int(value[0]))
             return value
 
-    distribution.agree(Spy(0), PHASES)
-    distribution.agree(Spy(0), [dataclasses.replace(PHASES[0], **change)])
-    assert seen[0] != seen[1]
+    distribution.agree(Spy(0), 'epoch 1', PHASES)
+    changed = [dataclasses.replace(PHASES[0], **change)]
+    distribution.agree(Spy(0), 'epoch 1', changed)
+    distribution.agree(Spy(0), 'epoch 2', PHASES)
+    assert len(set(seen)) == 3
 
 
 def resolver(task, index, *kinds):

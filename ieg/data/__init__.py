@@ -89,6 +89,7 @@ def load(
     noise_seed: int | None = None,
     noise_sampler: str = 'numpy',
     data_dir: str | None = None,
+    frozen: NoisyLabels | None = None,
 ) -> Data:
     """Loads a data set, corrupts its training labels and splits it.
 
@@ -107,6 +108,8 @@ def load(
         noise_seed: of the noise; None means `seed`.
         noise_sampler: a name in `ieg.data.noise.SAMPLERS`.
         data_dir: TFDS folder; None is the default of TFDS.
+        frozen: noisy labels drawn earlier, used if they are of this request:
+            another version of NumPy could draw others.
 
     Raises:
         UsageError: something in the request is impossible.
@@ -114,8 +117,7 @@ def load(
     if isinstance(spec, str):
         spec = parse(spec)
     _check_request(probe_ratio, valid_ratio, seed)
-    if spec.noise is not None:
-        noise_lib.check_sampler(noise_sampler, spec.noise)
+    noise_lib.check_sampler(noise_sampler, spec.noise)
     arrays = DATASETS.get(spec.base)(data_dir)
     num_classes = len(arrays.class_names)
     images, clean = arrays.train_images, arrays.train_labels
@@ -126,15 +128,20 @@ def load(
     noise = None
     labels = clean[rest]
     if spec.noise is not None:
-        noise = noise_lib.corrupt(
-            labels,
-            spec.noise,
-            spec.rate,
-            spec.base,
-            num_classes,
-            seed if noise_seed is None else noise_seed,
-            noise_sampler,
-        )
+        noise_seed = seed if noise_seed is None else noise_seed
+        asked = (spec.noise, spec.rate, noise_seed, noise_sampler)
+        if frozen is not None and _is_of(frozen, labels, asked):
+            noise = frozen
+        else:
+            noise = noise_lib.corrupt(
+                labels,
+                spec.noise,
+                spec.rate,
+                spec.base,
+                num_classes,
+                noise_seed,
+                noise_sampler,
+            )
         labels = noise.noisy
     is_valid = _valid(labels, valid_ratio, seed)
 
@@ -165,6 +172,12 @@ def load(
         mean=arrays.mean,
         std=arrays.std,
     )
+
+
+def _is_of(noise: NoisyLabels, clean: np.ndarray, asked: tuple) -> bool:
+    """Returns whether labels drawn earlier are those of a request."""
+    found = (noise.kind, noise.rate, noise.seed, noise.sampler)
+    return found == asked and np.array_equal(noise.clean, clean)
 
 
 def _check_request(probe_ratio: float, valid_ratio: float, seed: int) -> None:

@@ -222,7 +222,7 @@ def realised_transition(
     return counts / counts.sum(axis=1, keepdims=True)
 
 
-def check_sampler(sampler: str, kind: str) -> None:
+def check_sampler(sampler: str, kind: str | None) -> None:
     """Checks that a sampler exists and can draw a kind of noise.
 
     Raises:
@@ -234,7 +234,7 @@ def check_sampler(sampler: str, kind: str) -> None:
             f'{nearest(sampler, SAMPLERS)} Known: {", ".join(SAMPLERS)}.'
         )
     kinds = SAMPLERS[sampler].kinds
-    if kinds and kind not in kinds:
+    if kind and kinds and kind not in kinds:
         raise UsageError(
             f'the noise sampler {sampler!r} repeats a reference code that has '
             f'no {kind} noise: use the sampler numpy, or one of the kinds '

@@ -46,8 +46,7 @@ class Pipeline:
         strategy: decides how batches are split.
         seed: root of order and augmentation.
         on_device: compute views where the step runs, from images that live
-            there, and not in the input pipeline. Splits without an array of
-            images are read on the host all the same.
+            there, and not in the input pipeline; for data in memory.
     """
 
     def __init__(
@@ -224,6 +223,8 @@ class Pipeline:
         split = getattr(self._data, split_name)
         if split_name in self._device_images:
             raw = tf.gather(self._device_images[split_name], index)
+            # GPUs have no gather of uint8 for the views; 0..255 are exact.
+            raw = tf.cast(raw, tf.float16)
         else:
             raw = split.fetch(index, draws.seeds())
         return tuple(

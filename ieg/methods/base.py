@@ -221,6 +221,13 @@ class Method(keras.Model):
 
     # What to tell.
 
+    def epoch_costs(self) -> np.ndarray:
+        """Returns how long epochs take relative to each other `[epochs]`.
+
+        A guess, for the time that is left of a run.
+        """
+        return np.ones(self.info.epochs)
+
     def selection(self) -> Selection | None:
         """Returns how clean each example looks; for reports only."""
         return None

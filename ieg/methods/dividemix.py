@@ -334,6 +334,11 @@ class DivideMix(Method):
         """Returns which row each row is mixed with, int32 `[count]`."""
         return losses.random_partners(count, self.random_seed(batch))
 
+    def epoch_costs(self) -> np.ndarray:
+        """A warm-up epoch costs a part of a co-divide epoch."""
+        warm_up = np.arange(self.info.epochs) < self.config.warm_up
+        return np.where(warm_up, 1.0, 3.0)
+
     def selection(self) -> Selection | None:
         """The mean of both networks' clean probabilities."""
         if not len(self.host_state['probability']):

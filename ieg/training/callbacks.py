@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -22,14 +23,15 @@ class Progress(keras.callbacks.Callback):
     Where the output is no terminal it prints one line per epoch instead.
 
     Args:
-        epochs: length of the run.
+        costs: how long each epoch takes relative to the others.
         start: epochs done before.
         stream: where to print.
     """
 
-    def __init__(self, epochs: int, start: int = 0, stream=None):
+    def __init__(self, costs: np.ndarray, start: int = 0, stream=None):
         super().__init__()
-        self._epochs = epochs
+        self._epochs = len(costs)
+        self._until = np.concatenate([[0], np.cumsum(costs)])
         self._start = start
         self._stream = stream or sys.stderr
         self._bar: tqdm | None = None
@@ -38,23 +40,29 @@ class Progress(keras.callbacks.Callback):
         """Opens the bar."""
         if self._stream.isatty():
             self._bar = tqdm(
-                total=self._epochs,
-                initial=self._start,
-                unit='epoch',
+                total=self._until[-1],
+                initial=self._until[self._start],
                 file=self._stream,
                 dynamic_ncols=True,
-                # Recent epochs tell most: later ones can cost more.
+                # Recent steps tell most.
                 smoothing=0.2,
-                bar_format='{percentage:3.0f}%|{bar}| {n:.1f}/{total} epochs '
+                bar_format='{percentage:3.0f}%|{bar}| {desc}'
                 '[{elapsed}, {remaining} left]{postfix}',
             )
 
     def on_train_batch_end(
         self, batch: int, logs: Mapping[str, Any] | None = None
     ) -> None:
-        """Moves the bar to the share of the epoch that is done."""
+        """Moves the bar to what is done."""
         if self._bar is not None and logs:
-            self._bar.update(max(0.0, logs['progress'] - self._bar.n))
+            self._move(logs['progress'])
+
+    def _move(self, epochs: float) -> None:
+        done = np.interp(epochs, np.arange(self._epochs + 1), self._until)
+        self._bar.set_description_str(
+            f'{epochs:.1f}/{self._epochs} epochs ', refresh=False
+        )
+        self._bar.update(max(0.0, done - self._bar.n))
 
     def on_epoch_end(
         self, epoch: int, logs: Mapping[str, Any] | None = None
@@ -67,7 +75,7 @@ class Progress(keras.callbacks.Callback):
             if name in logs
         )
         if self._bar is not None:
-            self._bar.update(max(0.0, epoch + 1 - self._bar.n))
+            self._move(epoch + 1)
             self._bar.set_postfix_str(figures)
             return
         seconds = logs.get('seconds', 0)

@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,8 @@ class Checkpoints:
         tracked = [v.value for v in [*method.variables, *optimizers]]
         checkpoint = tf.train.Checkpoint(variables=tracked, state=self._state)
         self._checkpoint = checkpoint
-        target = folder if chief else tempfile.mkdtemp(prefix='ieg_')
+        self._elsewhere = None if chief else tempfile.TemporaryDirectory()
+        target = folder if chief else self._elsewhere.name
         self._manager = tf.train.CheckpointManager(
             checkpoint, target, max_to_keep=keep
         )
@@ -90,11 +92,14 @@ class Checkpoints:
         self._state.arrays = dict(self._method.host_state)
         self._manager.save(checkpoint_number=step)
 
-    def restore(self, step: int = 0) -> dict[str, Any] | None:
+    def restore(
+        self, step: int = 0, ignore: Sequence[str] = ()
+    ) -> dict[str, Any] | None:
         """Restores a checkpoint into the method.
 
         Args:
             step: its number; 0 = the latest.
+            ignore: parts of the identity that may differ.
 
         Returns:
             The facts that were saved, or None where there is no checkpoint.
@@ -117,7 +122,7 @@ class Checkpoints:
                 f'The checkpoint {path} cannot be read; delete it, or '
                 'choose an earlier one with --restore_step.'
             ) from error
-        self._check_identity(path, self._state.facts.pop('identity'))
+        self._check_identity(path, self._state.facts['identity'], ignore)
         self._checkpoint.restore(path).assert_consumed()
         facts = dict(self._state.facts)
         facts.pop('identity', None)
@@ -144,14 +149,17 @@ class Checkpoints:
             f'{there}. Give one of them as --restore_step.'
         )
 
-    def _check_identity(self, path: str, found: dict[str, Any]) -> None:
+    def _check_identity(
+        self, path: str, found: dict[str, Any], ignore: Sequence[str]
+    ) -> None:
         # What says most comes first.
         names = list(dict.fromkeys([*MOST_TELLING, *found, *self._identity]))
         differences = [
             f'{name} is {found.get(name)!r} there and '
             f'{self._identity.get(name)!r} here'
             for name in names
-            if found.get(name) != self._identity.get(name)
+            if name not in ignore
+            and found.get(name) != self._identity.get(name)
         ]
         if differences:
             raise UsageError(

@@ -77,18 +77,30 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return not has_chief and resolver.task_id == 0
 
 
-def agree(strategy: tf.distribute.Strategy, phases: Sequence) -> None:
+def has_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether several processes train together."""
+    return strategy.cluster_resolver is not None
+
+
+def agree(
+    strategy: tf.distribute.Strategy, place: str, phases: Sequence
+) -> None:
     """Makes sure that all workers are about to run the same phases.
 
     Workers that disagree on the number of steps would wait for each other in
     a collective for ever.
 
+    Args:
+        strategy: the strategy.
+        place: where in the run this worker is.
+        phases: what it is about to run.
+
     Raises:
         RunError: they disagree.
     """
-    if strategy.cluster_resolver is None:
+    if not has_workers(strategy):
         return
-    checksum = 0
+    checksum = zlib.crc32(place.encode())
     for phase in phases:
         head = f'{phase.step}{phase.args}{phase.num_steps}'
         checksum = zlib.crc32(head.encode(), checksum)
@@ -100,6 +112,7 @@ def agree(strategy: tf.distribute.Strategy, phases: Sequence) -> None:
     )
     if len(set(found.numpy())) > 1:
         raise RunError(
-            'The workers chose different examples for this epoch; they must '
-            'run the same version with the same flags and data.'
+            'The workers are at different places of the run or chose '
+            'different examples; they must share the run folder and run the '
+            'same version with the same flags and data.'
         )

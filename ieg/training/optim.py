@@ -173,6 +173,11 @@ def make_schedule(
     ]
     if config.lr_schedule == 'cosine' and not steps:
         steps = [steps_per_epoch]
+    if config.lr_schedule in ('cosine', 'exponential') and len(steps) > 1:
+        raise UsageError(
+            f'--lr_schedule={config.lr_schedule} takes one number from '
+            '--decay_epochs or --decay_steps, not several.'
+        )
     if config.lr_schedule in ('custom_step', 'exponential') and not steps:
         raise UsageError(
             f'--lr_schedule={config.lr_schedule} needs --decay_epochs or '

@@ -17,55 +17,26 @@ from ieg.errors import RunError, UsageError
 from ieg.methods.base import Method, Phase
 from ieg.training import distribution, metrics
 from ieg.training.checkpoint import Checkpoints
-from ieg.training.optim import Schedule
 from ieg.training.runlog import RunLog
+from ieg.training.settings import Settings
 from ieg.training.steps import StepRunner
 
 # A call of the step function should take about this long: fast enough to show
 # progress, long enough that starting it costs nothing.
 SECONDS_PER_CALL = 0.5
 MOST_STEPS_PER_CALL = 200
+# Workers must make the same steps per call, whatever their clocks say: their
+# collectives are matched by their place in the loop.
+STEPS_PER_CALL_OF_WORKERS = 10
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How to train, apart from the method.
-
-    Attributes:
-        schedule: learning rate by nominal step.
-        steps_per_epoch: nominal steps of one epoch.
-        total_steps: nominal length of the run; the last epoch may be a part.
-        eval_batch_size: examples per step of a sweep, on all replicas.
-        eval_every: epochs between evaluations; the last epoch has one.
-        seed: root of order and augmentation.
-        jit: compile steps with XLA.
-        on_device: compute views where the steps run.
-        keep_checkpoints: how many to keep.
-    """
-
-    schedule: Schedule
-    steps_per_epoch: int
-    total_steps: int
-    eval_batch_size: int
-    eval_every: int = 1
-    seed: int = 0
-    jit: bool = False
-    on_device: bool = False
-    keep_checkpoints: int = 3
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of the run, the last one whole or not."""
-        return -(-self.total_steps // self.steps_per_epoch)
-
-    def steps_in(self, epoch: int) -> int:
-        """Returns how many nominal steps of an epoch belong to the run."""
-        left = self.total_steps - epoch * self.steps_per_epoch
-        return min(self.steps_per_epoch, left)
-
-    def part_of_epoch(self, epoch: int) -> float:
-        """Returns which share of an epoch belongs to the run."""
-        return self.steps_in(epoch) / self.steps_per_epoch
+# What may differ between training and evaluation.
+NOT_EVALUATED = (
+    'max_epoch',
+    'max_iteration',
+    'global_batch_size',
+    'precision',
+)
 
 
 class Trainer:
@@ -130,13 +101,38 @@ class Trainer:
 
         Args:
             step: number of the checkpoint; 0 = the latest, if there is one.
+
+        Raises:
+            UsageError: the run cannot go on from it.
         """
         facts = self._checkpoints.restore(step)
         if facts is None:
             return 0
+        self._check_length(facts['epoch'], facts['nominal_steps'])
         self.log.restart(facts['entries'])
         self._steps_done = facts['steps']
         return facts['epoch']
+
+    def _check_length(self, epoch: int, nominal_steps: int) -> None:
+        """Makes sure that the run can go on from a checkpoint.
+
+        Raises:
+            UsageError: there is more already than is asked for, or the last
+                epoch was cut short where that run ended.
+        """
+        total = self._settings.total_steps
+        if nominal_steps > total:
+            raise UsageError(
+                f'The run folder holds {nominal_steps} steps already and these '
+                f'options ask for {total}; ask for more, or choose another '
+                '--checkpoint_path.'
+            )
+        if nominal_steps < min(self._settings.steps_until(epoch), total):
+            raise UsageError(
+                f'The run in this folder ended inside an epoch, after '
+                f'{nominal_steps} steps, and cannot be made longer; choose '
+                'another --checkpoint_path.'
+            )
 
     def train(self, start: int = 0) -> None:
         """Trains from epoch `start` to the end of the run."""
@@ -163,7 +159,9 @@ class Trainer:
         if phases is None:
             return False
         phases = [self._cut(phase, epoch) for phase in phases]
-        distribution.agree(self._strategy, phases)
+        distribution.agree(
+            self._strategy, f'{epoch} {self._steps_done}', phases
+        )
         callbacks.on_epoch_begin(epoch)
         entry = {'epoch': epoch} | self._train_phases(epoch, phases, callbacks)
         figures, remarks = self.method.take_reports()
@@ -182,6 +180,7 @@ class Trainer:
             {
                 'epoch': epoch + 1,
                 'steps': self._steps_done,
+                'nominal_steps': self._settings.steps_until(epoch + 1),
                 'entries': self.log.entries,
             },
         )
@@ -270,8 +269,10 @@ class Trainer:
     def _steps_per_call(self, step: str) -> int:
         """Returns how many steps to make at once.
 
-        Results do not depend on it, so it may follow the clock.
+        Results do not depend on it, so on one worker it follows the clock.
         """
+        if distribution.has_workers(self._strategy):
+            return STEPS_PER_CALL_OF_WORKERS
         pace = self._seconds_per_step.get(step)
         if pace is None:
             return 1
@@ -352,7 +353,7 @@ class Trainer:
         Raises:
             UsageError: there is no checkpoint.
         """
-        facts = self._checkpoints.restore(step)
+        facts = self._checkpoints.restore(step, ignore=NOT_EVALUATED)
         if facts is None:
             raise UsageError(
                 'There is no checkpoint to evaluate; train first with the '
