@@ -268,7 +268,7 @@ def test_a_run_that_is_longer_than_asked_is_refused(finished, tmp_path):
     config = settings('supervised', strategy, tmp_path, max_epoch=2)
     folder = finished('supervised', strategy).folder
     shutil.copytree(folder, experiment.run_folder(config))
-    with pytest.raises(UsageError, match='holds 3 epochs already'):
+    with pytest.raises(UsageError, match='holds .* already'):
         experiment.train(config, strategy=strategy, progress=False)
 
 

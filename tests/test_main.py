@@ -182,7 +182,7 @@ def test_a_shorter_run_than_there_is_is_a_mistake(trained, tmp_path, ieg):
     shutil.copytree(path, tmp_path, dirs_exist_ok=True)
     more = (*ELR, f'--checkpoint_path={tmp_path}')
     assert ieg(*more, '--max_epoch=2')[0] == 0
-    assert_mistake(ieg(*more), '2 epochs', '--restore_step')
+    assert_mistake(ieg(*more), 'holds 4 steps already', 'ask for 2')
 
 
 def flip(content):
