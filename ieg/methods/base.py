@@ -316,7 +316,8 @@ class Method(keras.Model):
             variable: made by `example_variable`.
             index: ids `[b]`, different ones on different replicas.
             old: the rows as this step read them `[b, ...]`.
-            new: the rows to be `[b, ...]`.
+            new: the rows to be `[b, ...]`. An id that is in the batch twice,
+                where the ids of a phase wrap around, gets both changes.
         """
         rows = index[:, tf.newaxis]
         if tf.distribute.get_strategy().num_replicas_in_sync == 1:
