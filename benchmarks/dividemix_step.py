@@ -15,6 +15,7 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # As the package does.
 
 import keras
 import numpy as np
+import tensorflow as tf
 from common import interleaved, machine
 
 import ieg.methods  # noqa: F401
@@ -22,8 +23,6 @@ from ieg.methods.base import Info
 from ieg.methods.dividemix import Config, DivideMix
 from ieg.networks import create_network
 from ieg.training.optim import SGD
-
-import tensorflow as tf
 
 
 def build(name: str, batch: int) -> DivideMix:

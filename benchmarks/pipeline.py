@@ -16,12 +16,11 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # As the package does.
 
 import numpy as np
+import tensorflow as tf
 from common import machine
 
 from ieg.data.pipeline import Pipeline
 from ieg.methods.base import Phase, Stream
-
-import tensorflow as tf
 
 
 def arrays(examples: int) -> types.SimpleNamespace:
