@@ -127,7 +127,7 @@ def parse(argv: Sequence[str]) -> list[str]:
     Raises:
         UsageError: a plugin is missing, or an argument is no flag.
     """
-    _import_tensorflow()
+    import_tensorflow()
     import ieg.methods  # noqa: F401
     from ieg import config as ieg_config
 
@@ -158,7 +158,7 @@ def parse(argv: Sequence[str]) -> list[str]:
     return rest
 
 
-def _import_tensorflow() -> None:
+def import_tensorflow() -> None:
     """Imports TensorFlow without its notes on this machine's libraries.
 
     Some are written before any log level applies, so standard error is shut

@@ -5,10 +5,10 @@ A process can have one mirrored strategy only.
 
 import os
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-# As the package sets it, which is not imported first here.
-os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+from ieg.main import import_tensorflow
+
 os.environ['CUDA_VISIBLE_DEVICES'] = '-1'
+import_tensorflow()  # First, and without its notes.
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
