@@ -25,20 +25,6 @@ SMALL = ['lenet', 'cnn', 'resnet29', 'wrn28-2']
 NARROW = (4, 8, 16, 32)
 
 
-@pytest.fixture
-def precision():
-    """Returns a function that sets the precision until the test ends."""
-    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-
-    def choose(new_policy, new_floatx='float32'):
-        keras.config.set_floatx(new_floatx)
-        keras.config.set_dtype_policy(new_policy)
-
-    yield choose
-    keras.config.set_floatx(floatx)
-    keras.config.set_dtype_policy(policy)
-
-
 def create(name, num_classes=10, **options):
     return create_network(name, num_classes, IMAGE_SHAPES[name], **options)
 
