@@ -107,6 +107,8 @@ def test_the_data_set_is_written_in_one_way():
         ({'valid_ratio': -0.1}, 'valid_ratio=-0.1 must be at least 0'),
         ({'learning_rate': float('nan')}, 'learning_rate=nan'),
         ({'learning_rate': float('inf')}, 'learning_rate=inf'),
+        ({'crop_padding': -2}, 'crop_padding=-2 must be at least -1'),
+        ({'scaling': 'symetric'}, "of standard, symmetric. .*'symmetric'"),
         ({'jit': 'of'}, "jit=of is none of auto, on, off. Did you mean 'off'"),
         ({'batch_size': 1.5}, 'batch_size=1.5 is no int'),
         ({'batch_size': True}, 'batch_size=True is no int'),
@@ -172,6 +174,8 @@ def test_where_and_how_long_do_not_change_what_a_run_is(given):
         {'learning_rate': 0.1},
         {'label_smoothing': 0.1},
         {'network_name': 'lenet'},
+        {'crop_padding': 2},
+        {'scaling': 'symmetric'},
     ],
 )
 def test_what_is_computed_changes_what_a_run_is(given):

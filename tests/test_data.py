@@ -1,6 +1,8 @@
 """Data sets and their splits."""
 
 import contextlib
+import dataclasses
+import hashlib
 import os
 import pathlib
 import shutil
@@ -16,6 +18,7 @@ from ieg.errors import UsageError
 from ieg.registry import DATASETS
 
 SHARED = pathlib.Path(__file__).parents[2] / 'shared' / 'data' / 'tfds'
+GOLDEN = dict(np.load(pathlib.Path(__file__).parent / 'golden' / 'noise.npz'))
 TFDS = pathlib.Path(os.environ.get('TFDS_DATA_DIR', SHARED))
 
 
@@ -52,7 +55,7 @@ def test_the_splits_share_no_example_and_miss_none(
     for split in splits(loaded):
         assert split.indices.dtype == np.int64
         assert split.labels.dtype == split.clean_labels.dtype == np.int32
-        assert (np.diff(split.indices) > 0).all()
+        assert split is loaded.probe or (np.diff(split.indices) > 0).all()
         np.testing.assert_array_equal(
             split.images, arrays.train_images[split.indices]
         )
@@ -67,7 +70,9 @@ def test_the_splits_share_no_example_and_miss_none(
 def test_the_probe_is_clean_and_balanced_and_the_rest_is_noisy():
     loaded = data.load('digits_symmetric_0.5', probe_ratio=0.1, valid_ratio=0.1)
     per_class = int(1297 * 0.1 / 10)
-    assert (np.bincount(loaded.probe.labels) == per_class).all()
+    np.testing.assert_array_equal(
+        loaded.probe.labels, np.arange(10 * per_class) % 10
+    )
     np.testing.assert_array_equal(
         loaded.probe.labels, loaded.probe.clean_labels
     )
@@ -90,7 +95,6 @@ def test_the_rows_of_the_noise_are_train_and_valid_by_index():
     labels = np.concatenate([loaded.train.labels, loaded.valid.labels])
     order = np.argsort(indices)
     np.testing.assert_array_equal(labels[order], loaded.noise.noisy)
-    assert loaded.transition is loaded.noise.transition
 
 
 def test_a_seed_repeats_everything_and_another_changes_it():
@@ -99,11 +103,10 @@ def test_a_seed_repeats_everything_and_another_changes_it():
             'fake_uniform_0.4',
             **({'probe_ratio': 0.1, 'valid_ratio': 0.2} | request),
         )
-        return [
-            part.tobytes()
-            for split in splits(loaded)
-            for part in (split.indices, split.labels)
-        ]
+        # The labels of the probe are always the same.
+        noisy = [loaded.train.labels, loaded.valid.labels]
+        parts = [split.indices for split in splits(loaded)] + noisy
+        return [part.tobytes() for part in parts]
 
     assert fingerprint(seed=1) == fingerprint(seed=1)
     other = zip(fingerprint(seed=1), fingerprint(seed=2), strict=True)
@@ -138,9 +141,157 @@ def test_the_sampler_reaches_the_noise():
     assert loaded.noise.sha256 == expected.sha256
 
 
+@pytest.fixture
+def recorded(monkeypatch):
+    """Lets both CIFAR sets have the labels of IEG's recordings, index mod C."""
+
+    def replace(name, num_classes):
+        pixels = np.zeros((50000, 1, 1, 1), np.uint8)
+        labels = (np.arange(50000) % num_classes).astype(np.int32)
+        arrays = sources.Arrays(
+            train_images=pixels,
+            train_labels=labels,
+            test_images=pixels[:10],
+            test_labels=labels[:10],
+            class_names=tuple(map(str, range(num_classes))),
+            padding=0,
+            flip=False,
+            mean=(0.5,),
+            std=(0.5,),
+        )
+        monkeypatch.setitem(DATASETS._entries, name, lambda data_dir: arrays)
+
+    replace('cifar10', 10)
+    replace('cifar100', 100)
+
+
+def assert_recorded(loaded, case):
+    """Compares splits and labels with what IEG was recorded to draw."""
+    golden = {
+        key.removeprefix(f'ieg/{case}/'): value
+        for key, value in GOLDEN.items()
+        if key.startswith(f'ieg/{case}/')
+    }
+
+    def digest(values):
+        return hashlib.sha256(values.astype('<i4').tobytes()).hexdigest()
+
+    noisy = np.full(50000, -1)
+    noisy[loaded.train.indices] = loaded.train.labels
+    np.testing.assert_array_equal(noisy[:100], golden['noisy_first100'])
+    assert digest(noisy) == golden['noisy_sha256']
+    assert loaded.noise.realised_rate == golden['flip_rate']
+    if 'probe_index' in golden:
+        probe = loaded.probe
+        np.testing.assert_array_equal(probe.indices, golden['probe_index'])
+        assert digest(probe.indices) == golden['probe_index_sha256']
+        assert digest(probe.labels) == golden['probe_label_sha256']
+    else:
+        assert loaded.probe is None
+
+
+@pytest.mark.parametrize(
+    'case',
+    [
+        'cifar10_uniform_0.4_p0',
+        'cifar10_uniform_0.4_p0.002',
+        'cifar10_uniform_0.4_p0.02',
+        'cifar10_asymmetric_0.4_p0.02',
+        'cifar100_uniform_0.4_p0.02',
+    ],
+)
+def test_ieg_draws_probe_and_noise_as_its_code_does(case, recorded):
+    dataset, _, ratio = case.rpartition('_p')
+    loaded = data.load(
+        dataset, probe_ratio=float(ratio), seed=12345, noise_sampler='ieg'
+    )
+    assert_recorded(loaded, case)
+
+
+def test_the_seed_of_the_noise_is_enough_for_the_draws_of_ieg(recorded):
+    def load(**more):
+        return data.load(
+            'cifar10_uniform_0.4',
+            probe_ratio=0.02,
+            noise_seed=12345,
+            noise_sampler='ieg',
+            **more,
+        )
+
+    assert_recorded(load(seed=1), 'cifar10_uniform_0.4_p0.02')
+    whole, part = load(), load(valid_ratio=0.1)
+    assert part.noise.sha256 == whole.noise.sha256
+    np.testing.assert_array_equal(part.probe.indices, whole.probe.indices)
+
+
+def test_ieg_splits_a_subset_too():
+    loaded = data.load(
+        'digits_uniform_0.4',
+        train_examples=400,
+        probe_ratio=0.1,
+        valid_ratio=0.1,
+        noise_sampler='ieg',
+    )
+    np.testing.assert_array_equal(loaded.probe.labels, np.arange(40) % 10)
+    np.testing.assert_array_equal(
+        loaded.probe.labels, loaded.probe.clean_labels
+    )
+    indices = np.concatenate([split.indices for split in splits(loaded)])
+    assert len(set(indices)) == 400
+    assert 0.2 < loaded.noise.realised_rate < 0.5
+    subset = data.load('digits', train_examples=400).train.indices
+    assert set(indices) == set(subset)
+
+
+def test_without_noise_all_samplers_have_the_same_probe():
+    one, two = (
+        data.load('fake', probe_ratio=0.1, noise_sampler=sampler)
+        for sampler in ('numpy', 'ieg')
+    )
+    np.testing.assert_array_equal(one.probe.indices, two.probe.indices)
+
+
+def test_noisy_labels_drawn_earlier_are_used_if_they_are_asked_for():
+    def load(frozen=None, **request):
+        given = {'noise_sampler': 'ieg', 'probe_ratio': 0.1} | request
+        return data.load('fake_uniform_0.4', frozen=frozen, **given)
+
+    drawn = load().noise
+    other = dataclasses.replace(drawn, noisy=drawn.noisy[::-1].copy())
+    assert load(other).noise is other
+    np.testing.assert_array_equal(load(other).train.labels, other.noisy)
+    for change in (
+        {'noise_sampler': 'numpy'},
+        {'noise_seed': 5},
+        {'probe_ratio': 0.2},
+    ):
+        assert load(other, **change).noise is not other
+
+
+def test_padding_and_scaling_are_those_of_the_data_set_or_as_asked():
+    usual = data.load('fake')
+    arrays = DATASETS.get('fake')(None)
+    assert usual.padding == arrays.padding
+    assert (usual.mean, usual.std) == (arrays.mean, arrays.std)
+    for padding in (0, 3, 7):
+        assert data.load('fake', crop_padding=padding).padding == padding
+    symmetric = data.load('fake', scaling='symmetric')
+    assert symmetric.mean == symmetric.std == (0.5, 0.5, 0.5)
+    assert data.load('digits', scaling='symmetric').mean == (0.5,)
+
+
+def test_symmetric_scaling_leads_to_minus_one_and_one():
+    from ieg.data import views
+
+    recipe = data.load('fake', scaling='symmetric')
+    images = np.array([[[[0, 51, 255]]]], np.uint8)
+    found = views.plain(images, None, recipe)
+    np.testing.assert_allclose(found, [[[[-1, -0.6, 1]]]], atol=1e-6)
+
+
 def test_without_noise_the_labels_are_the_true_ones():
     loaded = data.load('fake')
-    assert loaded.noise is None and loaded.transition is None
+    assert loaded.noise is None
     np.testing.assert_array_equal(
         loaded.train.labels, loaded.train.clean_labels
     )
@@ -149,10 +300,17 @@ def test_without_noise_the_labels_are_the_true_ones():
 @pytest.mark.parametrize(
     ('request_', 'words'),
     [
-        ({'probe_ratio': 0.001}, '0 per class, but there must be at least 1'),
-        ({'probe_ratio': 1.0}, r'probe share 1\.0 is outside'),
-        ({'probe_ratio': -0.1}, r'probe share -0\.1 is outside'),
-        ({'valid_ratio': 1.5}, r'validation share 1\.5 is outside'),
+        (
+            {'probe_ratio': 0.001},
+            r'^--probe_dataset_hold_ratio=0\.001 of 256 .* 0 per class, but '
+            r'there must be at least 1 .* choose 0\.0157 or more\.$',
+        ),
+        ({'probe_ratio': 1.0}, r'--probe_dataset_hold_ratio=1\.0 is outside'),
+        ({'probe_ratio': -0.1}, r'hold_ratio=-0\.1 is outside'),
+        ({'valid_ratio': 1.5}, r'--valid_ratio=1\.5 is outside'),
+        ({'crop_padding': 8}, '--crop_padding=8 .* 8 x 8 .* from 0 to 7'),
+        ({'crop_padding': -2}, '--crop_padding=-2 .* usual 1'),
+        ({'scaling': 'linear'}, "no scaling 'linear'"),
         ({'valid_ratio': 0.001}, 'leaves none for validation'),
         ({'train_examples': 3}, 'choose from 4'),
         ({'train_examples': 257}, r'to 256 \(all'),
@@ -169,8 +327,14 @@ def test_an_impossible_request_is_named(request_, words):
 
 
 def test_a_probe_must_leave_some_of_each_class():
-    with pytest.raises(UsageError, match='128 per class.*fewer than the 126'):
+    words = '128 per class.*fewer than the 126.*choose a smaller share'
+    with pytest.raises(UsageError, match=words):
         data.load('digits', probe_ratio=0.99)
+
+
+def test_the_least_probe_share_that_is_named_works():
+    loaded = data.load('fake_uniform_0.4', probe_ratio=0.0157)
+    assert list(loaded.probe.labels) == [0, 1, 2, 3]
 
 
 def test_fetch_gathers_eagerly_and_in_a_graph():

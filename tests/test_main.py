@@ -10,7 +10,10 @@ import command
 import pytest
 from absl import flags
 
-from ieg import main
+from ieg import experiment, main
+from ieg.config import resolve
+from ieg.methods.base import Stream
+from ieg.methods.supervised import Supervised
 
 PLUGINS = pathlib.Path(__file__).parent / 'plugins'
 SMALL = (
@@ -152,7 +155,13 @@ def assert_mistake(result, *words):
         (['--mode=evaluation'], ['no checkpoint', '--mode=train']),
         (['--restore_step=77'], ['step 77', '--restore_step']),
         (['--train_examples=3000'], ['3000', '256']),
-        (['--probe_dataset_hold_ratio=0.001'], ['probe']),
+        (
+            ['--probe_dataset_hold_ratio=0.001'],
+            ['--probe_dataset_hold_ratio=0.001', '0 per class', 'or more'],
+        ),
+        (['--crop_padding=8'], ['--crop_padding=8', '0 to 7']),
+        (['--crop_padding=-2'], ['--crop_padding=-2', 'at least -1']),
+        (['--scaling=symetric'], ['--scaling=symetric', "'symmetric'"]),
         (['--network_name=lenet'], ['lenet', '8x8', 'cnn']),
     ],
     ids=lambda value: value[0] if value[0].startswith('-') else '',
@@ -163,6 +172,32 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     monkeypatch.delenv('TF_CONFIG', raising=False)
     result = ieg(*SMALL, f'--checkpoint_path={tmp_path}', *arguments)
     assert_mistake(result, *words)
+
+
+def test_the_views_are_as_the_options_say(tmp_path):
+    given = {
+        'dataset': 'fake',
+        'crop_padding': 3,
+        'scaling': 'symmetric',
+        'checkpoint_path': str(tmp_path),
+    }
+    data = experiment.build(resolve(given)).data
+    assert data.padding == 3
+    assert data.mean == data.std == (0.5, 0.5, 0.5)
+
+
+def test_a_method_that_needs_a_probe_says_so(ieg, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        Supervised,
+        'streams',
+        lambda self: {'train': Stream(32), 'clean': Stream(4, split='probe')},
+    )
+    result = ieg(*SMALL, f'--checkpoint_path={tmp_path}')
+    assert_mistake(
+        result,
+        'supervised learns from clean probe images and there are none',
+        '--probe_dataset_hold_ratio',
+    )
 
 
 def test_a_checkpoint_of_other_options_is_a_mistake(trained, ieg):

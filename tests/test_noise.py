@@ -181,36 +181,36 @@ def test_ieg_uniform_labels_are_those_of_the_reference_without_probe():
         cyclic(50000), 'uniform', 0.4, 'cifar10', 10, 12345, 'ieg'
     )
     key = 'ieg/cifar10_uniform_0.4_p0'
-    np.testing.assert_array_equal(result.noisy[:100], GOLDEN[f'{key}/first100'])
-    assert result.sha256 == GOLDEN[f'{key}/sha256_int32']
+    np.testing.assert_array_equal(
+        result.noisy[:100], GOLDEN[f'{key}/noisy_first100']
+    )
+    assert result.sha256 == GOLDEN[f'{key}/noisy_sha256']
     assert result.realised_rate == GOLDEN[f'{key}/flip_rate']
 
 
-def test_ieg_asymmetric_draws_are_those_of_the_reference():
-    # The reference recorded them with a probe of 2 %, which is rebuilt here:
-    # a shuffle, then per class a choice of positions in the shuffled order.
-    labels = cyclic(50000)
-    state = np.random.RandomState(12345)
-    order = state.permutation(50000)
-    probe = [
-        state.choice(np.flatnonzero(labels[order] == c), 100, replace=False)
-        for c in range(10)
-    ]
-    rest = np.delete(order, np.concatenate(probe))
+def test_ieg_without_a_probe_is_its_split_with_none():
+    request = ('asymmetric', 0.4, 'cifar10', 10, 12345, 'ieg')
+    labels = cyclic(3000)
+    probe, result = noise.split_and_corrupt(labels, 0, *request)
+    assert len(probe) == 0 and probe.dtype == np.int64
+    assert result.sha256 == noise.corrupt(labels, *request).sha256
+    # The draws of Co-teaching, along a shuffled order.
+    order = np.random.RandomState(12345).permutation(3000)
+    along = noise.corrupt(labels[order], *request[:-1], 'coteaching')
+    np.testing.assert_array_equal(result.noisy[order], along.noisy)
 
-    def draw(labels, sampler):
-        return noise.corrupt(
-            labels, 'asymmetric', 0.4, 'cifar10', 10, 12345, sampler
-        ).noisy
 
-    noisy = np.full(50000, -1)
-    noisy[rest] = draw(labels[rest], 'coteaching')
-    key = 'ieg/cifar10_asymmetric_0.4_p0.02'
-    assert sha256(noisy, '<i4') == GOLDEN[f'{key}/sha256_int32']
-    # Without a probe, the same draws go along the whole shuffled order.
-    np.testing.assert_array_equal(
-        draw(labels, 'ieg')[order], draw(labels[order], 'coteaching')
-    )
+@pytest.mark.parametrize('kind', ['uniform', 'asymmetric'])
+def test_ieg_splits_classes_of_any_size(kind):
+    labels = np.repeat(np.arange(4), [9, 40, 11, 300])
+    request = (kind, 0.4, 'fake', 4, 7, 'ieg')
+    probe, result = noise.split_and_corrupt(labels, 8, *request)
+    assert len(set(probe)) == 32
+    np.testing.assert_array_equal(labels[probe], cyclic(32, 4))
+    np.testing.assert_array_equal(result.clean, np.delete(labels, probe))
+    assert 0.2 < np.mean(result.noisy != result.clean) == result.realised_rate
+    again, _ = noise.split_and_corrupt(labels, 8, *request)
+    np.testing.assert_array_equal(again, probe)
 
 
 @pytest.mark.parametrize(

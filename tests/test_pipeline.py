@@ -244,8 +244,38 @@ def test_drawing_stops_where_it_is_told():
     assert found.dtype == np.int64
     assert sorted(found[:3]) == sorted(found[3:6]) == [5, 7, 9]
     assert found[6] in ids
+    np.testing.assert_array_equal(draw(ids, 7, None), [5, 7, 9, 5, 7, 9, 5])
+    np.testing.assert_array_equal(draw(ids, 2, None), [5, 7])
     with pytest.raises(ValueError, match='no examples'):
         draw(ids[:0], 7, np.random.default_rng(0))
+    with pytest.raises(ValueError, match='no examples'):
+        draw(ids[:0], 7, None)
+
+
+def test_an_ordered_stream_comes_as_its_phase_lists_it(fake, strategy):
+    streams = {'train': Stream(8), 'probe': Stream(8, shuffle=False)}
+    order = np.array([9, 3, 50, 7, 120, 8, 1, 0, 2, 44, 6])
+    phase = Phase('step', {'probe': order, 'train': order}, 3)
+    pipeline = make(fake, strategy, streams=streams)
+    for epoch in (0, 1):
+        batches = collect(pipeline, strategy, phase, epoch)
+        found = np.concatenate([batch['probe']['index'] for batch in batches])
+        # 24 places for 11 ids: twice all, and the first two once more.
+        np.testing.assert_array_equal(found, [*order, *order, *order[:2]])
+        # The other one is shuffled as ever.
+        shuffled = np.concatenate([b['train']['index'] for b in batches])
+        assert (shuffled[:11] != order).any()
+        assert set(shuffled[:11]) == set(order)
+
+
+def test_an_ordered_probe_gives_balanced_batches(fake, strategy):
+    streams = {'probe': Stream(8, ('plain',), 'probe', shuffle=False)}
+    ids = np.arange(len(fake.probe))
+    assert len(ids) == 20
+    phase = Phase('step', {'probe': ids}, 5)
+    batches = collect(make(fake, strategy, streams=streams), strategy, phase)
+    for batch in batches:
+        np.testing.assert_array_equal(batch['probe']['label'], [0, 1, 2, 3] * 2)
 
 
 def ids_and_images(fake, seed=3, epoch=0, number=0):

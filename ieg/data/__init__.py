@@ -9,6 +9,7 @@ import numpy as np
 from ieg.data import noise as noise_lib
 from ieg.data import sources
 from ieg.data.noise import NoisyLabels
+from ieg.data.samplers import SAMPLERS, check_sampler
 from ieg.data.spec import DatasetSpec, parse
 from ieg.errors import UsageError
 from ieg.randomness import generator
@@ -25,8 +26,9 @@ class Split:
             are for sources that crop while they read; arrays ignore them.
         labels: int32 [N], what a learner may see.
         clean_labels: int32 [N], for reports only; None where unknown.
-        indices: int64 [N], ascending; position of each example in the order
-            of the data set itself (of its test part for the test split).
+        indices: int64 [N], position of each example in the order of the data
+            set itself (of its test part for the test split); ascending but
+            for the probe.
         images: uint8 [N, H, W, channels], or None for examples in files.
     """
 
@@ -52,9 +54,9 @@ class Data:
         train: noisy, unless the spec names no noise.
         test: clean.
         probe: clean and class balanced, split off before the noise; or None.
+            Its classes are 0, 1, ..., C - 1, 0, 1, ..., so consecutive
+            examples are class balanced too.
         valid: split off the noisy training data; or None.
-        transition: float64 [C, C], realised, rows are true classes; None
-            without noise.
         noise: the corrupted labels; None without noise. Its rows are the
             examples of train and valid together, by ascending index.
         padding: pixels that the weak view pads before it crops.
@@ -71,7 +73,6 @@ class Data:
     test: Split
     probe: Split | None
     valid: Split | None
-    transition: np.ndarray | None
     noise: NoisyLabels | None
     padding: int
     flip: bool
@@ -88,6 +89,8 @@ def load(
     seed: int = 0,
     noise_seed: int | None = None,
     noise_sampler: str = 'numpy',
+    crop_padding: int = -1,
+    scaling: str = 'standard',
     data_dir: str | None = None,
     frozen: NoisyLabels | None = None,
 ) -> Data:
@@ -98,6 +101,11 @@ def load(
     examples off the rest, with the shares of the noisy classes. No two splits
     share an example.
 
+    A sampler that repeats a code whose noise depends on the choice of the
+    probe (`ieg`) draws both, from `noise_seed`, out of the subset: they are
+    those of the code where the subset is the whole training set. Without noise
+    there is no sampler, and the probe is that of all other samplers.
+
     Args:
         spec: dataset string, such as 'cifar10_uniform_0.4'.
         probe_ratio: share of the training examples for the probe; rounded
@@ -106,7 +114,10 @@ def load(
         train_examples: size of the subset; 0 takes all.
         seed: of the subset and of the splits.
         noise_seed: of the noise; None means `seed`.
-        noise_sampler: a name in `ieg.data.noise.SAMPLERS`.
+        noise_sampler: a name in `ieg.data.samplers.SAMPLERS`.
+        crop_padding: replaces the padding of the data set; -1 keeps it.
+        scaling: 'standard' keeps mean and std of the data set; 'symmetric'
+            makes both 0.5, so pixels are scaled to [-1, 1].
         data_dir: TFDS folder; None is the default of TFDS.
         frozen: noisy labels drawn earlier, used if they are of this request:
             another version of NumPy could draw others.
@@ -117,32 +128,28 @@ def load(
     if isinstance(spec, str):
         spec = parse(spec)
     _check_request(probe_ratio, valid_ratio, seed)
-    noise_lib.check_sampler(noise_sampler, spec.noise)
+    check_sampler(noise_sampler, spec.noise)
     arrays = DATASETS.get(spec.base)(data_dir)
     num_classes = len(arrays.class_names)
     images, clean = arrays.train_images, arrays.train_labels
+    padding = _padding(crop_padding, arrays.padding, images.shape[1:3])
+    mean, std = _scaling(scaling, arrays)
 
     pool = _subset(clean, train_examples, num_classes, seed)
-    probe = _probe(clean, pool, probe_ratio, num_classes, seed)
+    chosen, noise = _probe_and_noise(
+        clean[pool],
+        _probe_per_class(clean[pool], probe_ratio, num_classes),
+        spec,
+        num_classes,
+        seed,
+        seed if noise_seed is None else noise_seed,
+        noise_sampler,
+    )
+    probe = pool[chosen]
     rest = np.setdiff1d(pool, probe)
-    noise = None
-    labels = clean[rest]
-    if spec.noise is not None:
-        noise_seed = seed if noise_seed is None else noise_seed
-        asked = (spec.noise, spec.rate, noise_seed, noise_sampler)
-        if frozen is not None and _is_of(frozen, labels, asked):
-            noise = frozen
-        else:
-            noise = noise_lib.corrupt(
-                labels,
-                spec.noise,
-                spec.rate,
-                spec.base,
-                num_classes,
-                noise_seed,
-                noise_sampler,
-            )
-        labels = noise.noisy
+    if noise is not None and frozen is not None and _is_same(noise, frozen):
+        noise = frozen
+    labels = clean[rest] if noise is None else noise.noisy
     is_valid = _valid(labels, valid_ratio, seed)
 
     def noisy_split(chosen: np.ndarray) -> Split:
@@ -165,31 +172,62 @@ def load(
         if len(probe)
         else None,
         valid=noisy_split(is_valid) if is_valid.any() else None,
-        transition=None if noise is None else noise.transition,
         noise=noise,
-        padding=arrays.padding,
+        padding=padding,
         flip=arrays.flip,
-        mean=arrays.mean,
-        std=arrays.std,
+        mean=mean,
+        std=std,
     )
 
 
-def _is_of(noise: NoisyLabels, clean: np.ndarray, asked: tuple) -> bool:
-    """Returns whether labels drawn earlier are those of a request."""
-    found = (noise.kind, noise.rate, noise.seed, noise.sampler)
-    return found == asked and np.array_equal(noise.clean, clean)
+def _is_same(one: NoisyLabels, other: NoisyLabels) -> bool:
+    """Returns whether two answer the same request."""
+    names = ('kind', 'rate', 'seed', 'sampler')
+    return np.array_equal(one.clean, other.clean) and all(
+        getattr(one, name) == getattr(other, name) for name in names
+    )
 
 
 def _check_request(probe_ratio: float, valid_ratio: float, seed: int) -> None:
     """Raises UsageError where a number is out of range by itself."""
-    for name, ratio in (('probe', probe_ratio), ('validation', valid_ratio)):
+    for flag, ratio in (
+        ('probe_dataset_hold_ratio', probe_ratio),
+        ('valid_ratio', valid_ratio),
+    ):
         if not 0.0 <= ratio < 1.0:
             raise UsageError(
-                f'the {name} share {ratio} is outside [0, 1): give the share '
-                'of the training examples to set aside.'
+                f'--{flag}={ratio} is outside [0, 1): give the share of the '
+                'training examples to set aside.'
             )
     if seed < 0:
         raise UsageError(f'the seed {seed} is negative: give 0 or more.')
+
+
+def _padding(asked: int, usual: int, size: tuple[int, int]) -> int:
+    """Returns the padding of the weak view for images of size (H, W)."""
+    # With more, a crop can miss the image altogether.
+    most = min(size) - 1
+    if not -1 <= asked <= most:
+        raise UsageError(
+            f'--crop_padding={asked} is impossible for images of '
+            f'{size[0]} x {size[1]} pixels: choose from 0 to {most}, or -1 '
+            f'for the usual {usual}.'
+        )
+    return usual if asked == -1 else asked
+
+
+def _scaling(
+    name: str, arrays: sources.Arrays
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns mean and std per channel, of pixels in [0, 1]."""
+    if name == 'standard':
+        return arrays.mean, arrays.std
+    if name == 'symmetric':
+        halves = (0.5,) * len(arrays.mean)
+        return halves, halves
+    raise UsageError(
+        f'there is no scaling {name!r}: choose standard or symmetric.'
+    )
 
 
 def _subset(
@@ -211,26 +249,58 @@ def _subset(
     return sources.choose(labels, counts, generator(seed, 'subset'))
 
 
-def _probe(
+def _probe_per_class(labels: np.ndarray, ratio: float, num_classes: int) -> int:
+    """Returns how many examples of each class are for the probe."""
+    if ratio == 0.0:
+        return 0
+    count = len(labels)
+    each = _floor(count * ratio / num_classes)
+    available = np.bincount(labels, minlength=num_classes).min()
+    if 1 <= each < available:
+        return each
+    # One per class, as a share that is rounded up to four digits.
+    least = -(-num_classes * 10**4 // count) / 10**4
+    raise UsageError(
+        f'--probe_dataset_hold_ratio={ratio} of {count} training examples '
+        f'means {each} per class, but there must be at least 1 and fewer than '
+        f'the {available} of the rarest class: choose '
+        f'{"a smaller share" if each else f"{least:g} or more"}.'
+    )
+
+
+def _probe_and_noise(
     labels: np.ndarray,
-    pool: np.ndarray,
-    ratio: float,
+    per_class: int,
+    spec: DatasetSpec,
     num_classes: int,
     seed: int,
-) -> np.ndarray:
-    """Returns the indices of the probe, ascending, out of `pool`."""
-    if ratio == 0.0:
-        return pool[:0]
-    each = _floor(len(pool) * ratio / num_classes)
-    available = np.bincount(labels[pool], minlength=num_classes).min()
-    if not 1 <= each < available:
-        raise UsageError(
-            f'a probe share of {ratio} of {len(pool)} training examples means '
-            f'{each} per class, but there must be at least 1 and fewer than '
-            f'the {available} of the rarest class: choose another share.'
-        )
-    counts = np.full(num_classes, each)
-    return pool[sources.choose(labels[pool], counts, generator(seed, 'probe'))]
+    noise_seed: int,
+    sampler: str,
+) -> tuple[np.ndarray, NoisyLabels | None]:
+    """Draws the probe, and the noise on all other examples.
+
+    Args:
+        labels: int32 [N], true classes.
+        per_class: probe examples of each class, P.
+        spec: names the noise.
+        num_classes: C.
+        seed: of the probe, unless the sampler draws it with the noise.
+        noise_seed: of the noise.
+        sampler: a name in `SAMPLERS`.
+
+    Returns:
+        The positions of the probe, int64 [C * P], of classes 0, ..., C - 1,
+        0, ...; and the noise of the others in ascending order, or None.
+    """
+    request = (spec.noise, spec.rate, spec.base, num_classes)
+    request += (noise_seed, sampler)
+    if spec.noise is not None and SAMPLERS[sampler].split is not None:
+        return noise_lib.split_and_corrupt(labels, per_class, *request)
+    rng = generator(seed, 'probe')
+    probe = sources.choose_interleaved(labels, per_class, num_classes, rng)
+    if spec.noise is None:
+        return probe, None
+    return probe, noise_lib.corrupt(np.delete(labels, probe), *request)
 
 
 def _valid(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
@@ -266,7 +336,7 @@ def _split(
         images: [N, H, W, channels], all images.
         labels: [n], of the chosen examples.
         clean: [N], all true labels.
-        indices: [n], the chosen examples, ascending.
+        indices: [n], the chosen examples.
     """
     if len(indices) < len(images):  # Else no second copy in memory.
         images, clean = images[indices], clean[indices]

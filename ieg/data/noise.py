@@ -1,23 +1,19 @@
-"""Label noise: its definitions, its random draws, and the file it leaves.
+"""Label noise: its definitions, and the file it leaves.
 
-A kind of noise is a transition matrix; a sampler is a way to draw labels from
-it. The default sampler is fast. The others repeat, number by number, the draws
-of published reference codes, so that a result can be compared on the very
-same noisy labels.
+A kind of noise is a transition matrix; a sampler (`ieg.data.samplers`) is a
+way to draw labels from it.
 """
 
 import dataclasses
 import hashlib
 import os
-import random
 import zipfile
 import zlib
-from collections.abc import Callable
 
 import numpy as np
 
-from ieg.errors import UsageError, nearest
-from ieg.randomness import generator
+from ieg.data.samplers import SAMPLERS, check_sampler
+from ieg.errors import UsageError
 from ieg.registry import NOISES
 
 # The coarse label of each fine label of CIFAR-100, as the data set gives it.
@@ -183,21 +179,84 @@ def corrupt(
         num_classes: C.
         seed: of the sampler, 0..2**32-1. Published Co-teaching and S2E runs
             all used 0, DivideMix 123, IEG 12345.
-        sampler: a name in `SAMPLERS`.
+        sampler: a name in `ieg.data.samplers.SAMPLERS`.
 
     Raises:
         UsageError: unknown kind or sampler, a sampler that cannot draw this
             kind, or a rate or seed out of range.
     """
+    matrix = _matrix(kind, rate, base, num_classes, seed, sampler)
+    clean = np.asarray(labels).astype(np.int32)
+    noisy = SAMPLERS[sampler].draw(clean, matrix, kind, rate, seed)
+    return _described(clean, noisy, kind, rate, num_classes, seed, sampler)
+
+
+def split_and_corrupt(
+    labels: np.ndarray,
+    per_class: int,
+    kind: str,
+    rate: float,
+    base: str,
+    num_classes: int,
+    seed: int,
+    sampler: str,
+) -> tuple[np.ndarray, NoisyLabels]:
+    """Draws a probe and the noisy labels of all others, as one code does.
+
+    Args:
+        labels: as in `corrupt`, those of the probe included.
+        per_class: probe examples of each class P; 0 for no probe.
+        kind: as in `corrupt`, like all that follow.
+        rate: nominal rate in [0, 1].
+        base: name of the data set.
+        num_classes: C.
+        seed: of probe and noise.
+        sampler: name of a sampler that has a `split`.
+
+    Returns:
+        The positions of the probe int64 [C * P], of classes 0, ..., C - 1,
+        0, ...; and the noise of the N - C * P others in ascending order.
+
+    Raises:
+        UsageError: as in `corrupt`.
+    """
+    matrix = _matrix(kind, rate, base, num_classes, seed, sampler)
+    clean = np.asarray(labels).astype(np.int32)
+    split = SAMPLERS[sampler].split
+    probe, noisy = split(clean, matrix, kind, rate, seed, per_class)
+    clean, noisy = np.delete(clean, probe), np.delete(noisy, probe)
+    return probe, _described(
+        clean, noisy, kind, rate, num_classes, seed, sampler
+    )
+
+
+def _matrix(
+    kind: str,
+    rate: float,
+    base: str,
+    num_classes: int,
+    seed: int,
+    sampler: str,
+) -> np.ndarray:
+    """Returns the matrix [C, C] to draw from, if the request is possible."""
     check_sampler(sampler, kind)
     if not 0.0 <= rate <= 1.0:
         raise UsageError(f'the noise rate {rate} is outside [0, 1]: change it.')
     if not 0 <= seed < 2**32:
         raise UsageError(f'the noise seed {seed} is not in 0..2**32-1.')
-    matrix = NOISES.get(kind)(rate, num_classes, base)
-    clean = np.asarray(labels).astype(np.int32)
-    draw = SAMPLERS[sampler].draw
-    noisy = draw(clean, matrix, kind, rate, seed).astype(np.int32)
+    return NOISES.get(kind)(rate, num_classes, base)
+
+
+def _described(
+    clean: np.ndarray,
+    noisy: np.ndarray,
+    kind: str,
+    rate: float,
+    num_classes: int,
+    seed: int,
+    sampler: str,
+) -> NoisyLabels:
+    noisy = noisy.astype(np.int32)
     return NoisyLabels(
         noisy=noisy,
         clean=clean,
@@ -220,115 +279,6 @@ def realised_transition(
     empty = counts.sum(axis=1) == 0
     counts[empty, empty] = 1
     return counts / counts.sum(axis=1, keepdims=True)
-
-
-def check_sampler(sampler: str, kind: str | None) -> None:
-    """Checks that a sampler exists and can draw a kind of noise.
-
-    Raises:
-        UsageError: it does not, or it cannot.
-    """
-    if sampler not in SAMPLERS:
-        raise UsageError(
-            f'there is no noise sampler {sampler!r}.'
-            f'{nearest(sampler, SAMPLERS)} Known: {", ".join(SAMPLERS)}.'
-        )
-    kinds = SAMPLERS[sampler].kinds
-    if kind and kinds and kind not in kinds:
-        raise UsageError(
-            f'the noise sampler {sampler!r} repeats a reference code that has '
-            f'no {kind} noise: use the sampler numpy, or one of the kinds '
-            f'{", ".join(kinds)}.'
-        )
-
-
-def _draw_numpy(
-    labels: np.ndarray, matrix: np.ndarray, kind: str, rate: float, seed: int
-) -> np.ndarray:
-    """Inverts the cumulative distribution for all labels at once."""
-    del kind, rate
-    cumulative = np.cumsum(matrix, axis=1)
-    # Rounding must not leave a gap below 1: the last class would fill it.
-    cumulative /= cumulative[:, -1:]
-    u = generator(seed, 'noise').random(len(labels))
-    return (u[:, None] >= cumulative[labels]).sum(axis=1)
-
-
-def _draw_coteaching(
-    labels: np.ndarray, matrix: np.ndarray, kind: str, rate: float, seed: int
-) -> np.ndarray:
-    """One legacy multinomial draw per label, in order.
-
-    Cannot be vectorised: the legacy generator uses up as many numbers as it
-    needs to hit a class. Source: Co-teaching, S2E, Co-teaching+, JoCoR.
-    """
-    del kind, rate
-    state = np.random.RandomState(seed)
-    return np.array([state.multinomial(1, matrix[c]).argmax() for c in labels])
-
-
-def _draw_dividemix(
-    labels: np.ndarray, matrix: np.ndarray, kind: str, rate: float, seed: int
-) -> np.ndarray:
-    """Exactly int(rate * N) labels, chosen by a shuffle, then in order.
-
-    Source: DivideMix, where `uniform` is called sym and `asymmetric` asym.
-    """
-    generator = random.Random(seed)
-    order = list(range(len(labels)))
-    generator.shuffle(order)
-    noisy = labels.copy()
-    for index in sorted(order[: int(rate * len(labels))]):
-        if kind == 'uniform':
-            noisy[index] = generator.randint(0, len(matrix) - 1)
-        else:
-            others = matrix[labels[index]].copy()
-            others[labels[index]] = 0.0
-            if others.any():
-                noisy[index] = others.argmax()
-    return noisy
-
-
-def _draw_ieg(
-    labels: np.ndarray, matrix: np.ndarray, kind: str, rate: float, seed: int
-) -> np.ndarray:
-    """Shuffles all examples first; the noise follows the shuffled order.
-
-    Source: IEG, without a probe. There, the choice of the probe comes between
-    the shuffle and the noise and takes numbers from the same generator.
-    """
-    state = np.random.RandomState(seed)
-    order = state.permutation(len(labels))
-    noisy = labels.copy()
-    if kind == 'uniform':
-        selected = order[state.rand(len(labels)) <= rate]
-        noisy[selected] = state.choice(len(matrix), len(selected))
-    else:
-        noisy[order] = _draw_coteaching(labels[order], matrix, kind, rate, seed)
-    return noisy
-
-
-@dataclasses.dataclass(frozen=True)
-class Sampler:
-    """A way to draw noisy labels.
-
-    Attributes:
-        draw: (labels [N], matrix [C, C], kind, rate, seed) -> integers [N].
-        kinds: the kinds of noise it can draw; empty means all.
-    """
-
-    draw: Callable[[np.ndarray, np.ndarray, str, float, int], np.ndarray]
-    kinds: tuple[str, ...] = ()
-
-
-SAMPLERS: dict[str, Sampler] = {
-    'numpy': Sampler(_draw_numpy),
-    'coteaching': Sampler(
-        _draw_coteaching, ('asymmetric', 'pairflip', 'symmetric')
-    ),
-    'dividemix': Sampler(_draw_dividemix, ('asymmetric', 'uniform')),
-    'ieg': Sampler(_draw_ieg, ('asymmetric', 'uniform')),
-}
 
 
 # Fields that bear the same name in the file; `noisy` and `clean` do not.

@@ -34,6 +34,7 @@ class _Part:
     count: int
     total: int
     lane: int
+    shuffle: bool
 
 
 class Pipeline:
@@ -41,8 +42,8 @@ class Pipeline:
 
     Args:
         data: the data.
-        streams: the method's streams by name; each has `batch_size`, `views`
-            and `split`.
+        streams: the method's streams by name; each has `batch_size`, `views`,
+            `split` and `shuffle`.
         strategy: decides how batches are split.
         seed: root of order and augmentation.
         on_device: compute views where the step runs, from images that live
@@ -78,7 +79,13 @@ class Pipeline:
                 f'cannot be split over {self._replicas} replicas'
             )
         return _Part(
-            name, stream.split, stream.views, count, stream.batch_size, lane
+            name=name,
+            split=stream.split,
+            views=stream.views,
+            count=count,
+            total=stream.batch_size,
+            lane=lane,
+            shuffle=stream.shuffle,
         )
 
     # Training batches.
@@ -99,16 +106,16 @@ class Pipeline:
             through `materialise` before a step sees it.
         """
         rng = generator(self._seed, 'steps', epoch, number)
-        plan = {
-            f'ids/{name}': draw(
+        plan = {}
+        for name, ids in sorted(phase.examples.items()):
+            part = self._parts[name]
+            plan[f'ids/{name}'] = draw(
                 np.asarray(ids),
-                phase.num_steps * self._parts[name].total,
-                generator(
-                    self._seed, 'order', epoch, number, self._parts[name].lane
-                ),
+                phase.num_steps * part.total,
+                generator(self._seed, 'order', epoch, number, part.lane)
+                if part.shuffle
+                else None,
             )
-            for name, ids in sorted(phase.examples.items())
-        }
         plan['seed'] = rng.integers(2**31, size=2, dtype=np.int32)
         plan['step/learning_rate'] = np.asarray(rates, np.float32)
         for name, values in sorted(phase.per_step.items()):
@@ -322,14 +329,26 @@ class Pipeline:
         return placed
 
 
-def draw(ids: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns `count` ids: shuffles of all of them, one after the other.
+def draw(
+    ids: np.ndarray, count: int, rng: np.random.Generator | None
+) -> np.ndarray:
+    """Returns `count` ids: all of them again and again.
+
+    Args:
+        ids: what to draw from.
+        count: how many to return.
+        rng: shuffles each round; None keeps the order of `ids`.
+
+    Returns:
+        int64 [count].
 
     Raises:
         ValueError: there is nothing to draw from.
     """
     if not len(ids):
         raise ValueError('there are no examples to draw from')
+    if rng is None:
+        return np.resize(ids, count).astype(np.int64)
     rounds = -(-count // len(ids))
     order = [rng.permutation(ids) for _ in range(rounds)]
     return np.concatenate(order)[:count].astype(np.int64)

@@ -58,11 +58,38 @@ def choose(
     Returns:
         Positions in `labels`, int64, ascending.
     """
-    chosen = [
+    return np.sort(np.concatenate(_of_each_class(labels, counts, rng)))
+
+
+def choose_interleaved(
+    labels: np.ndarray,
+    per_class: int,
+    num_classes: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Draws as many examples of each class, without replacement.
+
+    Args:
+        labels: int [N], classes.
+        per_class: how many of each class, P.
+        num_classes: C.
+        rng: source of the draws.
+
+    Returns:
+        Positions in `labels`, int64 [C * P], of classes 0, ..., C - 1, 0, ...
+    """
+    counts = np.full(num_classes, per_class)
+    return np.stack(_of_each_class(labels, counts, rng), axis=1).ravel()
+
+
+def _of_each_class(
+    labels: np.ndarray, counts: np.ndarray, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Returns positions, int64, of each class, in random order."""
+    return [
         rng.choice(np.flatnonzero(labels == c), count, replace=False)
         for c, count in enumerate(counts)
     ]
-    return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
 def choose_stratified(
