@@ -183,7 +183,7 @@ def resolve(given: Mapping[str, Any]) -> Config:
             f'--network_name: {", ".join(NETWORKS.names())}.'
         )
     NETWORKS.get(network)
-    values = _over(method.presets(dataset), given)
+    values = _over(method.presets(dataset, network), given)
     values |= _length(values)
     values |= {'network_name': network, 'dataset': str(dataset)}
     config = Config(*(_build(cls, values) for cls in (*SHARED, method.Config)))

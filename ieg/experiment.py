@@ -103,6 +103,8 @@ def build(
         seed=train.seed,
         noise_seed=_noise_seed(config),
         noise_sampler=config.data.noise_sampler,
+        crop_padding=config.data.crop_padding,
+        scaling=config.data.scaling,
         data_dir=os.path.expanduser(run.data_dir) or None,
         frozen=_frozen_noise(run_folder(config)),
     )
@@ -118,6 +120,13 @@ def build(
         seed=train.seed,
     )
     method = _build_method(config, info, strategy)
+    splits = {stream.split for stream in method.streams().values()}
+    if 'probe' in splits and data.probe is None:
+        raise UsageError(
+            f'{train.method} learns from clean probe images and there are '
+            'none; set --probe_dataset_hold_ratio to the share of the training '
+            'set to hold out (0.02 is usual).'
+        )
     settings = dataclasses.replace(settings, jit=_use_jit(config, method))
     identity = config.identity(replicas) | {
         'precision': precision,
@@ -236,7 +245,10 @@ def _build_method(
 
     def build_optimizer() -> keras.optimizers.Optimizer:
         return optim.SGD(
-            train.learning_rate, train.momentum, l2=train.weight_decay
+            train.learning_rate,
+            train.momentum,
+            l2=train.weight_decay,
+            kernels_only=train.kernels_only_decay,
         )
 
     with strategy.scope():

@@ -91,7 +91,20 @@ class DataConfig:
     noise_seed: int = option(-1, 'Seed of the noise; -1 = --seed.', minimum=-1)
     noise_sampler: str = option(
         'numpy',
-        'Generator of the noise; others repeat a reference code bit by bit.',
+        'Generator of the noise; others repeat a reference code bit by bit '
+        '(ieg: with the probe, by the seed of the noise).',
+    )
+    crop_padding: int = option(
+        -1,
+        'Pixels of padding before the random crop of the weak view; -1 = as '
+        'usual for the data set.',
+        minimum=-1,
+    )
+    scaling: str = option(
+        'standard',
+        'standard: mean 0 and deviation 1 per channel over the data set; '
+        'symmetric: pixels to [-1, 1], as IEG does.',
+        choices=('standard', 'symmetric'),
     )
 
 
@@ -119,6 +132,9 @@ class TrainConfig:
         5e-4,
         'Coupled L2: its multiple of all weights joins the gradient.',
         minimum=0,
+    )
+    kernels_only_decay: bool = option(
+        False, 'Leave biases and BatchNorm out of --weight_decay.'
     )
     lr_schedule: str = option(
         'constant', 'Course of the learning rate.', choices=tuple(SCHEDULES)

@@ -16,6 +16,7 @@ PURE = {
     'ieg.options',
     'ieg.data.spec',
     'ieg.data.noise',
+    'ieg.data.samplers',
     'ieg.training.metrics',
     'ieg.randomness',
     'ieg.training.mixture',
@@ -24,6 +25,7 @@ PURE = {
 HEAVY = ('tensorflow', 'tensorflow_datasets', 'keras', 'absl')
 MATHS = {
     'ieg.training.losses',
+    'ieg.training.meta',
     'ieg.training.optim',
     'ieg.training.mixture',
     'ieg.registry',
@@ -47,6 +49,8 @@ def allowed(module):
         return PURE - {'ieg.training.mixture', 'ieg.training.metrics'}
     if module == 'ieg.config':
         return PURE | {'ieg.data'}
+    if module == 'ieg.training.meta':
+        return {'ieg.errors', 'ieg.training.losses'}
     if module in MATHS or module == 'ieg.training.distribution':
         return {'ieg.errors', 'ieg.registry'}
     if module.startswith('ieg.networks'):
@@ -58,8 +62,16 @@ def allowed(module):
     if module == 'ieg.methods':
         return {'ieg.methods.*'}
     if module.startswith('ieg.methods.'):
-        recipes = {f'{module}_options', 'ieg.methods.recipes'}
-        return MATHS | {'ieg.methods.base'} | recipes
+        own = {f'{module}_options'}
+        return (
+            MATHS
+            | own
+            | {
+                'ieg.methods.base',
+                'ieg.methods.recipes',
+                'ieg.methods.reweighting',
+            }
+        )
     if module == 'ieg.training.callbacks':
         return BASE | {'ieg.training.metrics', 'ieg.training.runlog'}
     if module.startswith('ieg.training'):

@@ -62,11 +62,14 @@ class Stream:
         batch_size: examples per step on all replicas together.
         views: names of the views drawn of each image, in order.
         split: 'train' or 'probe'.
+        shuffle: whether the examples of a phase are shuffled; otherwise they
+            come as the phase lists them.
     """
 
     batch_size: int
     views: tuple[str, ...] = ('weak',)
     split: str = 'train'
+    shuffle: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +78,10 @@ class Phase:
 
     Attributes:
         step: name of a step function of the method.
-        examples: stream -> ids to draw from, in any order. They wrap around
-            with fresh shuffles until `num_steps` whole batches are full.
+        examples: stream -> ids to draw from. They wrap around, with fresh
+            shuffles where the stream shuffles, until `num_steps` whole batches
+            are full. Consecutive ids of a batch go to the same replica: the
+            first `batch_size / replicas` to the first one.
         num_steps: number of steps.
         args: leading arguments of the step function. Each value compiles its
             own function, so they are for a few choices ("which network").
@@ -157,11 +162,12 @@ class Method(keras.Model):
         self.built = True
 
     @classmethod
-    def presets(cls, dataset: Any) -> dict[str, Any]:
+    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
         """Returns option values that suit a data set and its noise.
 
         Args:
             dataset: has `base`, `noise` (kind or None) and `rate`.
+            network: name of the network.
 
         Returns:
             Names of options (of this method or of training) and their values;
@@ -231,6 +237,14 @@ class Method(keras.Model):
     def selection(self) -> Selection | None:
         """Returns how clean each example looks; for reports only."""
         return None
+
+    def notes(self) -> dict[str, np.ndarray]:
+        """Returns what was found out about each example `[N]`.
+
+        Reports compare it with the truth where that is known: `weight` (1 is
+        usual), `kept` (bool: trained towards the given label), `pseudo_label`.
+        """
+        return {}
 
     def report(self, **figures: float) -> None:
         """Adds figures to the log entry of this epoch."""

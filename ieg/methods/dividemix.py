@@ -69,7 +69,7 @@ class DivideMix(Method):
         self.host_state['kept_division'] = np.zeros(NUM_NETWORKS, bool)
 
     @classmethod
-    def presets(cls, dataset: Any) -> dict[str, Any]:
+    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
         """Returns the published settings, or tuned ones for small data."""
         return dividemix_options.presets(dataset)
 

@@ -26,3 +26,36 @@ TRAINING: dict[str, dict[str, Any]] = {
     'mnist': _MNIST,
     'fashion_mnist': _MNIST,
 }
+
+# IEG's settings for CIFAR, of all its methods.
+_IEG_CIFAR = dict(
+    batch_size=100,
+    learning_rate=0.1,
+    lr_schedule='cosine',
+    cos_t_mul=1.5,
+    cos_m_mul=0.9,
+    max_iteration=200_000,
+    crop_padding=2,
+    scaling='symmetric',
+)
+
+
+def reweighting(dataset: Any, network: str) -> dict[str, Any]:
+    """Returns the recipe of the methods of the IEG code base."""
+    if dataset.base not in ('cifar10', 'cifar100'):
+        return dict(TRAINING.get(dataset.base, {}))
+    # The reference's penalty of resnet29 has no factor 1/2.
+    decay = 2e-4 if network == 'resnet29' else 5e-4
+    return _IEG_CIFAR | {'weight_decay': decay}
+
+
+# Ten images per class of the small sets.
+_PROBE = {'digits': 0.08, 'mnist': 1 / 600, 'fashion_mnist': 1 / 600}
+
+
+def with_probe(dataset: Any, network: str) -> dict[str, Any]:
+    """Returns the same with the usual share of clean probe images."""
+    share = _PROBE.get(dataset.base, 0.02)
+    if dataset.base == 'fake':
+        share = 0.1
+    return reweighting(dataset, network) | {'probe_dataset_hold_ratio': share}

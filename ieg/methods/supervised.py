@@ -53,7 +53,7 @@ class Supervised(Method):
             )
 
     @classmethod
-    def presets(cls, dataset: Any) -> dict[str, Any]:
+    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
         """Returns the recipe for the data set, the one DivideMix trains by."""
         return dict(recipes.TRAINING.get(dataset.base, {}))
 
@@ -83,10 +83,10 @@ class Supervised(Method):
                 logits = self.nets[0](images, training=True)
                 loss = self._loss(label, logits)
             loss = tf.reduce_mean(loss)
-        logs = self.minimize(tape, loss)
         if self.average:
+            # Before the step, as in the reference.
             self.average.update(self.optimizers[0].iterations)
-        return logs | log_accuracy(part, logits)
+        return self.minimize(tape, loss) | log_accuracy(part, logits)
 
     def _loss(self, label: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         return losses.cross_entropy(label, logits, self.config.label_smoothing)

@@ -75,6 +75,32 @@ def sharpen(probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
     return powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
 
 
+def rms_normalised(logits: tf.Tensor) -> tf.Tensor:
+    """Returns logits `[b, C]` over the root of the mean of all squares.
+
+    One scale for all rows together (IEG section 4.2).
+    """
+    return logits * tf.math.rsqrt(tf.reduce_mean(logits * logits) + 1e-8)
+
+
+def divergence(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Returns KL(softmax(logits) || softmax(others)) `[b]`.
+
+    Only `others` carry a gradient.
+    """
+    log_p = tf.stop_gradient(tf.nn.log_softmax(logits))
+    gap = log_p - tf.nn.log_softmax(others)
+    return tf.reduce_sum(tf.exp(log_p) * gap, axis=-1)
+
+
+def dominant_share(numbers: tf.Tensor) -> tf.Tensor:
+    """Returns mixing shares in [1/2, 1] from numbers q in [0, 1).
+
+    1 - q^2 / 2: what IEG's code draws where its paper has Beta(1/2, 1/2).
+    """
+    return 1 - numbers * numbers / 2
+
+
 def mix(rows: tf.Tensor, partners: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
     """Returns share * rows + (1 - share) * rows[partners] (mixup).
 

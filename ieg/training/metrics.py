@@ -51,3 +51,35 @@ def selection_quality(
         'label_recall': hits / clean.sum() if clean.any() else None,
         'chosen': float(chosen.mean()),
     }
+
+
+def notes_quality(
+    clean: np.ndarray, given: np.ndarray, notes: dict[str, np.ndarray]
+) -> dict[str, float | None]:
+    """Compares a method's notes on its examples with the truth.
+
+    Args:
+        clean: true labels `[N]`.
+        given: labels that were trained on `[N]`.
+        notes: some of `weight`, `kept` and `pseudo_label`, each `[N]`.
+
+    Returns:
+        The mean weights of right and wrong labels, `pseudo_label_accuracy`,
+        and precision and recall of replacing labels (those that are not kept)
+        as a search for wrong ones; None where a figure is undefined.
+    """
+    right = clean == given
+    found = {}
+    if 'weight' in notes:
+        found['weight_clean'] = _mean(notes['weight'][right])
+        found['weight_noisy'] = _mean(notes['weight'][~right])
+    if 'pseudo_label' in notes:
+        found['pseudo_label_accuracy'] = _mean(notes['pseudo_label'] == clean)
+    if 'kept' in notes:
+        found['relabel_precision'] = _mean(~right[~notes['kept']])
+        found['relabel_recall'] = _mean(~notes['kept'][~right])
+    return found
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(np.mean(values)) if len(values) else None

@@ -24,6 +24,7 @@ class SGD(keras.optimizers.Optimizer):
         learning_rate: initial value; the trainer assigns it before each step.
         momentum: in [0, 1); 0 keeps no velocity.
         l2: coefficient of w in the gradient (PyTorch's `weight_decay`).
+        kernels_only: leave biases and the vectors of BatchNorm out of it.
     """
 
     def __init__(
@@ -31,11 +32,21 @@ class SGD(keras.optimizers.Optimizer):
         learning_rate: float = 0.01,
         momentum: float = 0.9,
         l2: float = 0.0,
+        kernels_only: bool = False,
         name: str = 'sgd',
     ):
         super().__init__(learning_rate=learning_rate, name=name)
         self.momentum = momentum
         self.l2 = l2
+        self.kernels_only = kernels_only
+
+    def l2_of(self, variable: keras.Variable) -> float:
+        """Returns the coefficient of a variable in its own gradient."""
+        return self._coefficients[self._get_variable_index(variable)]
+
+    def velocity_of(self, variable: keras.Variable) -> keras.Variable:
+        """Returns the velocity of a variable, in units of gradients."""
+        return self.velocities[self._get_variable_index(variable)]
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Makes one velocity per variable."""
@@ -43,6 +54,10 @@ class SGD(keras.optimizers.Optimizer):
             return
         super().build(variables)
         self.velocities = self.add_optimizer_variables(variables, 'velocity')
+        self._coefficients = [
+            self.l2 if v.name == 'kernel' or not self.kernels_only else 0.0
+            for v in variables
+        ]
 
     def update_step(
         self,
@@ -57,8 +72,8 @@ class SGD(keras.optimizers.Optimizer):
         finite = tf.reduce_all(tf.math.is_finite(gradient))
         # Python numbers take the variable's type; tf.cast would round them
         # to float32 on the way.
-        gradient = gradient + self.l2 * variable
-        velocity = self.velocities[self._get_variable_index(variable)]
+        gradient = gradient + self.l2_of(variable) * variable
+        velocity = self.velocity_of(variable)
         moved = self.momentum * velocity + gradient
         rate = tf.cast(learning_rate, variable.dtype)
         self.assign(velocity, tf.where(finite, moved, velocity))
@@ -235,8 +250,7 @@ class WeightAverage:
 
     def update(self, step: tf.Tensor) -> None:
         """Moves the average towards the weights after update number `step`."""
-        step = tf.cast(step, tf.float32)
-        decay = tf.minimum(self.limit, (1 + step) / (10 + step))
         for mean, value in self._pairs:
-            keep = tf.cast(decay, mean.dtype)
+            count = tf.cast(step, mean.dtype)
+            keep = tf.minimum((1 + count) / (10 + count), self.limit)
             mean.assign(keep * mean + (1 - keep) * value)

@@ -288,12 +288,15 @@ class Trainer:
         return last or (epoch + 1) % self._settings.eval_every == 0
 
     def _selection_quality(self) -> dict[str, float | None]:
-        clean = self._data.train.clean_labels
-        selection = self.method.selection()
-        if clean is None or selection is None:
+        """Compares what the method believes of its examples with the truth."""
+        clean, given = self._data.train.clean_labels, self._data.train.labels
+        if clean is None:
             return {}
-        right = clean == self._data.train.labels
-        return metrics.selection_quality(right, *selection)
+        found = metrics.notes_quality(clean, given, self.method.notes())
+        selection = self.method.selection()
+        if selection is not None:
+            found |= metrics.selection_quality(clean == given, *selection)
+        return found
 
     def _tell(self, epoch: int, callbacks: keras.callbacks.CallbackList):
         entry = self.log.entries[-1]

@@ -1,0 +1,74 @@
+"""L2R: examples weigh as much as they agree with clean probe images.
+
+Ren, Zeng, Yang, Urtasun: "Learning to Reweight Examples for Robust Deep
+Learning", ICML 2018, as the IEG code base implements it: all layers look
+ahead, all weights start at 0.
+"""
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from ieg.methods import recipes
+from ieg.methods.base import Batch, Logs, log_accuracy
+from ieg.methods.reweighting import ProbeConfig, ProbeReweighting
+from ieg.registry import METHODS
+from ieg.training import losses, meta
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(ProbeConfig):
+    """Options of L2R."""
+
+
+@METHODS.register('l2r')
+class L2R(ProbeReweighting):
+    """Learning to reweight: one weight per example and step."""
+
+    Config = Config
+
+    @classmethod
+    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+        """Returns the recipe of the IEG code base."""
+        return recipes.with_probe(dataset, network)
+
+    def train_step(self, batch: Batch) -> Logs:
+        """Weighs a batch and takes a weighted step (algorithm 1)."""
+        part = batch['train']
+        direction = self.probe_direction(batch, self.look_ahead())
+        images = meta.after(direction, part['images'][0])
+        with tf.GradientTape(persistent=True) as tape:
+            logits, features = self.training_pass(images)
+        weights = self.example_weights(
+            tape, images, part['label'], logits, features, direction
+        )
+        with tape:
+            loss = losses.cross_entropy(part['label'], logits)
+            loss = tf.reduce_sum(weights * loss)
+        logs = self.update(tape, loss)
+        logs |= self.record(part['index'], weights)
+        return logs | log_accuracy(part, logits)
+
+    def look_ahead(self) -> list[tf.Tensor]:
+        """Returns where a step with all weights 0 leads: the penalty's."""
+        return meta.look_ahead(
+            self.moved, self.config.meta_stepsize, self.training_l2()
+        )
+
+    def example_weights(self, tape, images, label, logits, features, direction):
+        """Returns the normalised weights `[b]`."""
+        (alignment,) = meta.alignments(
+            self.config.meta_grad,
+            self.nets[0],
+            self.moved,
+            direction,
+            lambda z: [losses.cross_entropy(label, z)],
+            [images],
+            tape,
+            [logits],
+            [features],
+        )
+        return meta.normalised(
+            self.config.meta_stepsize * alignment, self.config.weight_scope
+        )

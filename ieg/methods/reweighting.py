@@ -1,0 +1,244 @@
+"""What the methods share that weigh examples by a meta-gradient."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ieg.errors import UsageError
+from ieg.methods.base import (
+    Batch,
+    Info,
+    Logs,
+    Method,
+    Phase,
+    Score,
+    Selection,
+    Stream,
+)
+from ieg.registry import option
+from ieg.training import meta, optim
+
+# What an example's visits of one epoch earlier count for in its mean weight.
+FORGETTING = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Options of every method that looks one step ahead."""
+
+    meta_stepsize: float = option(
+        0.1, 'Size of the look-ahead step; constant.', minimum=0
+    )
+    meta_weight_decay: float = option(
+        -1.0,
+        'L2 coefficient of all weights in the probe loss; -1 = the penalty of '
+        'training.',
+        minimum=-1,
+    )
+    weight_scope: str = option(
+        'global',
+        'Over which examples weights are normalised: those of all replicas, '
+        'or of each by itself (as the original).',
+        choices=('global', 'replica'),
+    )
+    use_ema: bool = option(
+        True, 'Evaluate an exponential moving average of the weights.'
+    )
+    ema_decay: float = option(
+        0.999, 'Largest decay of the moving average.', minimum=0, maximum=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeConfig(Config):
+    """Options of the methods that have a clean probe set."""
+
+    meta_grad: str = option(
+        'jvp',
+        'How the gradient by the weights is computed: jvp and double exactly, '
+        'fd by finite differences, last_layer for that layer only.',
+        choices=meta.KINDS,
+    )
+    probe_batch_size: int = option(
+        0, 'Probe images per step and replica; 0 = --batch_size.', minimum=0
+    )
+
+
+class Reweighting(Method):
+    """Weights from a look-ahead step, their record, and averaged networks.
+
+    State beyond the networks: `tally` `[N, 2 + K]`, for each example its
+    visits, the sum of its weights relative to 1 / B, and the sums of K further
+    facts; older epochs fade.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        info: Info,
+        build_network,
+        build_optimizer,
+        facts: int = 0,
+    ):
+        super().__init__(config, info, build_network, build_optimizer)
+        self.average = None
+        if config.use_ema:
+            self.average_net = build_network(0)
+            self.average = optim.WeightAverage(
+                self.nets[0], self.average_net, config.ema_decay
+            )
+        self.tally = self.example_variable('tally', (2 + facts,))
+        self.moved = self.moved_variables()
+
+    def moved_variables(self) -> list[keras.Variable]:
+        """Returns the variables that look ahead."""
+        return meta.head(self.nets[0]).trainable_variables
+
+    @property
+    def evaluated_networks(self):
+        """The averaged network if there is one."""
+        return [self.average_net] if self.average else self.nets
+
+    def begin_epoch(self, epoch: int, score: Score) -> list[Phase]:
+        """Draws all examples once."""
+        self.tally.assign(self.tally.numpy() * FORGETTING)
+        return super().begin_epoch(epoch, score)
+
+    # Coefficients of penalties and momentum of the variables that move.
+
+    def training_l2(self) -> list[float]:
+        """Returns the coefficients of the training penalty."""
+        return [self.optimizers[0].l2_of(v) for v in self.moved]
+
+    def probe_l2(self) -> list[float]:
+        """Returns the coefficients of the penalty of the probe loss."""
+        given = self.config.meta_weight_decay
+        return self.training_l2() if given < 0 else [given] * len(self.moved)
+
+    def momenta(self, factor: float) -> list[tf.Tensor]:
+        """Returns what momentum adds to the gradients of the look-ahead."""
+        velocity_of = self.optimizers[0].velocity_of
+        return [factor * velocity_of(v) for v in self.moved]
+
+    # Steps.
+
+    def update(self, tape: tf.GradientTape, loss: tf.Tensor) -> Logs:
+        """Makes one optimizer step, then moves the average."""
+        logs = self.minimize(tape, loss)
+        if self.average:
+            self.average.update(self.optimizers[0].iterations)
+        return logs
+
+    def record(
+        self,
+        index: tf.Tensor,
+        weights: tf.Tensor,
+        facts: Sequence[tf.Tensor] = (),
+    ) -> Logs:
+        """Adds a batch to the tally; returns what to log of its weights.
+
+        Args:
+            index: ids `[b]`.
+            weights: `[b]`.
+            facts: the further ones, `[b]` or `[b, k]` each.
+        """
+        relative = weights * tf.cast(tf.size(weights), weights.dtype)
+        columns = [tf.ones_like(relative), relative, *facts]
+        columns = [
+            tf.reshape(tf.cast(c, tf.float32), [tf.size(index), -1])
+            for c in columns
+        ]
+        change = tf.concat(columns, axis=1)
+        self.update_examples(self.tally, index, tf.zeros_like(change), change)
+        zero = tf.cast(weights <= 0, tf.float32)
+        return {'zero_weights': tf.reduce_mean(zero)}
+
+    # Reports.
+
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns who was ever seen `[N]`, and mean facts `[N, 1 + K]`.
+
+        The first fact is the weight. Examples that were never seen have 1.
+        """
+        tally = self.tally.numpy()
+        seen = tally[:, 0] > 0
+        means = np.ones_like(tally[:, 1:])
+        means[seen] = tally[seen, 1:] / tally[seen, :1]
+        return seen, means
+
+    def selection(self) -> Selection:
+        """Large weights look clean; examples of weight 0 are not used."""
+        _, means = self.means()
+        return Selection(means[:, 0], means[:, 0] > 0)
+
+    def notes(self) -> dict[str, np.ndarray]:
+        """Returns the mean weights, relative to equal ones."""
+        return {'weight': self.means()[1][:, 0]}
+
+
+class ProbeReweighting(Reweighting):
+    """Reweighting by the gradient of a loss on clean probe images."""
+
+    def __init__(self, config: ProbeConfig, info: Info, *args, **kwargs):
+        size, classes = config.probe_batch_size, info.num_classes
+        if size % classes:
+            raise UsageError(
+                f'--probe_batch_size={size} is no multiple of the {classes} '
+                'classes; choose one, so that all are shown equally often.'
+            )
+        super().__init__(config, info, *args, **kwargs)
+        self.observed = None
+        if config.meta_grad == 'last_layer':
+            self.observed = meta.with_features(self.nets[0])
+
+    def moved_variables(self) -> list[keras.Variable]:
+        """Returns the variables that look ahead."""
+        return meta.moved_variables(self.nets[0], self.config.meta_grad)
+
+    @property
+    def probe_batch_size(self) -> int:
+        """Probe images per step on all replicas together."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return self.config.probe_batch_size * replicas or self.info.batch_size
+
+    def streams(self) -> dict[str, Stream]:
+        """Training images, and probe images class by class in turn."""
+        return {
+            'train': Stream(self.info.batch_size),
+            'probe': Stream(
+                self.probe_batch_size, split='probe', shuffle=False
+            ),
+        }
+
+    def begin_epoch(self, epoch: int, score: Score) -> list[Phase]:
+        """Draws all examples once; the probe goes on where it was."""
+        (phase,) = super().begin_epoch(epoch, score)
+        count = phase.num_steps * self.probe_batch_size
+        probe = (epoch * count + np.arange(count)) % self.info.num_probe
+        examples = {**phase.examples, 'probe': probe}
+        return [dataclasses.replace(phase, examples=examples)]
+
+    def probe_direction(
+        self, batch: Batch, point: Sequence[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Returns the gradient of the probe loss at a look-ahead point."""
+        part = batch['probe']
+        found = meta.probe_pass(
+            self.nets[0],
+            self.moved,
+            point,
+            part['images'][0],
+            part['label'],
+            self.probe_l2(),
+        )
+        return meta.across_replicas(found.gradient, self.config.weight_scope)
+
+    def training_pass(self, images: tf.Tensor):
+        """Returns the training-mode logits, and the features if needed."""
+        if self.observed is None:
+            return self.nets[0](images, training=True), None
+        features, logits = self.observed(images, training=True)
+        return logits, features
