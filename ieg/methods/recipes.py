@@ -59,3 +59,20 @@ def with_probe(dataset: Any, network: str) -> dict[str, Any]:
     if dataset.base == 'fake':
         share = 0.1
     return reweighting(dataset, network) | {'probe_dataset_hold_ratio': share}
+
+
+# FSR on the small sets. Digits: 20 of about 130 images per class in the pool.
+_PROXY = {
+    'digits': dict(queue_capacity=200, queue_bs=50, meta_start_epoch=5),
+    'mnist': dict(queue_capacity=500, queue_bs=50, meta_start_epoch=3),
+    'fashion_mnist': dict(queue_capacity=500, queue_bs=50, meta_start_epoch=3),
+    'fake': dict(queue_capacity=80, queue_bs=20, meta_start_epoch=1),
+}
+
+
+def with_proxy(dataset: Any, network: str) -> dict[str, Any]:
+    """Returns the recipe of FSR: a proxy pool instead of a probe."""
+    found = reweighting(dataset, network)
+    if 'max_iteration' in found:
+        found.update(cos_t_mul=2.0, max_iteration=63_500)
+    return found | _PROXY.get(dataset.base, {})

@@ -23,6 +23,8 @@ from ieg.training import meta, optim
 
 # What an example's visits of one epoch earlier count for in its mean weight.
 FORGETTING = 0.5
+# Relative to equal weights; means over epochs are rarely exactly 0.
+SMALL_WEIGHT = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +154,8 @@ class Reweighting(Method):
             for c in columns
         ]
         change = tf.concat(columns, axis=1)
+        # One bad step would spoil the sums for good.
+        change = tf.where(tf.math.is_finite(change), change, 0.0)
         self.update_examples(self.tally, index, tf.zeros_like(change), change)
         zero = tf.cast(weights <= 0, tf.float32)
         return {'zero_weights': tf.reduce_mean(zero)}
@@ -170,9 +174,9 @@ class Reweighting(Method):
         return seen, means
 
     def selection(self) -> Selection:
-        """Large weights look clean; examples of weight 0 are not used."""
+        """Large weights look clean; half an equal one still counts as used."""
         _, means = self.means()
-        return Selection(means[:, 0], means[:, 0] > 0)
+        return Selection(means[:, 0], means[:, 0] > SMALL_WEIGHT)
 
     def notes(self) -> dict[str, np.ndarray]:
         """Returns the mean weights, relative to equal ones."""

@@ -93,17 +93,100 @@ def _fused(x, gamma, beta, mean, variance, epsilon, training):
         outputs [b, H, W, C] and, when training, the mean [C] and the
         unbiased variance [C] of the batch.
     """
-    empty = tf.zeros([0], gamma.dtype)
-    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+    if training:
+        return _fused_training(x, gamma, beta, epsilon)
+    return tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=gamma,
         offset=beta,
-        mean=empty if training else mean,
-        variance=empty if training else variance,
+        mean=mean,
+        variance=variance,
         epsilon=epsilon,
-        is_training=training,
-    )
-    return outputs, mean, variance
+        is_training=False,
+    )[:3]
+
+
+def _fused_training(x, gamma, beta, epsilon):
+    """Normalises with the statistics of the batch.
+
+    The gradients are TensorFlow's. The gradient of the gradient, which meta-
+    learning needs, is not: TensorFlow spells it out in some twenty passes over
+    the images, where most of it is the fused gradient once more.
+    """
+
+    @tf.custom_gradient
+    def normalize(x, gamma, beta):
+        empty = tf.zeros([0], gamma.dtype)
+        outputs, mean, variance, *saved = tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=gamma,
+            offset=beta,
+            mean=empty,
+            variance=empty,
+            epsilon=epsilon,
+            is_training=True,
+        )
+
+        def gradient(upstream, *unused):
+            # Statistics carry no gradient.
+            del unused
+            backward = _fused_gradient(mean, variance, saved, epsilon)
+            return backward(upstream, x, gamma)
+
+        return (outputs, mean, variance), gradient
+
+    return normalize(x, gamma, beta)
+
+
+def _fused_gradient(mean, variance, saved, epsilon):
+    """Returns the gradient of `_fused_training` as a function."""
+
+    def fused(upstream, x, gamma):
+        return tf.raw_ops.FusedBatchNormGradV3(
+            y_backprop=upstream,
+            x=x,
+            scale=gamma,
+            reserve_space_1=saved[0],
+            reserve_space_2=saved[1],
+            reserve_space_3=saved[2],
+            epsilon=epsilon,
+            is_training=True,
+        )[:3]
+
+    @tf.custom_gradient
+    def backward(upstream, x, gamma):
+        def gradient(d_x, d_gamma, d_beta):
+            # The gradient by x is linear in `upstream`, and symmetric.
+            count = tf.cast(tf.size(x) / tf.size(mean), mean.dtype)
+            biased = variance * tf.maximum(count - 1.0, 1.0) / count
+            scale = d_gamma * tf.math.rsqrt(biased + epsilon)
+            direct = fused(d_x, x, gamma)[0]
+            direct += x * tf.cast(scale, x.dtype)
+            direct += tf.cast(d_beta - mean * scale, x.dtype)
+            with tf.GradientTape() as tape:
+                tape.watch([x, gamma])
+                spelled_out = _plain_gradient(upstream, x, gamma, epsilon)
+            others = tape.gradient(
+                spelled_out, [x, gamma], [d_x, d_gamma, d_beta]
+            )
+            return [direct, *others]
+
+        return fused(upstream, x, gamma), gradient
+
+    return backward
+
+
+def _plain_gradient(upstream, x, gamma, epsilon):
+    """Returns the gradients by x, gamma and beta by elementary ops."""
+    upstream = tf.cast(upstream, gamma.dtype)
+    mean, variance = tf.nn.moments(tf.cast(x, gamma.dtype), [0, 1, 2])
+    inverse = tf.math.rsqrt(variance + epsilon)
+    normal = (tf.cast(x, gamma.dtype) - mean) * inverse
+    d_gamma = tf.reduce_sum(upstream * normal, [0, 1, 2])
+    d_beta = tf.reduce_sum(upstream, [0, 1, 2])
+    count = tf.cast(tf.size(x) / tf.size(mean), gamma.dtype)
+    d_x = upstream - (d_beta + normal * d_gamma) / count
+    return tf.cast(gamma * inverse * d_x, x.dtype), d_gamma, d_beta
 
 
 def _plain(x, gamma, beta, mean, variance, epsilon, training):

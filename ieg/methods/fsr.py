@@ -1,0 +1,395 @@
+"""FSR: reweighting by examples that look clean, without clean data.
+
+Zhang, Pfister: "Learning Fast Sample Re-weighting Without Reward Data", ICCV
+2021, as the authors' code runs it. The proxy that stands in for clean images
+is a pool of training examples with low scores; only the last layer looks ahead.
+One difference: proxy images are augmented anew each time they are shown.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from ieg.methods import recipes, reweighting
+from ieg.methods.base import (
+    Batch,
+    Info,
+    Logs,
+    Phase,
+    Score,
+    Stream,
+    log_accuracy,
+)
+from ieg.methods.fsr_options import Config, check_sizes
+from ieg.randomness import generator
+from ieg.registry import METHODS
+from ieg.training import losses, meta
+
+
+class Ahead(NamedTuple):
+    """The pass at the look-ahead point.
+
+    Attributes:
+        direction: gradient of the proxy loss by the last layer.
+        loss: mean cross-entropy of the proxy and penalty, a scalar.
+        proxy_logits: `[p, C]`.
+        logits: of the training images, not mixed `[b, C]`.
+    """
+
+    direction: list[tf.Tensor]
+    loss: tf.Tensor
+    proxy_logits: tf.Tensor
+    logits: tf.Tensor
+
+
+@METHODS.register('fsr')
+class FSR(reweighting.Reweighting):
+    """Fast sample reweighting.
+
+    State beyond the networks: `scores` `[N]`, low where a look-ahead step by
+    the proxy lowers the loss; with the pseudo loss `table` `[N, C]`, logits of
+    earlier visits; the proxy pool, ids `[Q]` class by class; and with moving
+    weights `class_weights` `[C]`.
+    """
+
+    Config = Config
+
+    def __init__(self, config: Config, info: Info, *args, **kwargs):
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        check_sizes(config, info, replicas)
+        super().__init__(config, info, *args, **kwargs)
+        self.observed = meta.with_features(self.nets[0])
+        self.pseudo = config.pseudo()
+        self.scores = self.example_variable('scores')
+        if self.pseudo:
+            self.table = self.example_variable('table', (info.num_classes,))
+        if config.moving_weight_gamma:
+            self.class_weights = self.add_weight(
+                shape=(info.num_classes,),
+                initializer='ones',
+                trainable=False,
+                dtype='float32',
+                name='class_weights',
+                aggregation='only_first_replica',
+            )
+        self.host_state['pool'] = np.zeros(config.queue_capacity, np.int64)
+
+    @classmethod
+    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+        """Returns the published recipe, or a tuned one for small data."""
+        return recipes.with_proxy(dataset, network)
+
+    # The epoch.
+
+    def streams(self) -> dict[str, Stream]:
+        """Training images, and proxy images class by class in turn."""
+        return {
+            'train': Stream(self.info.batch_size),
+            'proxy': Stream(self.config.queue_bs, shuffle=False),
+        }
+
+    def begin_epoch(self, epoch: int, score: Score) -> list[Phase]:
+        """Chooses the proxy pool, then draws all examples once."""
+        (phase,) = super().begin_epoch(epoch, score)
+        self.host_state['pool'] = self._choose(epoch)
+        self.report(proxy_pool=len(np.unique(self.host_state['pool'])))
+        proxy = proxy_batches(
+            self.host_state['pool'].reshape(self.info.num_classes, -1),
+            self.config.queue_bs,
+            phase.num_steps,
+            generator(self.info.seed, 'proxy', epoch),
+        )
+        active = epoch >= self.config.meta_start_epoch
+        end = self.config.meta_moving_end_epoch or self.info.epochs
+        steps = {'active': active, 'moving': active and epoch < end}
+        return [
+            dataclasses.replace(
+                phase,
+                examples={**phase.examples, 'proxy': proxy},
+                per_step={
+                    n: np.full(phase.num_steps, v) for n, v in steps.items()
+                },
+            )
+        ]
+
+    def _choose(self, epoch: int) -> np.ndarray:
+        """Returns the pool of an epoch: random ones, then low scores."""
+        labels, classes = self.info.labels, self.info.num_classes
+        each = self.config.queue_capacity // classes
+        if epoch:
+            order = np.argsort(self.scores.numpy(), kind='stable')
+            return choose_pool(labels, order, classes, each)
+        counts = np.bincount(labels, minlength=classes)
+        short = int(np.sum((0 < counts) & (counts < each)))
+        if short:
+            self.remark(
+                f'{short} of the {classes} classes have fewer than {each} '
+                'examples, which are repeated in the proxy pool'
+            )
+        if not counts.all():
+            self.remark(
+                f'{np.sum(counts == 0)} of the {classes} classes have no '
+                'example; others take their places in the proxy pool'
+            )
+        order = generator(self.info.seed, 'pool').permutation(len(labels))
+        return choose_pool(labels, order, classes, each)
+
+    # The step.
+
+    def train_step(self, batch: Batch) -> Logs:
+        """One step; algorithm 1 of the paper."""
+        part = batch['train']
+        images, targets = self.inputs(batch)
+        with tf.GradientTape(persistent=True) as tape:
+            # The only pass that moves the BatchNorm statistics.
+            features, logits = self.observed(images, training=True)
+            loss = losses.soft_cross_entropy(targets, logits)
+        ahead = self.proxy_pass(batch, self.look_ahead(tape, targets, logits))
+        weights = self.example_weights(batch, ahead, targets, logits, features)
+        with tape:
+            parts = {'loss_weighted': tf.reduce_sum(weights * loss)}
+            if self.pseudo:
+                parts['loss_pseudo'] = self.pseudo_loss(batch, logits)
+            total = tf.add_n(list(parts.values()))
+        logs = self.update(tape, total) | parts | {'loss_proxy': ahead.loss}
+        logs |= self.record(part['index'], weights)
+        logs |= self.remember(part, loss, logits, ahead)
+        # Of the images as they are, not of mixed ones.
+        return logs | log_accuracy(part, ahead.logits)
+
+    def inputs(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns images and targets `[b, C]`, mixed or smoothed."""
+        (images,), label = batch['train']['images'], batch['train']['label']
+        classes = self.info.num_classes
+        targets = tf.one_hot(label, classes, dtype=images.dtype)
+        if not self.config.use_mixup:
+            smoothing = self.config.label_smoothing
+            return images, (1 - smoothing) * targets + smoothing / classes
+        numbers, partners = self.mixing(batch, tf.size(label))
+        shares = losses.dominant_share(tf.cast(numbers, images.dtype))
+        return (
+            losses.mix(
+                images, partners, shares[:, tf.newaxis, tf.newaxis, tf.newaxis]
+            ),
+            losses.mix(targets, partners, shares[:, tf.newaxis]),
+        )
+
+    def look_ahead(self, tape, targets, logits) -> list[tf.Tensor]:
+        """Returns where a step of the last layer with equal weights leads."""
+        gap = tf.nn.softmax(logits) - targets
+        gap /= tf.cast(tf.shape(gap)[0], gap.dtype)
+        gradients = tape.gradient(logits, self.moved, output_gradients=gap)
+        return meta.look_ahead(
+            self.moved,
+            self.config.meta_stepsize,
+            self.training_l2(),
+            meta.across_replicas(gradients, self.config.weight_scope),
+            self.momenta(self.config.meta_momentum),
+        )
+
+    def proxy_pass(self, batch: Batch, point: Sequence[tf.Tensor]) -> Ahead:
+        """Passes proxy and training images together, ahead of the step.
+
+        They share the statistics of BatchNorm. The tape sees the last layer
+        only, so the pass keeps no activations.
+        """
+        proxy, point = batch['proxy'], list(point)
+        count = tf.size(proxy['label'])
+        rows = tf.concat(
+            [proxy['images'][0], batch['train']['images'][0]], axis=0
+        )
+        rows = meta.after(point, rows)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(point)
+            logits = meta.forward(self.nets[0], rows, self.moved, point)
+            loss = losses.cross_entropy(
+                proxy['label'], logits[:count], self.config.label_smoothing
+            )
+            loss = tf.reduce_mean(loss) + meta.penalty(point, self.probe_l2())
+        direction = meta.across_replicas(
+            tape.gradient(loss, point), self.config.weight_scope
+        )
+        return Ahead(direction, loss, logits[:count], logits[count:])
+
+    def example_weights(
+        self, batch: Batch, ahead: Ahead, targets, logits, features
+    ) -> tf.Tensor:
+        """Returns the weights `[b]`, equal ones before the start epoch."""
+        (alignment,) = meta.alignments(
+            'last_layer',
+            self.nets[0],
+            self.moved,
+            ahead.direction,
+            lambda z: [losses.soft_cross_entropy(targets, z)],
+            images=(),
+            tape=None,
+            logits=[logits],
+            features=[features],
+        )
+        normalise = meta.normalised if self.config.clip_meta_weight else shifted
+        weights = normalise(
+            self.config.meta_stepsize * alignment, self.config.weight_scope
+        )
+        if self.config.moving_weight_gamma:
+            weights = self.moving_weights(batch, weights)
+        equal = tf.ones_like(weights) / tf.cast(tf.size(weights), weights.dtype)
+        return tf.where(batch['step']['active'] > 0, weights, equal)
+
+    def moving_weights(self, batch: Batch, weights: tf.Tensor) -> tf.Tensor:
+        """Moves the mean weights of the classes; returns each example's.
+
+        They are relative to 1 / b. Classes that no replica shows stay.
+        """
+        label = batch['train']['label']
+        size = tf.cast(tf.size(label), tf.float32)
+        member = tf.one_hot(label, self.info.num_classes)
+        relative = tf.cast(weights, tf.float32) * size
+        sums, counts = meta.across_replicas(
+            [
+                tf.linalg.matvec(member, relative, True),
+                tf.reduce_sum(member, 0),
+            ],
+            'global',
+        )
+        gamma = self.config.moving_weight_gamma
+        old = tf.convert_to_tensor(self.class_weights.value)
+        new = gamma * old + (1 - gamma) * tf.math.divide_no_nan(sums, counts)
+        moves = (counts > 0) & (batch['step']['moving'] > 0)
+        moves &= tf.math.is_finite(new)
+        new = tf.where(moves, new, old)
+        self.class_weights.assign(new)
+        return tf.cast(tf.gather(new, label) / size, weights.dtype)
+
+    def pseudo_loss(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+        """Returns the loss towards earlier visits, 0 before the start epoch."""
+        earlier = self.earlier_logits(batch['train']['index'], logits.dtype)
+        targets = tf.nn.softmax(earlier / self.pseudo.temperature)
+        loss = tf.reduce_mean(losses.soft_cross_entropy(targets, logits))
+        active = tf.cast(batch['step']['active'], logits.dtype)
+        return active * self.pseudo.weight * loss
+
+    def earlier_logits(self, index: tf.Tensor, dtype: Any) -> tf.Tensor:
+        """Returns the normalised logits of earlier visits `[b, C]`."""
+        rows = tf.gather(self.table.value, index)
+        return losses.rms_normalised(tf.cast(rows, dtype))
+
+    def remember(self, part, loss, logits, ahead: Ahead) -> Logs:
+        """Updates scores and logits of a batch; returns the mean margin."""
+        margin = loss - losses.cross_entropy(part['label'], ahead.logits)
+        beta = self.config.queue_beta
+        keep, add = (1.0, 1.0) if beta >= 1 else (beta, 1 - beta)
+        self._move(self.scores, part['index'], keep, -add * margin)
+        if self.pseudo:
+            earlier = self.earlier_logits(part['index'], logits.dtype)
+            share = self.pseudo.share
+            self._move(
+                self.table,
+                part['index'],
+                0.0,
+                share * earlier + (1 - share) * logits,
+            )
+        return {'margin': tf.reduce_mean(margin)}
+
+    def _move(self, variable, index, keep: float, change: tf.Tensor) -> None:
+        """Sets rows to keep * row + change, where that is finite."""
+        old = tf.gather(variable.value, index)
+        new = keep * old + tf.cast(change, old.dtype)
+        # One bad batch must not spoil what is remembered.
+        new = tf.where(tf.math.is_finite(new), new, old)
+        self.update_examples(variable, index, old, new)
+
+    def mixing(self, batch: Batch, count: tf.Tensor):
+        """Returns a number in [0, 1) and a partner for each row `[count]`."""
+        numbers = tf.random.stateless_uniform(
+            [count], self.random_seed(batch, 0)
+        )
+        partners = losses.random_partners(count, self.random_seed(batch, 1))
+        return numbers, partners
+
+    # Reports.
+
+    def notes(self) -> dict[str, np.ndarray]:
+        """Adds what the network said at earlier visits."""
+        if not self.pseudo:
+            return super().notes()
+        said = self.table.numpy().argmax(axis=1)
+        return super().notes() | {'pseudo_label': said}
+
+
+def choose_pool(
+    labels: np.ndarray, order: np.ndarray, num_classes: int, each: int
+) -> np.ndarray:
+    """Returns the first `each` ids of every class, class by class.
+
+    A class that is too small repeats its own. The places of a class without
+    any example show the first ones of the other classes in turn.
+
+    Args:
+        labels: `[N]`.
+        order: all ids, the best first `[N]`.
+        num_classes: C.
+        each: ids per class.
+
+    Returns:
+        int64 `[C * each]`.
+    """
+    members = [order[labels[order] == c] for c in range(num_classes)]
+    rows = np.stack([np.resize(ids, each) for ids in members if len(ids)])
+    empty = [not len(ids) for ids in members]
+    pool = np.empty((num_classes, each), np.int64)
+    pool[np.logical_not(empty)] = rows
+    pool[empty] = np.resize(rows.T.ravel(), (sum(empty), each))
+    return pool.ravel()
+
+
+def proxy_batches(
+    pool: np.ndarray, size: int, steps: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Returns random proxy batches, class by class in turn.
+
+    So every batch is balanced, and so is every replica's part of it. The
+    examples of a class are shown equally often.
+
+    Args:
+        pool: ids `[C, each]`.
+        size: of a batch, a multiple of C.
+        steps: number of batches.
+        rng: random numbers.
+
+    Returns:
+        int64 `[steps * size]`.
+    """
+    classes, each = pool.shape
+    count = steps * size // classes
+    rounds = np.repeat(pool[:, np.newaxis], -(-count // each), axis=1)
+    drawn = rng.permuted(rounds, axis=2).reshape(classes, -1)
+    return drawn[:, :count].T.ravel()
+
+
+def shifted(scores: tf.Tensor, scope: str) -> tf.Tensor:
+    """Returns weights `[b]` of which none is 0, from their scores.
+
+    w_i = R a_i / (sum_k a_k + 1e-5) with a_i = s_i - min_k s_k + 1 / (R b) over
+    the examples of all R replicas.
+
+    Args:
+        scores: rate times the alignments `[b]`; larger is better.
+        scope: 'global', or 'replica': as if each were alone.
+    """
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync if scope == 'global' else 1
+    least = tf.reduce_min(scores)
+    if replicas > 1:
+        # Replicas can only sum: each puts its own into its place.
+        place = tf.one_hot(
+            context.replica_id_in_sync_group, replicas, dtype=scores.dtype
+        )
+        (each,) = meta.across_replicas([place * least * replicas], scope)
+        least = tf.reduce_min(each)
+    count = tf.cast(tf.size(scores) * replicas, scores.dtype)
+    shares = scores - least + 1 / count
+    (total,) = meta.across_replicas([tf.reduce_sum(shares)], scope)
+    return shares / (total + meta.SMALLEST_SUM / replicas)
