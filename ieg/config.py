@@ -176,7 +176,8 @@ def resolve(given: Mapping[str, Any]) -> Config:
     method = METHODS.get(name)
     _check_used(given, name, method.Config)
     dataset = dataset_spec.parse(given.get('dataset', DataConfig().dataset))
-    network = given.get('network_name') or DEFAULT_NETWORKS.get(dataset.base)
+    usual = DEFAULT_NETWORKS | dict(method.usual_networks)
+    network = given.get('network_name') or usual.get(dataset.base)
     if network is None:
         raise UsageError(
             f'There is no usual network for {dataset.base}; choose one with '

@@ -277,6 +277,8 @@ def train(
     experiment = build(config, callbacks, strategy)
     trainer = experiment.trainer
     start = trainer.restore(config.run.restore_step)
+    if not start:
+        _tell_length(experiment)
     if experiment.is_chief:
         _write_head(experiment)
         if progress:
@@ -293,6 +295,17 @@ def train(
         path = os.path.join(experiment.folder, 'summary.json')
         write_atomically(path, json.dumps(summary, indent=1) + '\n')
     return summary
+
+
+def _tell_length(experiment: Experiment) -> None:
+    """Says so where a run ends elsewhere than it was asked to."""
+    train, settings = experiment.config.train, experiment.settings
+    asked = train.max_iteration or train.max_epoch * settings.steps_per_epoch
+    if settings.total_steps != asked:
+        experiment.trainer.method.remark(
+            f'the run ends after {settings.total_steps} steps, with a whole '
+            f'cosine cycle, and not after {asked}'
+        )
 
 
 def _watch(experiment: Experiment, start: int) -> None:

@@ -112,7 +112,7 @@ class DataConfig:
 class TrainConfig:
     """How a method is trained."""
 
-    method: str = option('supervised', 'Learning algorithm.')
+    method: str = option('ieg', 'Learning algorithm.')
     network_name: str = option(
         '', 'Network; empty = the usual one for the data set.'
     )
@@ -154,6 +154,6 @@ class TrainConfig:
     precision: str = option(
         'auto',
         'auto = bfloat16 on GPUs and CPUs that are fast at it, else float32. '
-        'Weights, losses and everything that ranks examples stay float32.',
+        'Weights, logits and losses stay float32.',
         choices=('auto', 'float32', 'bfloat16'),
     )

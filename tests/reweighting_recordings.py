@@ -84,7 +84,7 @@ class Repeated:
                 num_classes=10,
                 image_shape=(16, 16, 3),
                 labels=np.zeros(40, np.int32),
-                num_probe=8,
+                num_probe=0 if 'fsr' in name else 8,
                 batch_size=8,
                 epochs=30,
                 seed=0,

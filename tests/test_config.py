@@ -94,7 +94,7 @@ def test_the_data_set_is_written_in_one_way():
     ('given', 'words'),
     [
         ({'learning_rat': 0.1}, "no option.*Did you mean 'learning_rate'"),
-        ({'lambda_u': '25'}, 'lambda_u is not used by --method=supervised'),
+        ({'lambda_u': '25'}, 'lambda_u is not used by --method=ieg'),
         ({'lambda_u': '25'}, 'only by: dividemix'),
         (
             {'decay_epochs': '5'},
@@ -172,7 +172,7 @@ def test_where_and_how_long_do_not_change_what_a_run_is(given):
         {'seed': 2},
         {'batch_size': 32},
         {'learning_rate': 0.1},
-        {'label_smoothing': 0.1},
+        {'ce_factor': 1.0},
         {'network_name': 'lenet'},
         {'crop_padding': 2},
         {'scaling': 'symmetric'},

@@ -31,8 +31,14 @@ MATHS = {
     'ieg.registry',
     'ieg.errors',
     'ieg.randomness',
+    'ieg.draws',
 }
-BASE = {'ieg.errors', 'ieg.registry', 'ieg.training.losses'}
+BASE = {
+    'ieg.draws',
+    'ieg.errors',
+    'ieg.registry',
+    'ieg.training.losses',
+}
 
 
 def name_of(path):
@@ -52,11 +58,12 @@ def allowed(module):
     if module == 'ieg.training.meta':
         return {'ieg.errors', 'ieg.training.losses'}
     if module in MATHS or module == 'ieg.training.distribution':
-        return {'ieg.errors', 'ieg.registry'}
+        return {'ieg.draws', 'ieg.errors', 'ieg.registry'}
     if module.startswith('ieg.networks'):
         return {'ieg.errors', 'ieg.registry', 'ieg.networks.*'}
     if module.startswith('ieg.data'):
-        return {'ieg.errors', 'ieg.registry', 'ieg.randomness', 'ieg.data.*'}
+        seeds = {'ieg.draws', 'ieg.randomness'}
+        return {'ieg.errors', 'ieg.registry', 'ieg.data.*'} | seeds
     if module == 'ieg.methods.base':
         return BASE
     if module == 'ieg.methods':

@@ -12,8 +12,6 @@ from absl import flags
 
 from ieg import experiment, main
 from ieg.config import resolve
-from ieg.methods.base import Stream
-from ieg.methods.supervised import Supervised
 
 PLUGINS = pathlib.Path(__file__).parent / 'plugins'
 SMALL = (
@@ -139,11 +137,17 @@ def assert_mistake(result, *words):
         (['--dataset=digits_uniform'], ['needs a rate', 'digits_uniform_0.4']),
         (['--method=dividmix'], ["mean 'dividemix'", 'Known:']),
         (['--network_name=resnet28'], ["mean 'resnet29'", 'Known:']),
-        (['--lambda_u=25'], ['--lambda_u', '--method=supervised']),
+        (['--lambda_u=25'], ['--lambda_u', '--method=ieg']),
         (['--learning_rat=1'], ['learning_rat', 'learning_rate']),
         (['--learning_rate=fast'], ['learning_rate', 'fast']),
         (['--batch_size=0'], ['--batch_size=0', 'at least 1']),
-        (['--batch_size=500'], ['--batch_size=500', '64']),
+        (['--batch_size=500'], ['--batch_size=500', '60']),
+        (['--aug_type=autoagu'], ["'autoaug'", 'randaug']),
+        (['--probe_batch_size=6'], ['--probe_batch_size=6', '4 classes']),
+        (
+            ['--method=fsr', '--queue_bs=6'],
+            ['--queue_bs=6', '4 classes'],
+        ),
         (['--dataset'], ['dataset']),
         (['digits'], ["'digits'", '--name=value']),
         (['--plugin=no_such_plugin'], ['--plugin=no_such_plugin']),
@@ -186,16 +190,24 @@ def test_the_views_are_as_the_options_say(tmp_path):
     assert data.mean == data.std == (0.5, 0.5, 0.5)
 
 
-def test_a_method_that_needs_a_probe_says_so(ieg, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        Supervised,
-        'streams',
-        lambda self: {'train': Stream(32), 'clean': Stream(4, split='probe')},
+@pytest.mark.parametrize(
+    'options',
+    [
+        ['--method=ieg'],
+        ['--method=l2r'],
+        ['--method=supervised', '--probe_use=only'],
+    ],
+)
+def test_a_method_that_needs_a_probe_says_so(ieg, tmp_path, options):
+    result = ieg(
+        *SMALL,
+        *options,
+        '--probe_dataset_hold_ratio=0',
+        f'--checkpoint_path={tmp_path}',
     )
-    result = ieg(*SMALL, f'--checkpoint_path={tmp_path}')
     assert_mistake(
         result,
-        'supervised learns from clean probe images and there are none',
+        'learns from clean probe images and there are none',
         '--probe_dataset_hold_ratio',
     )
 

@@ -19,6 +19,8 @@ SMALL = (
 METHODS = {
     'supervised': ('--method=supervised', '--use_ema', '--mixup=1'),
     'dividemix': ('--method=dividemix', '--warm_up=3', '--loss_average=2'),
+    'ieg': ('--method=ieg', '--pseudo_label_grad'),
+    'fsr': ('--method=fsr', '--meta_start_epoch=4'),
 }
 
 

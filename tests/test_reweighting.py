@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from reweighting_recordings import Repeated, close
 
+from ieg.errors import UsageError
 from ieg.methods.ieg import IEG
 from ieg.methods.l2r import L2R
 from ieg.methods.supervised import Supervised
@@ -112,8 +113,8 @@ class RecordedIEG(IEG):
         )
 
     def targets(self, *args):
-        self.found = super().targets(*args)
-        return self.found
+        self.found, logs = super().targets(*args)
+        return self.found, logs
 
 
 @pytest.mark.parametrize('network', NETWORKS)
@@ -148,3 +149,74 @@ def test_ieg_steps_are_those_of_the_reference(network, leak, tolerance, seen):
         if 'gradient' in logs:
             close(logs['gradient'], recorded['grad'], tolerance, 'grad')
     check_end(repeated, tolerance)
+
+
+def one_step(method_class, streams, labels=None, **options):
+    """Returns a method and the logs of one step on the recorded images."""
+    repeated = Repeated(method_class, 'ieg_tiny', **options)
+    repeated.method.optimizers[0].learning_rate.assign(0.1)
+    batch = {n: repeated.part(0, *args) for n, args in streams.items()}
+    if labels is not None:
+        batch['train']['label'] = tf.constant(labels, tf.int32)
+    batch['step'] = {'seed': tf.constant([1, 2])}
+    return repeated.method, batch
+
+
+VIEWS = {
+    L2R: STREAMS,
+    IEG: STREAMS | {'train': (['weak_images', 'strong_images'], 'labels')},
+}
+
+
+@pytest.mark.parametrize('method_class', VIEWS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize('kind', meta.KINDS)
+@pytest.mark.parametrize('case', ['one class', 'other probe size', 'compiled'])
+def test_a_step_is_sound_in_unusual_cases(method_class, kind, case):
+    labels = [3] * 8 if case == 'one class' else None
+    method, batch = one_step(
+        method_class, VIEWS[method_class], labels, meta_grad=kind
+    )
+    if case == 'other probe size':
+        batch['probe'] = {
+            'images': (batch['probe']['images'][0][:5],),
+            'label': batch['probe']['label'][:5],
+        }
+    step = method.train_step
+    if case == 'compiled':
+        expected = {k: v.numpy() for k, v in step(batch).items()}
+        method, batch = one_step(
+            method_class, VIEWS[method_class], labels, meta_grad=kind
+        )
+        step = tf.function(method.train_step, jit_compile=True, autograph=False)
+    logs = {k: v.numpy() for k, v in step(batch).items()}
+    assert all(np.isfinite(list(logs.values())))
+    assert 0 <= logs['zero_weights'] <= 1
+    if case == 'compiled':
+        for name, value in expected.items():
+            np.testing.assert_allclose(logs[name], value, rtol=2e-3, atol=2e-3)
+
+
+def test_ieg_without_any_agreement_learns_from_equal_weights(monkeypatch):
+    method, batch = one_step(IEG, VIEWS[IEG])
+    monkeypatch.setattr(
+        meta,
+        'normalised',
+        lambda scores, scope: tf.zeros_like(scores),
+    )
+    logs = method.train_step(batch)
+    assert logs['loss_weighted'] == 0 < logs['loss_uniform']
+    assert logs['zero_weights'] == 1
+    assert all(np.isfinite(v.numpy()).all() for v in method.variables)
+
+
+def test_finite_differences_are_refused_in_half_precision(precision):
+    precision('mixed_bfloat16')
+    with pytest.raises(UsageError, match='--precision=float32'):
+        Repeated(L2R, 'l2r_tiny', meta_grad='fd')
+
+
+def test_options_that_exclude_each_other_are_refused():
+    with pytest.raises(UsageError, match='--pseudo_label_grad'):
+        IEG.Config(pseudo_label_grad=True, meta_grad='last_layer')
+    with pytest.raises(UsageError, match='--meta_weight_decay=-0.5'):
+        L2R.Config(meta_weight_decay=-0.5)

@@ -20,6 +20,9 @@ SMALL = (
 METHODS = {
     'supervised': ('--method=supervised',),
     'dividemix': ('--method=dividemix', '--warm_up=1'),
+    'l2r': ('--method=l2r',),
+    'ieg': ('--method=ieg',),
+    'fsr': ('--method=fsr',),
 }
 
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ieg import draws
 from ieg.training.losses import accuracy
 
 # stream -> {'images': V-tuple of float32 [b, H, W, channels],
@@ -140,6 +141,8 @@ class Method(keras.Model):
     """
 
     Config: ClassVar[type]
+    # Data set -> network, where a method has another usual one than others.
+    usual_networks: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
@@ -299,10 +302,10 @@ class Method(keras.Model):
         It differs per step, per replica and per `lane`. (Keras' random layers
         and seed generators draw the same numbers on every replica.)
         """
-        seed = tf.random.fold_in(batch['step']['seed'], METHOD_LANE)
-        seed = tf.random.fold_in(seed, lane)
+        seed = draws.fold_in(batch['step']['seed'], METHOD_LANE)
+        seed = draws.fold_in(seed, lane)
         context = tf.distribute.get_replica_context()
-        return tf.random.fold_in(seed, context.replica_id_in_sync_group)
+        return draws.fold_in(seed, context.replica_id_in_sync_group)
 
     def example_variable(
         self, name: str, shape: tuple[int, ...] = (), initial: float = 0.0

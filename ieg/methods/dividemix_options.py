@@ -84,9 +84,6 @@ LAMBDA_U = {
 }
 
 WARM_UP = {'cifar10': 10, 'cifar100': 30}
-# Small grey images: nearly pure mixtures of two of them, as alpha = 4 makes,
-# cost more than they bring.
-GREY = ('digits', 'mnist', 'fashion_mnist')
 
 
 def presets(dataset: Any) -> dict[str, Any]:
@@ -98,7 +95,9 @@ def presets(dataset: Any) -> dict[str, Any]:
         values['batch_size'] //= 2
     if dataset.base in WARM_UP:
         values['warm_up'] = WARM_UP[dataset.base]
-    if dataset.base in GREY:
+    if dataset.base in recipes.GREY:
+        # Nearly pure mixtures of two images, as alpha = 4 makes, cost more
+        # than they bring.
         values.update(alpha=0.5, warm_up=5)
     key = (dataset.base, dataset.noise, dataset.rate)
     if key in LAMBDA_U:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from ieg import draws
 from ieg.methods import recipes, reweighting
 from ieg.methods.base import (
     Batch,
@@ -303,9 +304,7 @@ class FSR(reweighting.Reweighting):
 
     def mixing(self, batch: Batch, count: tf.Tensor):
         """Returns a number in [0, 1) and a partner for each row `[count]`."""
-        numbers = tf.random.stateless_uniform(
-            [count], self.random_seed(batch, 0)
-        )
+        numbers = draws.uniform([count], self.random_seed(batch, 0))
         partners = losses.random_partners(count, self.random_seed(batch, 1))
         return numbers, partners
 

@@ -75,6 +75,7 @@ class Config(reweighting.Config):
         Raises:
             UsageError: use_pseudo_loss is not of its form.
         """
+        super().__post_init__()
         self.pseudo()
 
     def pseudo(self) -> Pseudo | None:
@@ -128,4 +129,14 @@ def check_sizes(config: Config, info: Info, replicas: int) -> None:
         raise UsageError(
             f'--meta_start_epoch={config.meta_start_epoch} leaves none of the '
             f'{info.epochs} epochs for weights; train longer or start earlier.'
+        )
+    if 0 < config.meta_moving_end_epoch <= config.meta_start_epoch:
+        raise UsageError(
+            f'--meta_moving_end_epoch={config.meta_moving_end_epoch} ends the '
+            'course of the class weights before it starts in epoch '
+            f'{config.meta_start_epoch}; give a later one, or 0 for no end.'
+        )
+    if info.num_probe:
+        raise UsageError(
+            'fsr uses no clean probe images; set --probe_dataset_hold_ratio=0.'
         )

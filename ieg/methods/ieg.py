@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from ieg import draws
+from ieg.errors import UsageError
 from ieg.methods import recipes
 from ieg.methods.base import Batch, Info, Logs, Stream, log_accuracy
 from ieg.methods.reweighting import ProbeConfig, ProbeReweighting
@@ -51,6 +53,19 @@ class Config(ProbeConfig):
         'original does by accident.',
     )
 
+    def __post_init__(self):
+        """Checks what belongs together.
+
+        Raises:
+            UsageError: two options that exclude each other.
+        """
+        super().__post_init__()
+        if self.pseudo_label_grad and self.meta_grad == 'last_layer':
+            raise UsageError(
+                '--pseudo_label_grad looks through all layers; it does not go '
+                'with --meta_grad=last_layer.'
+            )
+
 
 class Targets(NamedTuple):
     """What a batch is trained towards.
@@ -82,7 +97,11 @@ class IEG(ProbeReweighting):
     @classmethod
     def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
         """Returns the published recipe, or a tuned one for small data."""
-        return recipes.with_probe(dataset, network)
+        values = recipes.with_probe(dataset, network)
+        if dataset.base in recipes.GREY:
+            # Policies learnt on photographs lose to none at all here.
+            values['aug_type'] = 'default'
+        return values
 
     def streams(self) -> dict[str, Stream]:
         """Two views of every training image."""
@@ -101,11 +120,13 @@ class IEG(ProbeReweighting):
             # The only pass that moves the BatchNorm statistics.
             logits, features = self.training_pass(weak)
             strong_logits = meta.forward(self.nets[0], strong)
-        targets = self.targets(tape, batch, (logits, strong_logits), features)
+        targets, found = self.targets(
+            tape, batch, (logits, strong_logits), features
+        )
         with tape:
             parts = self.loss_terms(batch, targets, logits, strong_logits)
             loss = tf.add_n(list(parts.values()))
-        logs = self.update(tape, loss) | parts
+        logs = self.update(tape, loss) | parts | found
         logs |= self.record(
             part['index'],
             targets.weights,
@@ -113,15 +134,17 @@ class IEG(ProbeReweighting):
         )
         return logs | log_accuracy(part, logits)
 
-    def targets(self, tape, batch: Batch, logits, features) -> Targets:
-        """Returns weights and targets: the meta step."""
+    def targets(
+        self, tape, batch: Batch, logits, features
+    ) -> tuple[Targets, Logs]:
+        """Returns weights and targets, and what to log: the meta step."""
         given = tf.one_hot(
             batch['train']['label'],
             self.info.num_classes,
             dtype=logits[0].dtype,
         )
         guess = self.guess(*logits)
-        direction = self.probe_direction(
+        direction, found = self.probe_direction(
             batch, self.look_ahead(tape, given, guess, logits)
         )
         change, slope = self.alignments(
@@ -133,7 +156,7 @@ class IEG(ProbeReweighting):
         # The probe loss falls along -direction: a share whose slope rises
         # along it should grow. Ties go to the pseudo-label.
         keeps = tf.cast(slope > 0, weights.dtype)
-        return Targets(weights, keeps, guess, given)
+        return Targets(weights, keeps, guess, given), found
 
     def guess(self, logits: tf.Tensor, strong_logits: tf.Tensor) -> tf.Tensor:
         """Returns the pseudo-labels `[b, C]` (eq. 5)."""
@@ -261,18 +284,15 @@ class IEG(ProbeReweighting):
 
     def drawn_probe(self, batch: Batch) -> tf.Tensor:
         """Returns which probe rows are mixed, with replacement, int32 `[b]`."""
-        return tf.random.stateless_uniform(
-            tf.shape(batch['train']['label']),
-            self.random_seed(batch, 0),
-            maxval=tf.shape(batch['probe']['label'])[0],
-            dtype=tf.int32,
+        numbers = draws.uniform(
+            tf.shape(batch['train']['label']), self.random_seed(batch, 0)
         )
+        count = tf.cast(tf.shape(batch['probe']['label'])[0], numbers.dtype)
+        return tf.cast(numbers * count, tf.int32)
 
     def mixing(self, batch: Batch, count: tf.Tensor):
         """Returns a number in [0, 1) and a partner for each row `[count]`."""
-        numbers = tf.random.stateless_uniform(
-            [count], self.random_seed(batch, 1)
-        )
+        numbers = draws.uniform([count], self.random_seed(batch, 1))
         partners = losses.random_partners(count, self.random_seed(batch, 2))
         return numbers, partners
 
@@ -280,8 +300,9 @@ class IEG(ProbeReweighting):
 
     def notes(self) -> dict[str, np.ndarray]:
         """Adds which labels are kept, and the pseudo-labels."""
-        _, means = self.means()
+        seen, means = self.means()
+        pseudo_label = means[:, 2:].argmax(axis=1)
         return super().notes() | {
             'kept': means[:, 1] > 0.5,
-            'pseudo_label': means[:, 2:].argmax(axis=1),
+            'pseudo_label': np.where(seen, pseudo_label, self.info.labels),
         }

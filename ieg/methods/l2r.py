@@ -36,7 +36,7 @@ class L2R(ProbeReweighting):
     def train_step(self, batch: Batch) -> Logs:
         """Weighs a batch and takes a weighted step (algorithm 1)."""
         part = batch['train']
-        direction = self.probe_direction(batch, self.look_ahead())
+        direction, found = self.probe_direction(batch, self.look_ahead())
         images = meta.after(direction, part['images'][0])
         with tf.GradientTape(persistent=True) as tape:
             logits, features = self.training_pass(images)
@@ -46,7 +46,7 @@ class L2R(ProbeReweighting):
         with tape:
             loss = losses.cross_entropy(part['label'], logits)
             loss = tf.reduce_sum(weights * loss)
-        logs = self.update(tape, loss)
+        logs = self.update(tape, loss) | found
         logs |= self.record(part['index'], weights)
         return logs | log_accuracy(part, logits)
 

@@ -20,6 +20,7 @@ from ieg.methods.base import (
 )
 from ieg.registry import option
 from ieg.training import meta, optim
+from ieg.training.losses import accuracy
 
 # What an example's visits of one epoch earlier count for in its mean weight.
 FORGETTING = 0.5
@@ -32,7 +33,7 @@ class Config:
     """Options of every method that looks one step ahead."""
 
     meta_stepsize: float = option(
-        0.1, 'Size of the look-ahead step; constant.', minimum=0
+        0.1, 'Size of the look-ahead step; constant.', minimum=1e-6
     )
     meta_weight_decay: float = option(
         -1.0,
@@ -52,6 +53,18 @@ class Config:
     ema_decay: float = option(
         0.999, 'Largest decay of the moving average.', minimum=0, maximum=1
     )
+
+    def __post_init__(self):
+        """Checks what the limits cannot.
+
+        Raises:
+            UsageError: a negative penalty.
+        """
+        if -1 < self.meta_weight_decay < 0:
+            raise UsageError(
+                f'--meta_weight_decay={self.meta_weight_decay} is neither -1 '
+                'nor 0 or more.'
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +89,8 @@ class Reweighting(Method):
     visits, the sum of its weights relative to 1 / B, and the sums of K further
     facts; older epochs fade.
     """
+
+    usual_networks = {'cifar10': 'wrn28-10', 'cifar100': 'wrn28-10'}
 
     def __init__(
         self,
@@ -165,7 +180,7 @@ class Reweighting(Method):
     def means(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns who was ever seen `[N]`, and mean facts `[N, 1 + K]`.
 
-        The first fact is the weight. Examples that were never seen have 1.
+        The first fact is the weight. All are 1 where nothing is known yet.
         """
         tally = self.tally.numpy()
         seen = tally[:, 0] > 0
@@ -184,7 +199,11 @@ class Reweighting(Method):
 
 
 class ProbeReweighting(Reweighting):
-    """Reweighting by the gradient of a loss on clean probe images."""
+    """Reweighting by the gradient of a loss on clean probe images.
+
+    Attributes:
+        probe_batch_size: probe images per step on all replicas together.
+    """
 
     def __init__(self, config: ProbeConfig, info: Info, *args, **kwargs):
         size, classes = config.probe_batch_size, info.num_classes
@@ -194,6 +213,18 @@ class ProbeReweighting(Reweighting):
                 'classes; choose one, so that all are shown equally often.'
             )
         super().__init__(config, info, *args, **kwargs)
+        # Here, and not where it is needed: only building a method happens
+        # within the scope of its strategy.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self.probe_batch_size = size * replicas or info.batch_size
+        if config.meta_grad == 'fd' and self.nets[0].compute_dtype not in (
+            'float32',
+            'float64',
+        ):
+            raise UsageError(
+                'Finite differences vanish in half precision; for '
+                '--meta_grad=fd set --precision=float32.'
+            )
         self.observed = None
         if config.meta_grad == 'last_layer':
             self.observed = meta.with_features(self.nets[0])
@@ -201,12 +232,6 @@ class ProbeReweighting(Reweighting):
     def moved_variables(self) -> list[keras.Variable]:
         """Returns the variables that look ahead."""
         return meta.moved_variables(self.nets[0], self.config.meta_grad)
-
-    @property
-    def probe_batch_size(self) -> int:
-        """Probe images per step on all replicas together."""
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return self.config.probe_batch_size * replicas or self.info.batch_size
 
     def streams(self) -> dict[str, Stream]:
         """Training images, and probe images class by class in turn."""
@@ -227,8 +252,11 @@ class ProbeReweighting(Reweighting):
 
     def probe_direction(
         self, batch: Batch, point: Sequence[tf.Tensor]
-    ) -> list[tf.Tensor]:
-        """Returns the gradient of the probe loss at a look-ahead point."""
+    ) -> tuple[list[tf.Tensor], Logs]:
+        """Returns the gradient of the probe loss at a look-ahead point.
+
+        And what to log of it: a probe that is fitted has nothing to tell.
+        """
         part = batch['probe']
         found = meta.probe_pass(
             self.nets[0],
@@ -238,7 +266,13 @@ class ProbeReweighting(Reweighting):
             part['label'],
             self.probe_l2(),
         )
-        return meta.across_replicas(found.gradient, self.config.weight_scope)
+        gradient = meta.across_replicas(
+            found.gradient, self.config.weight_scope
+        )
+        return gradient, {
+            'loss_probe': found.loss,
+            'probe_accuracy': accuracy(part['label'], found.logits),
+        }
 
     def training_pass(self, images: tf.Tensor):
         """Returns the training-mode logits, and the features if needed."""

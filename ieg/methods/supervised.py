@@ -3,10 +3,19 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from ieg.methods import recipes
-from ieg.methods.base import Batch, Logs, Method, Phase, Score, log_accuracy
+from ieg.methods.base import (
+    Batch,
+    Logs,
+    Method,
+    Phase,
+    Score,
+    Stream,
+    log_accuracy,
+)
 from ieg.randomness import generator
 from ieg.registry import METHODS, option
 from ieg.training import losses, optim
@@ -30,6 +39,12 @@ class Config:
     )
     ema_decay: float = option(
         0.999, 'Largest decay of the moving average.', minimum=0, maximum=1
+    )
+    probe_use: str = option(
+        'drop',
+        'What to do with clean probe images: leave them out, or train on them '
+        'only, for as many steps as on all.',
+        choices=('drop', 'only'),
     )
 
 
@@ -62,9 +77,17 @@ class Supervised(Method):
         """The averaged network if there is one."""
         return [self.average_net] if self.average else self.nets
 
+    def streams(self) -> dict[str, Stream]:
+        """The noisy examples, or the probe alone."""
+        split = 'probe' if self.config.probe_use == 'only' else 'train'
+        return {'train': Stream(self.info.batch_size, split=split)}
+
     def begin_epoch(self, epoch: int, score: Score) -> list[Phase]:
         """Draws all examples, and with mixup one mixing share per step."""
         (phase,) = super().begin_epoch(epoch, score)
+        if self.config.probe_use == 'only':
+            probe = np.arange(self.info.num_probe)
+            phase = dataclasses.replace(phase, examples={'train': probe})
         if not self.config.mixup:
             return [phase]
         rng = generator(self.info.seed, 'share', epoch)

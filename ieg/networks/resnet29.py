@@ -59,6 +59,24 @@ def resnet29(
     return keras.Model(images, logits, name='resnet29')
 
 
+@NETWORKS.register('resnet29-reference')
+def resnet29_reference(
+    num_classes: int, image_shape: tuple[int, int, int]
+) -> keras.Model:
+    """Builds ResNet-29 with the slip of the reference code.
+
+    No block has a ReLU before its first 1x1 convolution.
+
+    Args:
+        num_classes: number of logits.
+        image_shape: (H, W, channels).
+
+    Returns:
+        model: images [b, H, W, channels] -> logits [b, num_classes].
+    """
+    return resnet29(num_classes, image_shape, first_relu=False)
+
+
 def _pre_activation(x, relu: bool, name: str):
     """Returns BN(x), or ReLU(BN(x))."""
     if relu:

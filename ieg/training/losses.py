@@ -8,6 +8,8 @@ of the logits, which networks give in full precision.
 
 import tensorflow as tf
 
+from ieg import draws
+
 
 def cross_entropy(
     labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0
@@ -118,7 +120,7 @@ def random_partners(count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
     By sorting random numbers: unlike the shuffle op, this compiles with XLA.
     """
-    return tf.argsort(tf.random.stateless_uniform([count], seed))
+    return tf.argsort(draws.uniform([count], seed))
 
 
 def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

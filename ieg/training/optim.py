@@ -154,15 +154,17 @@ class Schedule:
         return np.array(ends)
 
     def run_end(self, total_steps: int) -> int:
-        """Returns where a run of at most `total_steps` should end.
+        """Returns where a run of about `total_steps` should end.
 
         With restarts that is the end of the last whole cycle: just after a
-        restart the learning rate is high and the network at its worst.
+        restart the learning rate is high and the network at its worst. A cycle
+        that ends within the next hundredth is still made whole.
         """
         if self.name != 'cosine':
             return total_steps
-        ends = np.round(self.warmup_steps + self._cycle_ends(total_steps))
-        whole = ends[ends <= total_steps]
+        most = total_steps * 1.01
+        ends = np.round(self.warmup_steps + self._cycle_ends(most))
+        whole = ends[ends <= most]
         return int(whole[-1]) if len(whole) else total_steps
 
 
