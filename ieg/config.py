@@ -15,7 +15,13 @@ from absl import flags
 
 from ieg.data import spec as dataset_spec
 from ieg.errors import UsageError, nearest
-from ieg.options import SCHEDULES, DataConfig, RunConfig, TrainConfig
+from ieg.options import (
+    SCHEDULES,
+    DataConfig,
+    RunConfig,
+    SearchConfig,
+    TrainConfig,
+)
 from ieg.registry import METHODS, NETWORKS
 
 DEFAULT_NETWORKS = {
@@ -36,35 +42,37 @@ class Config:
         run: see `RunConfig`.
         data: see `DataConfig`.
         train: see `TrainConfig`.
+        search: see `SearchConfig`.
         method: an instance of the method's own `Config`.
     """
 
     run: RunConfig
     data: DataConfig
     train: TrainConfig
+    search: SearchConfig
     method: Any
 
     def flat(self) -> dict[str, Any]:
         """Returns all options in one dictionary."""
-        parts = (self.run, self.data, self.train, self.method)
+        parts = (self.run, self.data, self.train, self.search, self.method)
         return {k: v for part in parts for k, v in vars(part).items()}
 
     def identity(self, replicas: int) -> dict[str, Any]:
         """Returns what a checkpoint must agree with to be continued.
 
-        Everything but where it runs and how long; the length counts only
-        where the learning rate depends on it.
+        Everything but where it runs, how its options were found, and how long
+        it is; the length counts only where the learning rate depends on it.
         """
         found = self.flat()
-        for name in _names(RunConfig):
+        for name in (*_names(RunConfig), *_names(SearchConfig)):
             del found[name]
-        if self.train.lr_schedule != 'cosine_one':
+        if self.train.lr_schedule not in ('cosine_one', 'linear'):
             del found['max_epoch'], found['max_iteration']
         found['global_batch_size'] = found.pop('batch_size') * replicas
         return found
 
 
-SHARED = (RunConfig, DataConfig, TrainConfig)
+SHARED = (RunConfig, DataConfig, TrainConfig, SearchConfig)
 # Flags that are no options of a run: they say where options come from.
 SOURCES = {
     'config': 'File of options (a run folder has config.json); flags win.',
@@ -77,7 +85,7 @@ def _names(cls: type) -> list[str]:
     return [field.name for field in dataclasses.fields(cls)]
 
 
-def _fields(cls: type) -> list[dataclasses.Field]:
+def fields_of(cls: type) -> list[dataclasses.Field]:
     """Returns the fields of a dataclass, with types even if postponed."""
     types = typing.get_type_hints(cls)
     found = dataclasses.fields(cls)
@@ -92,9 +100,9 @@ def _options() -> dict[str, tuple[dataclasses.Field, list[str]]]:
     Raises:
         ValueError: two methods declare one name with different types.
     """
-    found = {f.name: (f, []) for c in SHARED for f in _fields(c)}
+    found = {f.name: (f, []) for c in SHARED for f in fields_of(c)}
     for method in METHODS.names():
-        for field in _fields(METHODS.get(method).Config):
+        for field in fields_of(METHODS.get(method).Config):
             known, users = found.setdefault(field.name, (field, []))
             if known.type != field.type or (known is not field and not users):
                 raise ValueError(
@@ -189,6 +197,7 @@ def resolve(given: Mapping[str, Any]) -> Config:
     values |= {'network_name': network, 'dataset': str(dataset)}
     config = Config(*(_build(cls, values) for cls in (*SHARED, method.Config)))
     _check_schedule(given, config.train)
+    _check_search(given, config.search)
     return config
 
 
@@ -247,8 +256,16 @@ def _check_schedule(given: Iterable[str], train: TrainConfig) -> None:
             )
 
 
+def _check_search(given: Mapping[str, Any], search: SearchConfig) -> None:
+    for name, value in vars(SearchConfig()).items():
+        if not search.search and given.get(name, value) != value:
+            raise UsageError(
+                f'--{name} needs --search, which says what to search for.'
+            )
+
+
 def _build(cls: type, values: Mapping[str, Any]) -> Any:
-    fields = [f for f in _fields(cls) if f.name in values]
+    fields = [f for f in fields_of(cls) if f.name in values]
     return cls(**{f.name: _checked(f, values[f.name]) for f in fields})
 
 

@@ -15,15 +15,13 @@ import tensorflow as tf
 
 import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
+from ieg import assembly
 from ieg import data as ieg_data
 from ieg.config import Config
 from ieg.data import noise as label_noise
 from ieg.errors import RunError, UsageError
-from ieg.methods.base import Info, Method, steps_for
-from ieg.networks import create_network
-from ieg.randomness import generator
-from ieg.registry import METHODS
-from ieg.training import distribution, optim
+from ieg.methods.base import Info
+from ieg.training import distribution
 from ieg.training.callbacks import Progress, TensorBoardScalars
 from ieg.training.runlog import headline, write_atomically
 from ieg.training.settings import Settings
@@ -50,6 +48,7 @@ class Experiment:
         trainer: ready to restore, train or evaluate.
         settings: how the trainer works.
         strategy: where it works.
+        folder: the run folder.
     """
 
     config: Config
@@ -57,11 +56,23 @@ class Experiment:
     trainer: Trainer
     settings: Settings
     strategy: tf.distribute.Strategy
+    folder: str
 
-    @property
-    def folder(self) -> str:
-        """The run folder."""
-        return run_folder(self.config)
+    def restart(self, config: Config, folder: str) -> 'Experiment':
+        """Returns the same for another run folder and other host options.
+
+        Args:
+            config: differs in the method's `host_options` only.
+            folder: of the new run.
+
+        Raises:
+            UsageError: the method refuses the options.
+        """
+        self.trainer.method.reconfigure(config.method)
+        self.trainer.restart(
+            folder, _identity(config, self.strategy, self.data)
+        )
+        return dataclasses.replace(self, config=config, folder=folder)
 
     @property
     def is_chief(self) -> bool:
@@ -69,10 +80,33 @@ class Experiment:
         return distribution.is_chief(self.strategy)
 
 
+def load_data(config: Config) -> ieg_data.Data:
+    """Loads what a run learns from, with the labels it began with.
+
+    Raises:
+        UsageError: the options do not fit the data.
+    """
+    return ieg_data.load(
+        config.data.dataset,
+        probe_ratio=config.data.probe_dataset_hold_ratio,
+        valid_ratio=config.data.valid_ratio,
+        train_examples=config.data.train_examples,
+        seed=config.train.seed,
+        noise_seed=_noise_seed(config),
+        noise_sampler=config.data.noise_sampler,
+        crop_padding=config.data.crop_padding,
+        scaling=config.data.scaling,
+        data_dir=os.path.expanduser(config.run.data_dir) or None,
+        frozen=_frozen_noise(run_folder(config)),
+    )
+
+
 def build(
     config: Config,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
+    data: ieg_data.Data | None = None,
+    trial_folder: str = '',
 ) -> Experiment:
     """Builds data, method and trainer.
 
@@ -81,6 +115,9 @@ def build(
         callbacks: more callbacks beside those of a run.
         strategy: one that exists already (a process can have one mirrored
             strategy only); None makes it.
+        data: loaded before; None loads it.
+        trial_folder: run folder of a trial, which is never evaluated on the
+            test split.
 
     Raises:
         UsageError: the options do not fit the data or the machine.
@@ -89,27 +126,17 @@ def build(
     strategy = strategy or distribution.make_strategy(
         run.distribution_strategy, run.num_replicas
     )
-    precision = _set_numerics(config)
+    assembly.set_numerics(config)
     workers = distribution.has_workers(strategy)
     if run.augment_on == 'device' and workers:
         raise UsageError(
             '--augment_on=device does not work with several workers; use host.'
         )
-    data = ieg_data.load(
-        config.data.dataset,
-        probe_ratio=config.data.probe_dataset_hold_ratio,
-        valid_ratio=config.data.valid_ratio,
-        train_examples=config.data.train_examples,
-        seed=train.seed,
-        noise_seed=_noise_seed(config),
-        noise_sampler=config.data.noise_sampler,
-        crop_padding=config.data.crop_padding,
-        scaling=config.data.scaling,
-        data_dir=os.path.expanduser(run.data_dir) or None,
-        frozen=_frozen_noise(run_folder(config)),
-    )
+    data = data or load_data(config)
     replicas = strategy.num_replicas_in_sync
-    settings = _settings(config, len(data.train.labels), replicas, workers)
+    settings = assembly.make_settings(
+        config, len(data.train.labels), replicas, workers
+    )
     info = Info(
         num_classes=data.num_classes,
         image_shape=data.image_shape,
@@ -119,7 +146,7 @@ def build(
         epochs=settings.epochs,
         seed=train.seed,
     )
-    method = _build_method(config, info, strategy)
+    method = assembly.build_method(config, info, strategy)
     splits = {stream.split for stream in method.streams().values()}
     if 'probe' in splits and data.probe is None:
         raise UsageError(
@@ -127,49 +154,31 @@ def build(
             'none; set --probe_dataset_hold_ratio to the share of the training '
             'set to hold out (0.02 is usual).'
         )
-    settings = dataclasses.replace(settings, jit=_use_jit(config, method))
-    identity = config.identity(replicas) | {
-        'precision': precision,
-        'labels_sha256': data.noise.sha256 if data.noise else None,
-    }
-    folder = run_folder(config)
+    settings = dataclasses.replace(
+        settings,
+        jit=assembly.use_jit(config, method),
+        eval_splits=('valid',) if trial_folder else ('valid', 'test'),
+    )
+    folder = trial_folder or run_folder(config)
     watchers = list(callbacks)
-    if distribution.is_chief(strategy) and run.mode == 'train':
+    watched = run.mode == 'train' and not trial_folder
+    if distribution.is_chief(strategy) and watched:
         watchers.append(TensorBoardScalars(os.path.join(folder, 'tensorboard')))
+    identity = _identity(config, strategy, data)
     trainer = Trainer(
         method, data, settings, strategy, folder, identity, watchers
     )
-    return Experiment(config, data, trainer, settings, strategy)
+    return Experiment(config, data, trainer, settings, strategy, folder)
 
 
-def _set_numerics(config: Config) -> str:
-    """Sets precision and determinism; returns the compute type."""
-    precision = config.train.precision
-    if precision == 'auto':
-        precision = 'bfloat16' if _has_fast_bfloat16() else 'float32'
-    keras.config.set_dtype_policy(
-        'mixed_bfloat16' if precision == 'bfloat16' else 'float32'
-    )
-    # Ops with randomness of their own would need a global seed; there are
-    # none, but Keras checks that one was set.
-    keras.utils.set_random_seed(config.train.seed)
-    if config.run.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    return precision
-
-
-def _has_fast_bfloat16() -> bool:
-    """Whether the GPU, or without one the CPU, multiplies bfloat16 fast."""
-    gpus = tf.config.list_physical_devices('GPU')
-    if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        return details.get('compute_capability', (0, 0)) >= (8, 0)
-    try:
-        with open('/proc/cpuinfo', encoding='utf-8') as file:
-            flags = file.read()
-    except OSError:
-        return False
-    return 'avx512_bf16' in flags or 'amx_bf16' in flags
+def _identity(
+    config: Config, strategy: tf.distribute.Strategy, data: ieg_data.Data
+) -> dict[str, Any]:
+    """Returns what a checkpoint of this run says that it is of."""
+    return config.identity(strategy.num_replicas_in_sync) | {
+        'precision': keras.config.dtype_policy().compute_dtype,
+        'labels_sha256': data.noise.sha256 if data.noise else None,
+    }
 
 
 def _frozen_noise(folder: str) -> label_noise.NoisyLabels | None:
@@ -180,81 +189,6 @@ def _frozen_noise(folder: str) -> label_noise.NoisyLabels | None:
 def _noise_seed(config: Config) -> int:
     asked = config.data.noise_seed
     return config.train.seed if asked < 0 else asked
-
-
-def _settings(
-    config: Config, num_examples: int, replicas: int, workers: bool
-) -> Settings:
-    run, train = config.run, config.train
-    batch = train.batch_size * replicas
-    if batch > num_examples:
-        raise UsageError(
-            f'--batch_size={train.batch_size} on {replicas} replicas is more '
-            f'than the {num_examples} training examples.'
-        )
-    per_epoch = steps_for(num_examples, batch)
-    total = train.max_iteration or train.max_epoch * per_epoch
-    schedule = optim.make_schedule(train, per_epoch, total)
-    gpu = _has_gpu()
-    return Settings(
-        schedule=schedule,
-        steps_per_epoch=per_epoch,
-        total_steps=schedule.run_end(total),
-        eval_batch_size=run.val_batch_size * replicas,
-        eval_every=run.eval_every,
-        seed=train.seed,
-        on_device=run.augment_on == 'device'
-        or (run.augment_on == 'auto' and gpu and not workers),
-        keep_checkpoints=run.keep_checkpoints,
-    )
-
-
-def _has_gpu() -> bool:
-    return bool(tf.config.list_physical_devices('GPU'))
-
-
-def _use_jit(config: Config, method: Method) -> bool:
-    """Decides about XLA, which has no deterministic gradient of max-pooling."""
-    pooled = config.run.deterministic and any(
-        isinstance(layer, keras.layers.MaxPooling2D)
-        for net in method.nets
-        for layer in net.layers
-    )
-    if config.run.jit == 'on' and pooled:
-        raise UsageError(
-            f'--jit=on cannot train {config.train.network_name} with '
-            'deterministic kernels; add --nodeterministic, or use --jit=off.'
-        )
-    # On CPUs XLA is slower than oneDNN.
-    auto = config.run.jit == 'auto' and _has_gpu() and not pooled
-    return config.run.jit == 'on' or auto
-
-
-def _build_method(
-    config: Config, info: Info, strategy: tf.distribute.Strategy
-) -> Method:
-    train = config.train
-
-    def build_network(number: int) -> keras.Model:
-        # Each network has initial weights of its own.
-        seed = generator(train.seed, 'network', number).integers(2**31)
-        keras.utils.set_random_seed(int(seed))
-        return create_network(
-            train.network_name, info.num_classes, info.image_shape
-        )
-
-    def build_optimizer() -> keras.optimizers.Optimizer:
-        return optim.SGD(
-            train.learning_rate,
-            train.momentum,
-            l2=train.weight_decay,
-            kernels_only=train.kernels_only_decay,
-        )
-
-    with strategy.scope():
-        return METHODS.get(train.method)(
-            config.method, info, build_network, build_optimizer
-        )
 
 
 def train(
@@ -272,7 +206,7 @@ def train(
         UsageError: the run folder cannot be written or holds another run, or
             the options do not fit.
     """
-    _make_folder(run_folder(config))
+    make_folder(run_folder(config))
     started = time.monotonic()
     experiment = build(config, callbacks, strategy)
     trainer = experiment.trainer
@@ -342,7 +276,12 @@ def evaluate(
     return found
 
 
-def _make_folder(folder: str) -> None:
+def make_folder(folder: str) -> None:
+    """Makes a run folder.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     try:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

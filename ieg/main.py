@@ -45,11 +45,19 @@ def run(_: Sequence[str]) -> None:
 
     config = ieg_config.from_flags()
     if config.run.mode == 'evaluation':
+        if config.search.search:
+            from ieg.search import driver
+
+            config = driver.found(config)
         for name, value in experiment.evaluate(config).items():
             shown = f'{value:.4f}' if isinstance(value, float) else value
             print(f'{name:<24}  {shown}')
         return
     print(describe(config), flush=True)
+    if config.search.search:
+        from ieg.search import driver
+
+        config = driver.search(config, _plugins(sys.argv))
     print(table(experiment.train(config)))
 
 
@@ -132,17 +140,7 @@ def parse(argv: Sequence[str]) -> list[str]:
     from ieg import config as ieg_config
 
     for module in _plugins(argv):
-        sys.path.insert(0, os.getcwd())
-        try:
-            # A path is no module, and './' would mean a relative import.
-            importlib.import_module(module.lstrip('./'))
-        except (ModuleNotFoundError, ValueError) as error:
-            raise UsageError(
-                f'--plugin={module} cannot be imported ({error}); give a '
-                'module name as in an import statement.'
-            ) from error
-        finally:
-            sys.path.pop(0)
+        import_plugin(module)
     if HELP & set(argv[1:]):
         print(usage().strip())
         sys.exit(0)
@@ -156,6 +154,25 @@ def parse(argv: Sequence[str]) -> list[str]:
             f'The argument {rest[1]!r} is no flag; write --name=value.'
         )
     return rest
+
+
+def import_plugin(module: str) -> None:
+    """Imports a module of the user's, found as Python does or right here.
+
+    Raises:
+        UsageError: there is no such module.
+    """
+    sys.path.insert(0, os.getcwd())
+    try:
+        # A path is no module, and './' would mean a relative import.
+        importlib.import_module(module.lstrip('./'))
+    except (ModuleNotFoundError, ValueError) as error:
+        raise UsageError(
+            f'--plugin={module} cannot be imported ({error}); give a '
+            'module name as in an import statement.'
+        ) from error
+    finally:
+        sys.path.pop(0)
 
 
 def import_tensorflow() -> None:

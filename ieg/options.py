@@ -15,6 +15,7 @@ SCHEDULES = {
     'exponential': ('decay_steps', 'decay_epochs', 'decay_rate'),
     'cosine': ('decay_steps', 'decay_epochs', 'cos_t_mul', 'cos_m_mul'),
     'cosine_one': (),
+    'linear': ('decay_steps', 'decay_epochs'),
 }
 
 
@@ -103,8 +104,39 @@ class DataConfig:
     scaling: str = option(
         'standard',
         'standard: mean 0 and deviation 1 per channel over the data set; '
-        'symmetric: pixels to [-1, 1], as IEG does.',
-        choices=('standard', 'symmetric'),
+        'symmetric: pixels to [-1, 1], as IEG does; unit: to [0, 1], as '
+        'Co-teaching does.',
+        choices=('standard', 'symmetric', 'unit'),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig:
+    """A search for good options before the training."""
+
+    search: str = option(
+        '',
+        'What to search for: keep_schedule, or numeric options with their '
+        'ranges: lambda_u:0..150,temperature:0.1..1:log; empty = no search.',
+    )
+    searcher: str = option(
+        'betanes',
+        'How to search: betanes (natural gradient on ranks), reference (what '
+        "S2E's code executes), or random.",
+        choices=('betanes', 'reference', 'random'),
+    )
+    search_iterations: int = option(
+        5, 'How often the searcher learns from a population.', minimum=1
+    )
+    search_population: int = option(8, 'Trials per iteration.', minimum=2)
+    search_epochs: int = option(
+        0, 'Length of a trial in epochs; 0 = that of the run.', minimum=0
+    )
+    search_again: int = option(
+        3, 'How many of the best trials are repeated.', minimum=1
+    )
+    parallel_trials: int = option(
+        1, 'Trials at a time, each in a process of its own.', minimum=1
     )
 
 
@@ -126,8 +158,13 @@ class TrainConfig:
         0, 'Length in steps; 0 = by --max_epoch.', minimum=0
     )
     batch_size: int = option(64, 'Examples per step and replica.', minimum=1)
+    optimizer: str = option(
+        'sgd', 'SGD with momentum, or Adam.', choices=('sgd', 'adam')
+    )
     learning_rate: float = option(0.05, 'Initial learning rate.', minimum=0)
-    momentum: float = option(0.9, 'Momentum of SGD.', minimum=0, maximum=0.9999)
+    momentum: float = option(
+        0.9, 'Momentum of SGD; beta1 of Adam.', minimum=0, maximum=0.9999
+    )
     weight_decay: float = option(
         5e-4,
         'Coupled L2: its multiple of all weights joins the gradient.',
@@ -150,6 +187,12 @@ class TrainConfig:
     )
     warmup_epochs: int = option(
         0, 'Epochs of linear rise of the learning rate.', minimum=0
+    )
+    dropout_mode: str = option(
+        'train_only',
+        'When cnn9 drops channels: never (as in the runs that Co-teaching was '
+        'published with), in training, or always (as its code does today).',
+        choices=('off', 'train_only', 'always'),
     )
     precision: str = option(
         'auto',

@@ -1,4 +1,4 @@
-"""Names that users type: methods, networks, data sets, kinds of noise."""
+"""Names that users type: methods, networks, data sets, noise, schedules."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -61,6 +61,8 @@ METHODS: Registry[type] = Registry('method')
 NETWORKS: Registry[Callable[..., Any]] = Registry('network')
 DATASETS: Registry[Callable[..., Any]] = Registry('data set')
 NOISES: Registry[Callable[..., Any]] = Registry('kind of noise')
+KEEP_SCHEDULES: Registry[Callable[..., Any]] = Registry('keep schedule')
+SEARCHERS: Registry[type] = Registry('searcher')
 
 
 def option(

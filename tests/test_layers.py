@@ -21,6 +21,10 @@ PURE = {
     'ieg.randomness',
     'ieg.training.mixture',
     'ieg.training.runlog',
+    'ieg.training.confusion',
+    'ieg.training.keep',
+    'ieg.search.store',
+    'ieg.search.searchers',
 }
 HEAVY = ('tensorflow', 'tensorflow_datasets', 'keras', 'absl')
 MATHS = {
@@ -28,6 +32,8 @@ MATHS = {
     'ieg.training.meta',
     'ieg.training.optim',
     'ieg.training.mixture',
+    'ieg.training.keep',
+    'ieg.training.confusion',
     'ieg.registry',
     'ieg.errors',
     'ieg.randomness',
@@ -47,12 +53,20 @@ def name_of(path):
 
 
 MODULES = {name_of(path): path for path in FILES}
+PARENTS = {'ieg.methods.s2e': 'ieg.methods.coteaching'}
 
 
 def allowed(module):
     """Returns the modules of the package that one may import, or a prefix."""
+    if module in ('ieg.training.keep', 'ieg.search.searchers'):
+        return {'ieg.errors', 'ieg.randomness', 'ieg.registry'}
     if module in PURE:
-        return PURE - {'ieg.training.mixture', 'ieg.training.metrics'}
+        return PURE - {
+            'ieg.training.mixture',
+            'ieg.training.metrics',
+            'ieg.training.keep',
+            'ieg.training.confusion',
+        }
     if module == 'ieg.config':
         return PURE | {'ieg.data'}
     if module == 'ieg.training.meta':
@@ -60,7 +74,7 @@ def allowed(module):
     if module in MATHS or module == 'ieg.training.distribution':
         return {'ieg.draws', 'ieg.errors', 'ieg.registry'}
     if module.startswith('ieg.networks'):
-        return {'ieg.errors', 'ieg.registry', 'ieg.networks.*'}
+        return {'ieg.draws', 'ieg.errors', 'ieg.registry', 'ieg.networks.*'}
     if module.startswith('ieg.data'):
         seeds = {'ieg.draws', 'ieg.randomness'}
         return {'ieg.errors', 'ieg.registry', 'ieg.data.*'} | seeds
@@ -69,7 +83,7 @@ def allowed(module):
     if module == 'ieg.methods':
         return {'ieg.methods.*'}
     if module.startswith('ieg.methods.'):
-        own = {f'{module}_options'}
+        own = {f'{module}_options', PARENTS.get(module, module)}
         return (
             MATHS
             | own

@@ -14,6 +14,7 @@ from ieg.registry import NETWORKS
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 IMAGE_SHAPES = {
     'lenet': (28, 28, 1),
+    'cnn9': (32, 32, 3),
     'cnn': (8, 8, 1),
     'preact_resnet18': (32, 32, 3),
     'resnet29': (32, 32, 3),

@@ -225,8 +225,10 @@ def _scaling(
     if name == 'symmetric':
         halves = (0.5,) * len(arrays.mean)
         return halves, halves
+    if name == 'unit':
+        return (0.0,) * len(arrays.mean), (1.0,) * len(arrays.mean)
     raise UsageError(
-        f'there is no scaling {name!r}: choose standard or symmetric.'
+        f'there is no scaling {name!r}: choose standard, symmetric or unit.'
     )
 
 

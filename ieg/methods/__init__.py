@@ -1,5 +1,21 @@
 """The methods: importing this package registers the built-in ones."""
 
-from ieg.methods import dividemix, fsr, ieg, l2r, supervised
+from ieg.methods import (
+    coteaching,
+    dividemix,
+    fsr,
+    ieg,
+    l2r,
+    s2e,
+    supervised,
+)
 
-__all__ = ['dividemix', 'fsr', 'ieg', 'l2r', 'supervised']
+__all__ = [
+    'coteaching',
+    'dividemix',
+    'fsr',
+    'ieg',
+    'l2r',
+    's2e',
+    'supervised',
+]

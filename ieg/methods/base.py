@@ -106,7 +106,8 @@ class Selection(NamedTuple):
 
     Attributes:
         score: float `[N]`, larger is cleaner.
-        chosen: bool `[N]`, the examples taken as clean.
+        chosen: bool `[N]`, the examples taken as clean, or `[N, n]` where n
+            networks choose for themselves.
     """
 
     score: np.ndarray
@@ -177,6 +178,14 @@ class Method(keras.Model):
             they stand between an option's default and a flag.
         """
         return {}
+
+    # Options that only `begin_epoch` reads, so that another trial of a search
+    # can have other ones without a step being traced anew.
+    host_options: ClassVar[frozenset[str]] = frozenset()
+
+    def reconfigure(self, config: Any) -> None:
+        """Takes a configuration that differs in `host_options` only."""
+        self.config = config
 
     # What to draw.
 

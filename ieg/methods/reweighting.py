@@ -101,6 +101,10 @@ class Reweighting(Method):
         facts: int = 0,
     ):
         super().__init__(config, info, build_network, build_optimizer)
+        if not isinstance(self.optimizers[0], optim.SGD):
+            raise UsageError(
+                'This method looks a step of SGD ahead; use --optimizer=sgd.'
+            )
         self.average = None
         if config.use_ema:
             self.average_net = build_network(0)

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from ieg.networks import cnn as _cnn  # noqa: F401
+from ieg.networks import cnn9 as _cnn9  # noqa: F401
 from ieg.networks import lenet as _lenet  # noqa: F401
 from ieg.networks import preact_resnet as _preact_resnet  # noqa: F401
 from ieg.networks import resnet29 as _resnet29  # noqa: F401

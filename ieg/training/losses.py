@@ -6,6 +6,7 @@ back, as the classes of `keras.losses` do. Everything is computed in the type
 of the logits, which networks give in full precision.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from ieg import draws
@@ -93,6 +94,36 @@ def divergence(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     log_p = tf.stop_gradient(tf.nn.log_softmax(logits))
     gap = log_p - tf.nn.log_softmax(others)
     return tf.reduce_sum(tf.exp(log_p) * gap, axis=-1)
+
+
+def symmetric_divergence(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Returns KL(p || q) + KL(q || p) `[b]`; both sides carry a gradient."""
+    log_p, log_q = tf.nn.log_softmax(logits), tf.nn.log_softmax(others)
+    gaps = (tf.exp(log_p) - tf.exp(log_q)) * (log_p - log_q)
+    return tf.reduce_sum(gaps, axis=-1)
+
+
+def ranks(values: tf.Tensor, scope: str) -> tf.Tensor:
+    """Returns the rank of each value in its column, from 0, int32 `[b, n]`.
+
+    Equal values are ranked by their place, so that exactly k have a rank below
+    k; what is no number comes last.
+
+    Args:
+        values: `[b, n]`.
+        scope: 'global' ranks among the rows of all replicas, 'replica' among
+            those of this one.
+    """
+    values = tf.where(
+        tf.math.is_nan(values), tf.cast(np.inf, values.dtype), values
+    )
+    context = tf.distribute.get_replica_context()
+    start, rows = 0, tf.shape(values)[0]
+    if scope == 'global' and context.num_replicas_in_sync > 1:
+        values = context.all_gather(values, axis=0)
+        start = context.replica_id_in_sync_group * rows
+    order = tf.argsort(values, axis=0, stable=True)
+    return tf.argsort(order, axis=0)[start : start + rows]
 
 
 def dominant_share(numbers: tf.Tensor) -> tf.Tensor:

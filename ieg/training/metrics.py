@@ -38,19 +38,29 @@ def selection_quality(
     Args:
         clean: bool `[N]`, whether the given label is right.
         score: `[N]`, how clean the method thinks each example is.
-        chosen: bool `[N]`, which examples it trains on as clean.
+        chosen: bool, which examples it trains on as clean: `[N]`, or
+            `[N, n]` where n networks choose for themselves.
 
     Returns:
         `label_auc`, `label_precision` and `label_recall` of the chosen, and
-        `chosen`, their share; None where a figure is undefined.
+        `chosen`, their share; of several networks the means, and the precision
+        of each. None where a figure is undefined.
     """
-    hits = int((clean & chosen).sum())
-    return {
+    columns = chosen.reshape(len(chosen), -1).T
+    precision = [_mean(clean[column]) for column in columns]
+    known = [p for p in precision if p is not None]
+    found = {
         'label_auc': auc(clean, score),
-        'label_precision': hits / chosen.sum() if chosen.any() else None,
-        'label_recall': hits / clean.sum() if clean.any() else None,
+        'label_precision': float(np.mean(known)) if known else None,
+        'label_recall': _mean([_mean(c[clean]) for c in columns])
+        if clean.any()
+        else None,
         'chosen': float(chosen.mean()),
     }
+    if len(columns) > 1:
+        for number, value in enumerate(precision):
+            found[f'label_precision_network{number}'] = value
+    return found
 
 
 def notes_quality(

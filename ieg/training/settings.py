@@ -15,6 +15,7 @@ class Settings:
         total_steps: nominal length of the run; the last epoch may be a part.
         eval_batch_size: examples per step of a sweep, on all replicas.
         eval_every: epochs between evaluations; the last epoch has one.
+        eval_splits: what it is evaluated on.
         seed: root of order and augmentation.
         jit: compile steps with XLA.
         on_device: compute views where the steps run.
@@ -26,6 +27,7 @@ class Settings:
     total_steps: int
     eval_batch_size: int
     eval_every: int = 1
+    eval_splits: tuple[str, ...] = ('valid', 'test')
     seed: int = 0
     jit: bool = False
     on_device: bool = False

@@ -68,7 +68,6 @@ class Trainer:
         self._data = data
         self._settings = settings
         self._strategy = strategy
-        chief = distribution.is_chief(strategy)
         with strategy.scope():
             self._pipeline = Pipeline(
                 data,
@@ -78,21 +77,35 @@ class Trainer:
                 settings.on_device,
             )
         self.steps = StepRunner(method, strategy, self._pipeline, settings.jit)
+        self._callbacks = list(callbacks)
+        self._seconds_per_step: dict[str, float] = {}
+        self._open(workdir, identity)
+
+    def _open(self, workdir: str, identity: Mapping[str, Any]) -> None:
+        """Keeps checkpoints and log of the run in a folder."""
+        chief = distribution.is_chief(self._strategy)
         self._checkpoints = Checkpoints(
-            method,
+            self.method,
             os.path.join(workdir, 'checkpoints'),
             dict(identity),
-            settings.keep_checkpoints,
+            self._settings.keep_checkpoints,
             chief,
         )
         self.log = RunLog(os.path.join(workdir, 'log.jsonl') if chief else None)
-        self._callbacks = list(callbacks)
         self._steps_done = 0
-        self._seconds_per_step: dict[str, float] = {}
 
     def add_callback(self, callback: keras.callbacks.Callback) -> None:
         """Adds a Keras callback before training starts."""
         self._callbacks.append(callback)
+
+    def restart(self, workdir: str, identity: Mapping[str, Any]) -> None:
+        """Makes the next run be kept in another folder.
+
+        The compiled step functions stay. Bringing method and optimizers back
+        to their beginning is up to the caller (see `rewind.Rewind`).
+        """
+        self.method.take_reports()
+        self._open(workdir, identity)
 
     # The run.
 
@@ -167,7 +180,7 @@ class Trainer:
         figures, remarks = self.method.take_reports()
         entry |= figures
         if self._is_due(epoch):
-            for split in ('valid', 'test'):
+            for split in self._settings.eval_splits:
                 entry |= self.evaluate(split)
         entry |= self._selection_quality()
         entry['seconds'] = time.monotonic() - started
@@ -266,6 +279,26 @@ class Trainer:
             )
         return means
 
+    def seconds_per_epoch(self, steps: int = 10) -> float:
+        """Returns how long the steps of an average epoch take.
+
+        Trains for a few steps; the caller must undo that (see
+        `rewind.Rewind`).
+        """
+        seconds = 0.0
+        for number, phase in enumerate(self.method.begin_epoch(0, self.score)):
+            rates = self._rates(phase, 0)
+            iterator = self._pipeline.batches(phase, 0, number, rates)
+            self.steps.train(phase, iterator, 1)  # Traces.
+            count = min(steps, phase.num_steps - 1)
+            started = time.monotonic()
+            if count:
+                self.steps.train(phase, iterator, count)
+                spent = (time.monotonic() - started) / count
+                seconds += spent * phase.num_steps
+        costs = self.method.epoch_costs()
+        return seconds * float(np.mean(costs) / costs[0])
+
     def _steps_per_call(self, step: str) -> int:
         """Returns how many steps to make at once.
 
@@ -324,15 +357,14 @@ class Trainer:
             batch_size=self._settings.eval_batch_size,
         )
 
-    def evaluate(
-        self, split: str = 'test', per_network: bool = False
-    ) -> dict[str, float]:
+    def evaluate(self, split: str = 'test') -> dict[str, float]:
         """Returns accuracy and loss on a split, named after it.
+
+        The accuracy of several networks together, and of each.
 
         Args:
             split: 'test', 'valid', 'probe' or 'train'; nothing is returned
                 for one that the data does not have.
-            per_network: add the accuracy of each evaluated network.
         """
         if getattr(self._data, split) is None:
             return {}
@@ -343,7 +375,7 @@ class Trainer:
             f'{split}_accuracy': metrics.accuracy(labels, total),
             f'{split}_loss': metrics.cross_entropy(labels, total),
         }
-        if per_network and logits.shape[1] > 1:
+        if logits.shape[1] > 1:
             for number in range(logits.shape[1]):
                 found[f'{split}_accuracy_network{number}'] = metrics.accuracy(
                     labels, logits[:, number]
@@ -363,4 +395,4 @@ class Trainer:
                 'same flags and --mode=train.'
             )
         found = {'epoch': facts['epoch'] - 1, 'step': facts['steps']}
-        return found | self.evaluate('test', per_network=True)
+        return found | self.evaluate('test')

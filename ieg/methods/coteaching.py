@@ -1,0 +1,245 @@
+"""Small-loss selection by two networks: Co-teaching, Co-teaching+, JoCoR.
+
+Han et al., NeurIPS 2018; Yu et al., ICML 2019; Wei et al., CVPR 2020. Wrong
+labels are learnt late, so examples of small loss are probably right; each
+network chooses those from which the other one learns.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ieg.methods import coteaching_options
+from ieg.methods.base import (
+    Batch,
+    Info,
+    Logs,
+    Method,
+    Phase,
+    Score,
+    Selection,
+    Stream,
+    log_accuracy,
+)
+from ieg.registry import METHODS
+from ieg.training import keep, losses, optim
+from ieg.training.confusion import estimate_noise_rate
+
+# The two networks of the method.
+PAIR = 2
+# Before how many epochs the noise rate is estimated, each time anew: early
+# enough that nothing wrong is learnt by heart.
+ESTIMATES = 3
+Config = coteaching_options.Config
+
+
+@METHODS.register('coteaching')
+class CoTeaching(Method):
+    """Two networks that choose examples for each other.
+
+    State beyond the networks: `tally` `[N, 4]`, whether each network chose an
+    example when it was last seen, and its loss there; `keep_counts`
+    `[B + 1]`, how many of so many candidates are kept in this epoch; the
+    estimate of the noise rate.
+    """
+
+    Config = Config
+    usual_networks = coteaching_options.NETWORKS
+    host_options = frozenset(
+        {
+            'noise_rate',
+            'tau_multiplier',
+            'keep_schedule',
+            'num_gradual',
+            'exponent',
+            'beta1_epoch',
+            'beta1_late',
+        }
+    )
+
+    def __init__(
+        self, config: Config, info: Info, build_network, build_optimizer
+    ):
+        super().__init__(config, info, build_network, build_optimizer, PAIR)
+        self.tally = self.example_variable('tally', (2 * PAIR,))
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._alone = config.selection_scope == 'replica'
+        self._candidates = info.batch_size // (replicas if self._alone else 1)
+        # A variable, so that one trace serves all epochs.
+        self.keep_counts = self.add_weight(
+            shape=(self._candidates + 1,),
+            initializer='zeros',
+            trainable=False,
+            dtype='float32',
+            name='keep_counts',
+        )
+        self.reconfigure(config)
+
+    def reconfigure(self, config: Config) -> None:
+        """Takes the options of another trial.
+
+        Raises:
+            UsageError: their keep schedule is impossible.
+        """
+        super().reconfigure(config)
+        rate = np.nan if config.noise_rate == 'auto' else config.noise_rate
+        self.host_state['noise_rate'] = np.array(float(rate))
+        self.schedule().counts(self.info.epochs, self._candidates)
+
+    @classmethod
+    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+        """Returns the published settings."""
+        return coteaching_options.presets(dataset)
+
+    def streams(self) -> dict[str, Stream]:
+        """One view of the noisy examples."""
+        view = self.config.train_view
+        return {'train': Stream(self.info.batch_size, (view,))}
+
+    # Epochs.
+
+    def schedule(self) -> keep.KeepSchedule:
+        """Returns the keep schedule; everything is kept while tau is unknown.
+
+        Raises:
+            UsageError: tau, or something else of it, is impossible.
+        """
+        config = self.config
+        tau = float(np.nan_to_num(self.host_state['noise_rate']))
+        tau *= config.tau_multiplier
+        return keep.parse(
+            config.keep_schedule, tau, config.num_gradual, config.exponent
+        )
+
+    def begin_epoch(self, epoch: int, score: Score) -> list[Phase]:
+        """Sets the keep rate and Adam's beta1; draws all examples."""
+        if self.config.noise_rate == 'auto' and 1 <= epoch <= ESTIMATES:
+            self._estimate(score)
+        schedule = self.schedule()
+        schedule.counts(self.info.epochs, self._candidates)
+        rate = schedule.rates(self.info.epochs)[epoch]
+        counts = np.floor(rate * np.arange(self._candidates + 1))
+        # One candidate is always kept.
+        counts[1:] = np.maximum(counts[1:], 1)
+        self.keep_counts.assign(counts)
+        self.report(keep_rate=float(rate))
+        late = self.config.beta1_epoch or optim.LINEAR_START * self.info.epochs
+        for optimizer in self.optimizers:
+            if epoch >= late and isinstance(optimizer, optim.Adam):
+                optimizer.beta_1.assign(self.config.beta1_late)
+        (phase,) = super().begin_epoch(epoch, score)
+        plus = self.config.selection == 'coteaching_plus'
+        disagree = plus and epoch >= self.config.init_epoch
+        return [
+            Phase('pair_step', phase.examples, phase.num_steps, (disagree,))
+        ]
+
+    def _estimate(self, score: Score) -> None:
+        """Estimates the noise rate from what was learnt so far."""
+        logits = score('logits_step')['logits']
+        rate = estimate_noise_rate(logits.sum(axis=1), self.info.labels)
+        self.host_state['noise_rate'] = np.array(rate)
+        self.report(noise_rate_estimate=rate)
+        self.remark(f'the noise rate is estimated to be {rate:.3f}')
+
+    # Steps.
+
+    def pair_step(self, disagree: bool, batch: Batch) -> Logs:
+        """Trains both networks on what is chosen for them.
+
+        Args:
+            disagree: choose among the examples that the networks disagree
+                about.
+            batch: the whole of it goes through both networks, so that
+                BatchNorm sees it whatever is chosen.
+        """
+        part = batch['train']
+        (images,), label = part['images'], part['label']
+        with tf.GradientTape(persistent=True) as tape:
+            logits = [net(images, training=True) for net in self.nets]
+            each = self.example_losses(label, logits)
+            chosen, count = self.choose(
+                tf.stop_gradient(each), logits, disagree
+            )
+            # Each learns from what the other one has chosen.
+            kept = tf.where(chosen[:, ::-1], each, tf.zeros_like(each))
+            means = tf.unstack(tf.reduce_sum(kept, axis=0) / count)
+        old = tf.gather(self.tally.value, part['index'])
+        new = tf.concat(
+            [tf.cast(chosen, old.dtype), tf.cast(each, old.dtype)], axis=1
+        )
+        self.update_examples(self.tally, part['index'], old, new)
+        found = [self.minimize(tape, means[net], net) for net in range(PAIR)]
+        logs = {
+            name: (found[0][name] + found[1][name]) / 2 for name in found[0]
+        }
+        first, second = (tf.argmax(rows, axis=-1) for rows in logits)
+        agree = tf.cast(first == second, tf.float32)
+        logs['agreement'] = tf.reduce_mean(agree)
+        return logs | log_accuracy(part, tf.add_n(logits))
+
+    def example_losses(
+        self, label: tf.Tensor, logits: list[tf.Tensor]
+    ) -> tf.Tensor:
+        """Returns the loss of each example for each network `[b, 2]`."""
+        entropy = tf.stack(
+            [losses.cross_entropy(label, rows) for rows in logits], axis=1
+        )
+        if self.config.selection != 'jocor':
+            return entropy
+        share = self.config.jocor_lambda
+        joint = (1 - share) * tf.reduce_sum(entropy, axis=1)
+        joint += share * losses.symmetric_divergence(*logits)
+        return tf.stack([joint, joint], axis=1)
+
+    def choose(
+        self, each: tf.Tensor, logits: list[tf.Tensor], disagree: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Chooses the examples of small loss.
+
+        Args:
+            each: losses `[b, 2]`.
+            logits: of both networks `[b, C]`.
+            disagree: leave out the examples that both put into the same
+                class, unless they do so with the whole batch.
+
+        Returns:
+            chosen: bool `[b, 2]`, by each network.
+            count: what a replica divides the sum of the chosen losses by, so
+                that the mean over replicas is the mean over the chosen.
+        """
+        candidates = tf.ones_like(each[:, 0], tf.bool)
+        if disagree:
+            first, second = (tf.argmax(rows, axis=-1) for rows in logits)
+            candidates = first != second
+        number = self._total(tf.cast(candidates, tf.float32))
+        if disagree:
+            none = number < 1
+            candidates = tf.logical_or(candidates, none)
+            number = tf.where(none, float(self._candidates), number)
+        count = tf.gather(self.keep_counts.value, tf.cast(number, tf.int32))
+        infinite = tf.fill(tf.shape(each), tf.cast(np.inf, each.dtype))
+        each = tf.where(candidates[:, tf.newaxis], each, infinite)
+        ranks = losses.ranks(each, self.config.selection_scope)
+        chosen = ranks < tf.cast(count, tf.int32)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        share = tf.cast(count, each.dtype) / (1 if self._alone else replicas)
+        if self.config.reference_loss and self.config.selection != 'jocor':
+            share *= tf.cast(count, each.dtype)
+        return chosen, share
+
+    def _total(self, values: tf.Tensor) -> tf.Tensor:
+        """Returns the sum of `[b]` over what is chosen from."""
+        total = tf.reduce_sum(values)
+        if self._alone:
+            return total
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, total)
+
+    # Reports.
+
+    def selection(self) -> Selection:
+        """What each network chose when it last saw an example."""
+        tally = self.tally.numpy()
+        return Selection(-tally[:, PAIR:].mean(axis=1), tally[:, :PAIR] > 0.5)

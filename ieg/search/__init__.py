@@ -1,0 +1,1 @@
+"""Search over settings that a score judges, such as keep schedules."""

@@ -1,0 +1,282 @@
+"""Searchers: where in the unit cube to look next, given scores so far.
+
+Ask and tell, so that whoever trains the candidates decides where and when. A
+searcher holds nothing that replaying its asks and tells would not restore.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import digamma, polygamma
+
+from ieg.randomness import generator
+from ieg.registry import SEARCHERS
+
+# Candidates stay this far from 0 and 1, where the score is infinite.
+MARGIN = 1e-6
+# Parameters of a Beta distribution: log-concave from 1 on, and Beta(200, 200)
+# has a standard deviation of 0.025.
+SMALLEST, LARGEST = 1.0, 200.0
+# Length of the longest step, in the norm of the Fisher information.
+LONGEST_STEP = 2.0
+# How sure a start point is: mode at the point, Beta(2, 2) at one half.
+START_WEIGHT = 2.0
+
+
+class Searcher:
+    """Proposes candidates in [0, 1]^d and learns from their scores.
+
+    Args:
+        dimension: d.
+        population: K, candidates of an iteration.
+        seed: of the candidates.
+        start: a point `[d]` to start around, for searchers that can.
+
+    Raises:
+        ValueError: the start is no point of the cube.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        population: int,
+        seed: int,
+        start: np.ndarray | None = None,
+    ):
+        self.dimension = dimension
+        self.population = population
+        self.seed = seed
+        self.start = None if start is None else np.asarray(start, np.float64)
+        self._iteration = 0
+        if start is not None and (
+            self.start.shape != (dimension,)
+            or not ((self.start >= 0) & (self.start <= 1)).all()
+        ):
+            raise ValueError(f'{start} is no point of [0, 1]^{dimension}')
+
+    def ask(self) -> np.ndarray:
+        """Returns the candidates of the next iteration, float64 `[K, d]`."""
+        candidates = self._draw(self._iteration)
+        self._iteration += 1
+        return candidates
+
+    def tell(
+        self, candidates: np.ndarray, scores: Sequence[float] | np.ndarray
+    ) -> None:
+        """Learns from candidates, asked for or not.
+
+        Args:
+            candidates: `[K, d]`; K may differ from the population.
+            scores: `[K]`, larger is better, -inf for a trial that failed.
+
+        Raises:
+            ValueError: shapes do not fit, or a score is not a number.
+        """
+        candidates = np.asarray(candidates, np.float64)
+        scores = np.asarray(scores, np.float64)
+        if candidates.shape != (len(scores), self.dimension):
+            raise ValueError(
+                f'{len(scores)} scores for candidates of the shape '
+                f'{candidates.shape} in {self.dimension} dimensions'
+            )
+        if np.isnan(scores).any():
+            raise ValueError('a score is not a number; a failed trial has -inf')
+        if len(scores):
+            self._learn(candidates, scores)
+
+    def _draw(self, iteration: int) -> np.ndarray:
+        """Returns candidates `[K, d]`; iterations count from 0."""
+        raise NotImplementedError
+
+    def _learn(self, candidates: np.ndarray, scores: np.ndarray) -> None:
+        """Takes at least one candidate `[K, d]` and its score `[K]`."""
+        raise NotImplementedError
+
+
+@SEARCHERS.register('random')
+class RandomSearch(Searcher):
+    """Uniform candidates, whatever the scores and `start`."""
+
+    def _draw(self, iteration: int) -> np.ndarray:
+        rng = generator(self.seed, 'search', iteration)
+        return rng.random((self.population, self.dimension))
+
+    def _learn(self, candidates: np.ndarray, scores: np.ndarray) -> None:
+        pass
+
+
+@SEARCHERS.register('betanes')
+class BetaNES(Searcher):
+    """Natural gradient over Beta distributions, with weights by rank.
+
+    The step that S2E describes (arXiv:1911.02377, first version), but with
+    all candidates of an iteration instead of the best one, and a bound on its
+    length. Only the order of the scores counts.
+
+    Attributes:
+        theta: parameters (a, b) of each coordinate, float64 `[d, 2]`.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        population: int,
+        seed: int,
+        start: np.ndarray | None = None,
+    ):
+        super().__init__(dimension, population, seed, start)
+        self.theta = np.ones((dimension, 2))
+        if self.start is not None:
+            sides = np.stack([self.start, 1 - self.start], axis=-1)
+            self.theta += START_WEIGHT * sides
+
+    def _draw(self, iteration: int) -> np.ndarray:
+        rng = generator(self.seed, 'search', iteration)
+        shape = (self.population, self.dimension)
+        return inside(rng.beta(*self.theta.T, size=shape))
+
+    def _learn(self, candidates: np.ndarray, scores: np.ndarray) -> None:
+        if (scores == scores[0]).all():
+            return  # Utilities are zero but for rounding.
+        gradients = beta_score(self.theta, inside(candidates))
+        ascent = np.einsum('k,kdi->di', utilities(scores), gradients)
+        step = np.einsum('dij,dj->di', inverse_fisher(self.theta), ascent)
+        # n^T F n of n = F^-1 g is n^T g.
+        length = np.sqrt(max(np.sum(step * ascent), 0.0))
+        step *= LONGEST_STEP / max(length, LONGEST_STEP)
+        # By factors, and with a ceiling for both parameters of a coordinate
+        # together: added up and cut one by one, a step can throw a coordinate
+        # that is nearly settled back to uniform, and the ceiling moves its
+        # mean. The first order is the same.
+        theta = np.maximum(self.theta * np.exp(step / self.theta), SMALLEST)
+        excess = np.maximum(theta.max(axis=1, keepdims=True) / LARGEST, 1)
+        self.theta = np.clip(theta / excess, SMALLEST, LARGEST)
+
+
+@SEARCHERS.register('reference')
+class ReferenceNewton(Searcher):
+    """S2E's search as its released code ran it, for comparison.
+
+    It differs from the paper's Newton step: the inverse of the Hessian is
+    multiplied with the gradient element by element. Of each population the
+    best candidate counts, and of equally good ones the last; recorded numbers
+    support the former only, for no scores in them are equal. `start` is
+    ignored.
+
+    Args:
+        dimension: see `Searcher`.
+        population: see `Searcher`.
+        seed: of NumPy's old generator.
+        start: ignored.
+        delta: factor of the step.
+
+    Attributes:
+        theta: parameters (a, b) of each coordinate, float64 `[d, 2]`, at
+            least 1 and without an upper bound.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        population: int,
+        seed: int,
+        start: np.ndarray | None = None,
+        delta: float = 1.0,
+    ):
+        super().__init__(dimension, population, seed, start)
+        self.delta = delta
+        self.theta = np.ones((dimension, 2))
+        self._random = np.random.RandomState(seed)
+
+    def _draw(self, iteration: int) -> np.ndarray:
+        del iteration
+        a, b = self.theta.T[..., np.newaxis]
+        # Three draws for each coordinate, of which the last one is used.
+        shape = (self.population, self.dimension, 3)
+        return self._random.beta(a, b, size=shape)[..., 2]
+
+    def _learn(self, candidates: np.ndarray, scores: np.ndarray) -> None:
+        best = candidates[np.argsort(scores, kind='stable')[-1]]
+        # Changes no draw, but the code stops at a 0 or 1 that it is told of.
+        best = inside(best, np.finfo(np.float64).eps)
+        step = newton_step(self.theta, best, len(scores))
+        self.theta = np.maximum(self.theta + self.delta * step, SMALLEST)
+
+
+def inside(points: np.ndarray, margin: float = MARGIN) -> np.ndarray:
+    """Returns points of any shape, at least a margin away from 0 and 1."""
+    return np.clip(points, margin, 1 - margin)
+
+
+def utilities(scores: np.ndarray) -> np.ndarray:
+    """Returns how much each candidate counts, `[K]`; the sum is 0.
+
+    By rank, as in CMA-ES and natural evolution strategies: the better half
+    shares 1 logarithmically, and everyone pays 1 / K. Equal scores share.
+
+    Args:
+        scores: larger is better, -inf allowed, `[K]`.
+    """
+    count = len(scores)
+    ranks = np.arange(1, count + 1)
+    shares = np.maximum(np.log(count / 2 + 1) - np.log(ranks), 0)
+    shares = shares / shares.sum() - 1 / count
+    _, group, sizes = np.unique(
+        -scores, return_inverse=True, return_counts=True
+    )
+    # Groups are in the order of their ranks, the best one first.
+    starts = np.cumsum(sizes) - sizes
+    return (np.add.reduceat(shares, starts) / sizes)[group]
+
+
+def beta_score(theta: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Returns the gradient of log p(points; theta) by theta.
+
+    Args:
+        theta: parameters (a, b), `[d, 2]`.
+        points: strictly between 0 and 1, `[..., d]`.
+
+    Returns:
+        score: `[..., d, 2]`.
+    """
+    logs = np.stack([np.log(points), np.log(1 - points)], axis=-1)
+    return logs + digamma(theta.sum(axis=-1, keepdims=True)) - digamma(theta)
+
+
+def fisher(theta: np.ndarray) -> np.ndarray:
+    """Returns the Fisher information of theta `[d, 2]`, blocks `[d, 2, 2]`.
+
+    It is minus the Hessian of log p, which is the same for every point.
+    """
+    shared = polygamma(1, theta.sum(axis=-1))[:, np.newaxis, np.newaxis]
+    return polygamma(1, theta)[:, np.newaxis] * np.eye(2) - shared
+
+
+def inverse_fisher(theta: np.ndarray) -> np.ndarray:
+    """Returns the inverse of each block of `fisher`, `[d, 2, 2]`."""
+    p, q = polygamma(1, theta).T
+    r = polygamma(1, theta.sum(axis=-1))
+    rows = np.array([[q - r, r], [r, p - r]]) / (p * q - r * (p + q))
+    return np.moveaxis(rows, -1, 0)
+
+
+def newton_step(theta: np.ndarray, best: np.ndarray, count: int) -> np.ndarray:
+    """Returns the step that S2E's released code took.
+
+    Args:
+        theta: parameters (a, b), `[d, 2]`.
+        best: the best candidate, `[d]`.
+        count: how many candidates there were.
+
+    Returns:
+        step: `[d, 2]`.
+    """
+    score = beta_score(theta, best).reshape(-1, 1)
+    curvature = np.zeros((theta.size, theta.size))
+    for i, block in enumerate(fisher(theta)):
+        curvature[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = -block
+    left, singular, right = np.linalg.svd((score * score.T + curvature) / count)
+    # This leaves negative eigenvalues negative, but it bounds the inverse.
+    floored = left @ np.diag(np.maximum(singular, 1e-5)) @ right
+    product = np.linalg.inv(floored) * (score / count)
+    return product[:, 0].reshape(theta.shape)

@@ -1,0 +1,180 @@
+"""What a search has found out so far: `search.json` and `trials.jsonl`.
+
+The two are the truth: a search that is started again asks its searcher the
+same questions and takes the answers from there.
+"""
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+from ieg.errors import UsageError
+from ieg.training.runlog import write_atomically
+
+HEAD, TRIALS, BEST = 'search.json', 'trials.jsonl', 'best.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One training with some options.
+
+    Attributes:
+        name: unique in the search; also of its folder.
+        stage: 'warm', 'search', or 'again' for a repetition.
+        options: what differs from the configuration.
+        seed: of the training.
+        point: in the unit cube, where it comes from there.
+    """
+
+    name: str
+    stage: str
+    options: dict[str, Any]
+    seed: int
+    point: list[float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a trial ended.
+
+    Attributes:
+        status: 'done'; 'stopped' (hopeless); 'same' as an earlier one;
+            'refused' (impossible options) or 'failed'.
+        score: mean validation accuracy of the last epochs; of a stopped trial
+            the accuracy so far less 1, of one without any -2, so that worse
+            ends rank lower.
+        epochs: how many were trained.
+        seconds: how long that took.
+        remark: why, or the name of the trial that this one is the same as.
+    """
+
+    status: str
+    score: float
+    epochs: int = 0
+    seconds: float = 0.0
+    remark: str = ''
+
+
+class Store:
+    """The folder of a search.
+
+    Args:
+        folder: of the search; made if it is not there.
+        head: what the search is, JSON-able.
+
+    Raises:
+        UsageError: the folder is of another search, or cannot be read.
+    """
+
+    def __init__(self, folder: str, head: dict[str, Any]):
+        self.folder = folder
+        os.makedirs(folder, exist_ok=True)
+        self._check(json.loads(json.dumps(head)))
+        self.results: dict[str, Result] = {}
+        self.trials: dict[str, Trial] = {}
+        lines = []
+        for line in self._lines():
+            entry = self._read(line)
+            if entry is not None:
+                lines.append(line)
+                trial, result = entry
+                self.trials[trial.name] = trial
+                self.results[trial.name] = result
+        # Without a line that was cut by a kill.
+        text = ''.join(f'{line}\n' for line in lines)
+        write_atomically(self._path(TRIALS), text)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.folder, name)
+
+    def _check(self, head: dict[str, Any]) -> None:
+        path = self._path(HEAD)
+        if not os.path.exists(path):
+            write_atomically(path, json.dumps(head, indent=1) + '\n')
+            return
+        try:
+            with open(path, encoding='utf-8') as file:
+                found = dict(json.load(file))
+        except (OSError, ValueError, TypeError) as error:
+            raise UsageError(
+                f'{path} cannot be read; delete the folder {self.folder} to '
+                'search anew.'
+            ) from error
+        for name in dict.fromkeys([*found, *head]):
+            if found.get(name) != head.get(name):
+                raise UsageError(
+                    f'{self.folder} holds another search: {name} is '
+                    f'{found.get(name)!r} there and {head.get(name)!r} here. '
+                    'Use another --checkpoint_path or --seed, or the old '
+                    'values.'
+                )
+
+    def _lines(self) -> list[str]:
+        path = self._path(TRIALS)
+        if not os.path.exists(path):
+            return []
+        with open(path, encoding='utf-8') as file:
+            return file.read().splitlines()
+
+    def _read(self, line: str) -> tuple[Trial, Result] | None:
+        try:
+            entry = json.loads(line)
+            return Trial(**entry['trial']), Result(**entry['result'])
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def trial_folder(self, trial: Trial) -> str:
+        """Returns the run folder of a trial."""
+        return os.path.join(self.folder, f'trial_{trial.name}')
+
+    def known(self, trial: Trial) -> Result | None:
+        """Returns how a trial ended, if it has.
+
+        Raises:
+            UsageError: a trial of this name had other options.
+        """
+        found = self.trials.get(trial.name)
+        if found is None:
+            return None
+        if found != trial:
+            raise UsageError(
+                f'{self._path(TRIALS)} has another trial {trial.name} than '
+                f'this search makes; delete the folder {self.folder} to search '
+                'anew.'
+            )
+        return self.results[trial.name]
+
+    def append(self, trial: Trial, result: Result) -> None:
+        """Records a finished trial."""
+        self.trials[trial.name] = trial
+        self.results[trial.name] = result
+        entry = {
+            'trial': dataclasses.asdict(trial),
+            'result': dataclasses.asdict(result),
+        }
+        with open(self._path(TRIALS), 'a', encoding='utf-8') as file:
+            file.write(json.dumps(entry) + '\n')
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, found: dict[str, Any]) -> None:
+        """Records the outcome of the search."""
+        write_atomically(self._path(BEST), json.dumps(found, indent=1) + '\n')
+
+
+def outcome(folder: str) -> dict[str, Any]:
+    """Returns what `finish` recorded in a folder.
+
+    Raises:
+        UsageError: the search has not come to its end.
+    """
+    path = os.path.join(folder, BEST)
+    try:
+        with open(path, encoding='utf-8') as file:
+            return dict(json.load(file))
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(
+            f'The search in {folder} has not come to its end; train first with '
+            'the same flags and --mode=train.'
+        ) from error

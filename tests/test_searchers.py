@@ -1,0 +1,411 @@
+"""Searchers: recorded traces of S2E's code, and what ours must do."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from scipy.linalg import block_diag
+
+from ieg.errors import UsageError
+from ieg.registry import SEARCHERS
+from ieg.search import searchers
+from ieg.training.keep import KeepSchedule, s2e_curve
+
+with np.load(pathlib.Path(__file__).parent / 'golden' / 's2e.npz') as content:
+    GOLDEN = dict(content)
+TRACES = [k.split('/')[0] for k in GOLDEN if k.endswith('/seed')]
+# The first draws of the reference with seed 1, of two candidates.
+DRAWS = """
+0.350231 0.427569 0.189327 0.688781 0.902076 0.085267
+0.632610 0.016737 0.851314 0.307850 0.330560 0.978059
+0.251587 0.125856 0.151998 0.232243 0.445215 0.022202
+0.139286 0.113708 0.481897 0.710365 0.256385 0.698673
+"""
+# Where the reference is after the first of them won.
+STEPPED = """
+1.083652 1 1.002183 1.007947 1.003427 1.009528 1.010859 1
+1.001296 1.032881 1.042628 1 1.009783 1 1.253048 1
+1.007127 1.011019 1 1.010898 1 1.010574 1 1.205758
+"""
+
+
+def numbers(text, *shape):
+    return np.array(text.split(), float).reshape(shape)
+
+
+def make(name, dimension=12, population=8, seed=0, **options):
+    return SEARCHERS.get(name)(dimension, population, seed, **options)
+
+
+def thetas():
+    rng = np.random.default_rng(3)
+    rows = np.exp(rng.uniform(0, np.log(200), (40, 2)))
+    return np.concatenate([rows, [[1, 1], [1, 200], [200, 1], [200, 200]]])
+
+
+def test_the_searchers_have_names():
+    assert set(SEARCHERS.names()) >= {'betanes', 'random', 'reference'}
+    with pytest.raises(UsageError, match="no searcher 'betaness'.*'betanes'"):
+        SEARCHERS.get('betaness')
+
+
+def test_five_traces_were_recorded():
+    assert sorted(TRACES) == [
+        'search_a',
+        'search_b',
+        'search_c',
+        'search_floor',
+        'search_long',
+    ]
+
+
+@pytest.mark.parametrize('trace', TRACES)
+def test_the_reference_repeats_its_code(trace):
+    golden = {k: GOLDEN[f'{trace}/{k}'] for k in ('u', 'reward', 'theta')}
+    population = int(GOLDEN[f'{trace}/K'])
+    searcher = make(
+        'reference',
+        population=population,
+        seed=int(GOLDEN[f'{trace}/seed']),
+        delta=float(GOLDEN[f'{trace}/delta']),
+    )
+    assert len(golden['u']) == GOLDEN[f'{trace}/n_iter']
+    for i, scores in enumerate(golden['reward']):
+        found = searcher.ask()
+        np.testing.assert_allclose(found, golden['u'][i], rtol=0, atol=1e-12)
+        searcher.tell(found, scores)
+        # Not to the bit: the inverse of a matrix differs between machines.
+        np.testing.assert_allclose(
+            searcher.theta.ravel(), golden['theta'][i + 1], rtol=1e-11
+        )
+
+
+@pytest.mark.parametrize('trace', TRACES)
+def test_every_step_repeats_the_reference(trace):
+    delta = float(GOLDEN[f'{trace}/delta'])
+    for i, best in enumerate(GOLDEN[f'{trace}/best']):
+        found = searchers.newton_step(
+            GOLDEN[f'{trace}/theta'][i].reshape(12, 2),
+            GOLDEN[f'{trace}/u'][i, best],
+            int(GOLDEN[f'{trace}/K']),
+        )
+        expected = GOLDEN[f'{trace}/step_column0'][i]
+        np.testing.assert_allclose(
+            delta * found.ravel(), expected, rtol=1e-10, atol=1e-11
+        )
+
+
+def test_the_floor_of_the_reference_acts_in_one_trace():
+    """Without it the last step would be another one."""
+    trace, steps = 'search_floor', GOLDEN['search_floor/step_column0']
+    theta = GOLDEN[f'{trace}/theta'][7].reshape(12, 2)
+    best = GOLDEN[f'{trace}/u'][7, GOLDEN[f'{trace}/best'][7]]
+    score = searchers.beta_score(theta, best).reshape(-1, 1)
+    curvature = -block_diag(*searchers.fisher(theta))
+    without = np.linalg.inv(score @ score.T + curvature) * score
+    assert not np.allclose(without[:, 0], steps[7], rtol=1e-3, atol=1e-6)
+
+
+def test_the_reference_has_the_draws_and_steps_of_the_specification():
+    searcher = make('reference', population=2, seed=1)
+    found = searcher.ask()
+    np.testing.assert_allclose(found, numbers(DRAWS, 2, 12), atol=6e-7)
+    score = searchers.beta_score(searcher.theta, found[0])
+    inverse = searchers.inverse_fisher(searcher.theta)
+    q = np.einsum('di,dij,dj->', score, inverse, score)
+    assert q == pytest.approx(28.93394, abs=1e-5)
+    searcher.tell(found, [1, 0])
+    expected = numbers(STEPPED, 12, 2)
+    np.testing.assert_allclose(searcher.theta, expected, atol=6e-7)
+
+
+def test_the_matrix_product_would_be_a_natural_gradient():
+    """(s s^T - F)^-1 s = F^-1 s / (q - 1), of which `matmul` has the rest."""
+    theta = np.ones((12, 2))
+    score = searchers.beta_score(theta, numbers(DRAWS, 2, 12)[0]).ravel()
+    information = block_diag(*searchers.fisher(theta))
+    natural = np.linalg.solve(information, score)
+    found = np.linalg.solve(np.outer(score, score) - information, score)
+    expected = natural / (score @ natural - 1)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+    # Only six digits of the draws are known.
+    np.testing.assert_allclose(
+        np.maximum(1 + found, 1)[:6],
+        [1.019474, 1.032924, 1.026694, 1.033044, 1, 1.022169],
+        atol=2e-6,
+    )
+
+
+def test_the_last_of_equally_good_candidates_moves_the_reference():
+    first, second = make('reference', seed=2), make('reference', seed=2)
+    candidates = first.ask()
+    first.tell(candidates, [0, 1, 0, 1, 0, -np.inf, 1, 0])
+    second.tell(candidates, [0, 0, 0, 0, 0, 0, 1, 0])
+    np.testing.assert_array_equal(first.theta, second.theta)
+
+
+def test_the_reference_takes_a_candidate_at_a_corner():
+    searcher = make('reference', population=2)
+    searcher.tell([[0.0] * 12, [1.0] * 12], [0, 1])
+    assert np.isfinite(searcher.theta).all()
+    assert np.isfinite(searcher.ask()).all()
+
+
+@pytest.mark.parametrize(
+    ('theta', 'score', 'information'),
+    [
+        (
+            (1, 1),
+            (-0.2039728, 0.6433251),
+            ((1, -0.6449341), (-0.6449341, 1)),
+        ),
+        (
+            (2, 3),
+            (-0.1206395, 0.2266584),
+            ((0.4236111, -0.2213230), (-0.2213230, 0.1736111)),
+        ),
+    ],
+)
+def test_the_score_of_a_beta_distribution(theta, score, information):
+    theta = np.array([theta], float)
+    found = searchers.beta_score(theta, np.array([0.3]))
+    np.testing.assert_allclose(found, [score], atol=6e-8)
+    found = searchers.fisher(theta)
+    np.testing.assert_allclose(found, [information], atol=6e-8)
+
+
+def test_the_score_is_the_derivative_of_the_density():
+    from scipy.stats import beta
+
+    theta, points = thetas(), np.full(44, 0.3)
+    found = searchers.beta_score(theta, points)
+    for i in range(2):
+        small = 1e-5 * np.eye(2)[i]
+        ends = [
+            beta.logpdf(points, *(theta + sign * small).T) for sign in (1, -1)
+        ]
+        numeric = (ends[0] - ends[1]) / 2e-5
+        np.testing.assert_allclose(found[:, i], numeric, rtol=1e-5, atol=1e-5)
+
+
+def test_the_fisher_information_has_a_closed_inverse():
+    theta = thetas()
+    expected = np.linalg.inv(searchers.fisher(theta))
+    found = searchers.inverse_fisher(theta)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_utilities_by_rank():
+    found = searchers.utilities(np.array([0.1, 0.9, 0.5, -np.inf]))
+    shares = np.log(3) - np.log([3, 1, 2, 4])
+    expected = np.maximum(shares, 0) / (shares[1] + shares[2]) - 1 / 4
+    np.testing.assert_allclose(found, expected, atol=1e-15)
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 8, 20])
+def test_utilities_sum_to_zero_and_ties_share(count):
+    rng = np.random.default_rng(count)
+    for _ in range(20):
+        scores = rng.choice([-np.inf, 0.0, 0.25, 0.5, 1.0], count)
+        found = searchers.utilities(scores)
+        assert abs(found.sum()) < 1e-12
+        for one in set(scores):
+            shared = found[scores == one]
+            np.testing.assert_array_equal(shared, shared[0])
+        # Whoever is better counts at least as much.
+        order = np.argsort(scores)
+        assert (np.diff(found[order]) >= -1e-15).all()
+    apart = searchers.utilities(np.arange(count) / 7)
+    ordered = searchers.utilities(np.arange(count) * 1000.0)
+    np.testing.assert_array_equal(apart, ordered)
+
+
+def length(before, after):
+    step = after - before
+    information = searchers.fisher(before)
+    return np.sqrt(np.einsum('di,dij,dj->', step, information, step))
+
+
+def test_a_step_stays_in_the_trust_region_and_the_bounds():
+    searcher = make('betanes', dimension=3)
+    lengths = []
+    for _ in range(60):
+        before = searcher.theta
+        candidates = searcher.ask()
+        searcher.tell(candidates, -np.abs(candidates - 0.4).sum(axis=1))
+        assert (searcher.theta >= 1).all() and (searcher.theta <= 200).all()
+        if ((searcher.theta > 1) & (searcher.theta < 200)).all():
+            step = before * np.log(searcher.theta / before)
+            lengths.append(length(before, before + step))
+    assert len(lengths) > 5
+    assert max(lengths) <= 2 + 1e-9
+
+
+def test_a_long_step_keeps_its_direction():
+    searcher = make('betanes', dimension=1, start=np.array([0.5]))
+    before = searcher.theta
+    candidates, scores = (
+        np.array([[0.5], [0.001], [0.9]]),
+        np.array([1, 0, 0.5]),
+    )
+    searcher.tell(candidates, scores)
+    gradients = searchers.beta_score(before, candidates)[:, 0]
+    natural = searchers.inverse_fisher(before)[0] @ (
+        searchers.utilities(scores) @ gradients
+    )
+    step = before[0] * np.log(searcher.theta[0] / before[0])
+    assert length(before, before + natural) > length(before, before + step)
+    assert length(before, before + step) == pytest.approx(2)
+    np.testing.assert_allclose(step / step[0], natural / natural[0])
+
+
+def test_a_short_step_is_the_weighted_natural_gradient():
+    searcher = make('betanes', dimension=2, start=np.array([0.4, 0.7]))
+    before = searcher.theta
+    candidates = np.array([[0.42, 0.71], [0.5, 0.6], [0.45, 0.66]])
+    scores = np.array([3.0, 1.0, 2.0])
+    searcher.tell(candidates, scores)
+    information = block_diag(*searchers.fisher(before))
+    gradient = sum(
+        weight * searchers.beta_score(before, candidate).ravel()
+        for weight, candidate in zip(
+            searchers.utilities(scores), candidates, strict=True
+        )
+    )
+    step = np.linalg.solve(information, gradient)
+    assert step @ information @ step < 4
+    found = (before * np.log(searcher.theta / before)).ravel()
+    np.testing.assert_allclose(found, step, rtol=1e-10)
+
+
+@pytest.mark.parametrize('name', ['betanes', 'random', 'reference'])
+def test_replaying_a_log_gives_the_same_candidates(name):
+    def target(candidates):
+        return -((candidates - 0.3) ** 2).sum(axis=1)
+
+    searcher, log = make(name, seed=5), []
+    for _ in range(4):
+        candidates = searcher.ask()
+        assert candidates.shape == (8, 12) and candidates.dtype == np.float64
+        assert ((candidates >= 0) & (candidates <= 1)).all()
+        scores = target(candidates)
+        searcher.tell(candidates, scores)
+        log.append((candidates, scores))
+    again = make(name, seed=5)
+    for candidates, scores in log:
+        np.testing.assert_array_equal(again.ask(), candidates)
+        # As read from a file.
+        again.tell(candidates.tolist(), scores.tolist())
+    np.testing.assert_array_equal(again.ask(), searcher.ask())
+    assert not np.array_equal(again.ask(), make(name, seed=6).ask())
+
+
+@pytest.mark.parametrize('name', ['betanes', 'random'])
+def test_an_iteration_needs_none_of_the_draws_before_it(name):
+    """A search goes on where candidates were told that it did not ask for."""
+    told, asked = make(name), make(name)
+    told.tell(np.full((3, 12), 0.5), [0, 0, 0])
+    np.testing.assert_array_equal(told.ask(), asked.ask())
+    assert not np.array_equal(told.ask(), make(name).ask())
+
+
+@pytest.mark.parametrize('name', ['betanes', 'reference'])
+def test_failed_trials_leave_theta_finite(name):
+    searcher = make(name)
+    for i in range(5):
+        candidates = searcher.ask()
+        scores = candidates[:, 0].copy()
+        scores[: 2 * i] = -np.inf
+        searcher.tell(candidates, scores)
+        assert np.isfinite(searcher.theta).all()
+        assert (searcher.theta >= 1).all()
+    assert np.isfinite(searcher.ask()).all()
+
+
+@pytest.mark.parametrize('score', [0.7, -np.inf])
+def test_equal_scores_change_nothing(score):
+    searcher = make('betanes', start=np.linspace(0.1, 0.9, 12))
+    before = searcher.theta.copy()
+    searcher.tell(searcher.ask(), np.full(8, score))
+    searcher.tell(searcher.ask()[:1], [score])
+    searcher.tell(np.zeros((0, 12)), [])
+    np.testing.assert_array_equal(searcher.theta, before)
+
+
+def test_candidates_at_the_corners_leave_theta_finite():
+    searcher = make('betanes', dimension=2)
+    searcher.tell([[0, 1], [1, 0], [0.5, 0.5]], [2, 1, 0])
+    assert np.isfinite(searcher.theta).all()
+
+
+def last_mean(name, score, population=8, iterations=12, **options):
+    """Returns the mean score of the last three iterations."""
+    searcher = make(name, population=population, **options)
+    means = []
+    for _ in range(iterations):
+        candidates = searcher.ask()
+        scores = score(candidates)
+        searcher.tell(candidates, scores)
+        means.append(scores.mean())
+    return np.mean(means[-3:])
+
+
+def test_betanes_finds_the_region_of_the_optimum():
+    centre = np.array([0.2, 0.8, 0.5, 0.35])
+
+    def score(candidates):
+        return -((candidates - centre) ** 2).sum(axis=1)
+
+    for seed in range(5):
+        options = {'dimension': 4, 'seed': seed}
+        blind = last_mean('random', score, **options)
+        assert last_mean('betanes', score, **options) > blind / 3
+
+
+def test_betanes_comes_near_to_a_keep_schedule():
+    epochs = np.arange(200)
+    target = KeepSchedule('reference_code', 0.45).rates(200)
+
+    def score(candidates):
+        rates = np.clip(s2e_curve(candidates, epochs), 0, 1)
+        return -np.sqrt(np.mean((rates - target) ** 2, axis=1))
+
+    found = {
+        name: np.mean(
+            [last_mean(name, score, 2, 20, seed=seed) for seed in range(10)]
+        )
+        for name in ('betanes', 'random')
+    }
+    assert found['betanes'] > -0.25
+    assert found['betanes'] > found['random']
+
+
+def test_the_start_is_the_mode():
+    start = np.linspace(0, 1, 12)
+    a, b = make('betanes', start=start).theta.T
+    np.testing.assert_allclose((a - 1) / (a + b - 2), start, atol=1e-15)
+    np.testing.assert_allclose(a + b, 4)
+    np.testing.assert_array_equal(make('betanes').theta, np.ones((12, 2)))
+    candidates = make('betanes', population=2000, start=start).ask()
+    means = a / (a + b)
+    np.testing.assert_allclose(candidates.mean(axis=0), means, atol=0.02)
+
+
+@pytest.mark.parametrize('name', ['random', 'reference'])
+def test_a_start_changes_nothing_elsewhere(name):
+    candidates = make(name, start=np.full(12, 0.9)).ask()
+    np.testing.assert_array_equal(candidates, make(name).ask())
+
+
+@pytest.mark.parametrize('name', ['betanes', 'random', 'reference'])
+def test_what_does_not_fit_is_refused(name):
+    searcher = make(name)
+    with pytest.raises(ValueError, match='7 scores for candidates'):
+        searcher.tell(searcher.ask(), np.zeros(7))
+    with pytest.raises(ValueError, match='in 12 dimensions'):
+        searcher.tell(np.zeros((2, 11)), np.zeros(2))
+    with pytest.raises(ValueError, match='not a number'):
+        searcher.tell(np.zeros((2, 12)), [0, np.nan])
+    for start in (np.zeros(11), np.full(12, 1.5), np.full(12, np.nan)):
+        with pytest.raises(ValueError, match='no point'):
+            make(name, start=start)
