@@ -61,12 +61,14 @@ class Config:
         """Returns what a checkpoint must agree with to be continued.
 
         Everything but where it runs, how its options were found, and how long
-        it is; the length counts only where the learning rate depends on it.
+        it is; the length counts only where something depends on it: the
+        learning rate, or what the method says by `depends_on_length`.
         """
         found = self.flat()
         for name in (*_names(RunConfig), *_names(SearchConfig)):
             del found[name]
-        if self.train.lr_schedule not in ('cosine_one', 'linear'):
+        stretched = self.train.lr_schedule in ('cosine_one', 'linear')
+        if not (stretched or getattr(self.method, 'depends_on_length', False)):
             del found['max_epoch'], found['max_iteration']
         found['global_batch_size'] = found.pop('batch_size') * replicas
         return found

@@ -97,6 +97,7 @@ def usage() -> str:
         ('Run', ieg_config.RunConfig),
         ('Data', ieg_config.DataConfig),
         ('Training', ieg_config.TrainConfig),
+        ('Search', ieg_config.SearchConfig),
         *(
             (f'Only with --method={name}', registry.METHODS.get(name).Config)
             for name in registry.METHODS.names()

@@ -36,7 +36,13 @@ METHOD_OPTIONS = {'dividemix': {'warm_up': 1}}
 GLOBAL_BATCH = 32
 # Methods whose step is a sum over examples. The others mix the examples of a
 # replica with each other.
-SAME_ON_ANY_NUMBER_OF_REPLICAS = ('elr', 'fsr', 'l2r', 'supervised')
+SAME_ON_ANY_NUMBER_OF_REPLICAS = (
+    'coteaching',
+    'elr',
+    'fsr',
+    'l2r',
+    'supervised',
+)
 # After more epochs L2R's weights have blown rounding up to 1e-4.
 EPOCHS_THAT_AGREE = {'l2r': 1}
 TIMES = {'seconds', 'images_per_second'}
@@ -341,7 +347,7 @@ def attributes_read():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute):
                 owner = ast.unparse(node.value).split('.')[-1]
-                owners = ('config', 'run', 'data', 'train')
+                owners = ('config', 'run', 'data', 'train', 'search', 'asked')
                 if path.stem.endswith('_options'):
                     owners += ('self',)  # A Config reads itself.
                 if owner in owners:
@@ -355,6 +361,7 @@ def attributes_read():
         options.RunConfig,
         options.DataConfig,
         options.TrainConfig,
+        options.SearchConfig,
         *(METHODS.get(n).Config for n in METHODS.names() if n != 'elr'),
     ],
     ids=lambda cls: f'{cls.__module__}.{cls.__name__}',

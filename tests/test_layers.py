@@ -24,6 +24,7 @@ PURE = {
     'ieg.training.confusion',
     'ieg.training.keep',
     'ieg.search.store',
+    'ieg.search.report',
     'ieg.search.searchers',
 }
 HEAVY = ('tensorflow', 'tensorflow_datasets', 'keras', 'absl')

@@ -17,6 +17,7 @@ SMALL = (
     '--max_epoch=12',
 )
 METHODS = {
+    'coteaching': ('--method=coteaching', '--noise_rate=auto'),
     'supervised': ('--method=supervised', '--use_ema', '--mixup=1'),
     'dividemix': ('--method=dividemix', '--warm_up=3', '--loss_average=2'),
     'ieg': ('--method=ieg', '--pseudo_label_grad'),

@@ -18,6 +18,13 @@ SMALL = (
     '--batch_size=16',
 )
 METHODS = {
+    'coteaching': (
+        '--method=coteaching',
+        '--noise_rate=auto',
+        # With these an epoch does not depend on the length of the run.
+        '--lr_schedule=constant',
+        '--beta1_epoch=1',
+    ),
     'supervised': ('--method=supervised',),
     'dividemix': ('--method=dividemix', '--warm_up=1'),
     'l2r': ('--method=l2r',),

@@ -31,6 +31,8 @@ PAIR = 2
 # Before how many epochs the noise rate is estimated, each time anew: early
 # enough that nothing wrong is learnt by heart.
 ESTIMATES = 3
+# A larger share is never dropped by an estimate.
+MOST_ESTIMATED = 0.9
 Config = coteaching_options.Config
 
 
@@ -108,6 +110,9 @@ class CoTeaching(Method):
         config = self.config
         tau = float(np.nan_to_num(self.host_state['noise_rate']))
         tau *= config.tau_multiplier
+        if config.noise_rate == 'auto':
+            # An estimate must not end the run.
+            tau = min(tau, MOST_ESTIMATED)
         return keep.parse(
             config.keep_schedule, tau, config.num_gradual, config.exponent
         )

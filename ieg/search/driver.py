@@ -23,15 +23,17 @@ from ieg.randomness import generator
 from ieg.registry import SEARCHERS
 from ieg.search import (
     plots,
+    report,
     searchers,  # noqa: F401  # Registers them.
     store,
 )
 from ieg.search.pool import Pool
 from ieg.search.runner import Facts, Runner
-from ieg.search.space import Space, make_space
+from ieg.search.space import Warm, make_space, shorten
 from ieg.search.store import Result, Store, Trial
 
-SHOWN_TRIALS = 10
+# How long a search is; it can become longer until something was trained.
+LENGTHS = ('search_iterations', 'search_again')
 
 
 def search(config: Config, plugins: Sequence[str] = ()) -> Config:
@@ -45,13 +47,19 @@ def search(config: Config, plugins: Sequence[str] = ()) -> Config:
 
     Raises:
         UsageError: the options do not fit, or the folder is of another search.
-        RunError: no trial came to an end.
+        RunError: no trial came to an end, or files cannot be written.
     """
     _check(config)
-    space = make_space(config)
     experiment.make_folder(experiment.run_folder(config))
-    found = _Search(config, space, plugins).run()
-    return final_config(config, found['options'])
+    _check_training(config)
+    try:
+        outcome = _Search(config, plugins).run()
+    except OSError as error:
+        # Such as a full disk.
+        raise RunError(
+            f'The search stopped ({error}); the same command goes on from here.'
+        ) from error
+    return final_config(config, outcome['options'])
 
 
 def found(config: Config) -> Config:
@@ -74,6 +82,22 @@ def final_config(config: Config, options: dict[str, Any]) -> Config:
     return ieg_config.resolve(values)
 
 
+def trial_options(config: Config) -> dict[str, Any]:
+    """Returns the options that all trials of a search have in common.
+
+    Raises:
+        UsageError: trials cannot be as short as asked for.
+    """
+    values = config.flat() | vars(SearchConfig())
+    values |= {'mode': 'train', 'restore_step': 0, 'eval_every': 1}
+    if config.search.search_epochs:
+        values |= shorten(config, config.search.search_epochs)
+    if config.run.distribution_strategy == 'auto':
+        # One GPU each, so that it does not matter how many train at a time.
+        values['distribution_strategy'] = 'default'
+    return values
+
+
 def _check(config: Config) -> None:
     if not config.data.valid_ratio:
         raise UsageError(
@@ -85,35 +109,58 @@ def _check(config: Config) -> None:
             'A search runs on one machine; unset TF_CONFIG, and search with '
             '--parallel_trials.'
         )
+    mirrored = config.run.distribution_strategy == 'mirrored'
+    if mirrored and config.search.parallel_trials > 1:
+        raise UsageError(
+            '--parallel_trials gives each trial a GPU and '
+            '--distribution_strategy=mirrored gives it all of them; leave one '
+            'of the two away.'
+        )
+
+
+def _check_training(config: Config) -> None:
+    """Makes sure that the outcome of the search can be trained.
+
+    Raises:
+        UsageError: the run folder holds another training.
+    """
+    folder = experiment.run_folder(config)
+    checkpoints = os.path.join(folder, 'checkpoints')
+    if not os.path.isdir(checkpoints):
+        return
+    try:
+        outcome = store.outcome(folder_of(config))
+    except UsageError as error:
+        raise UsageError(
+            f'{folder} holds a training that no search led to; use another '
+            '--checkpoint_path or --seed.'
+        ) from error
+    for name in LENGTHS:
+        here, there = getattr(config.search, name), outcome.get(name)
+        if here != there:
+            raise UsageError(
+                f'{folder} holds a training that the search led to with '
+                f'--{name}={there}; use that, or move {checkpoints} away to '
+                'search on.'
+            )
 
 
 class _Search:
     """One search: what it asks, trains and remembers."""
 
-    def __init__(self, config: Config, space: Space, plugins: Sequence[str]):
+    def __init__(self, config: Config, plugins: Sequence[str]):
         self._config = config
-        self._space = space
-        self._options = self._trial_options()
-        self._trial_config = ieg_config.resolve(self._options)
+        options = trial_options(config)
+        trial_config = ieg_config.resolve(options)
+        self._space = make_space(config.search.search, trial_config)
+        self._store = Store(folder_of(config), self._head(trial_config))
         size = config.search.parallel_trials
         self._workers = (
-            Runner(self._trial_config)
-            if size == 1
-            else Pool(self._options, plugins, size)
+            Runner(trial_config) if size == 1 else Pool(options, plugins, size)
         )
-        self._store = Store(folder_of(config), self._head(self._trial_config))
         self._seen: dict[str, str] = {}
         self._facts: Facts | None = None
         self._bar: tqdm | None = None
-
-    def _trial_options(self) -> dict[str, Any]:
-        """Returns the options that all trials have in common."""
-        config = self._config
-        values = config.flat() | vars(SearchConfig())
-        values |= {'mode': 'train', 'restore_step': 0, 'eval_every': 1}
-        if config.search.search_epochs:
-            values |= self._space.shorten(config.search.search_epochs)
-        return values
 
     def _head(self, trial: Config) -> dict[str, Any]:
         """Returns what must agree for a search to be continued."""
@@ -130,26 +177,25 @@ class _Search:
 
     def run(self) -> dict[str, Any]:
         """Makes all trials that are missing; returns the outcome."""
-        asked = self._config.search
-        warm = self._space.warm()
-        total = len(warm) + asked.search_iterations * asked.search_population
-        total += asked.search_again
-        self._facts = self._workers.facts(
-            os.path.join(self._store.folder, 'measure')
-        )
-        self._tell_length(total)
-        self._bar = tqdm(total=total, desc='search', disable=None)
         try:
-            self._warm_up(warm)
-            self._iterate(warm)
-            best, scores = self._repeat()
+            self._facts = self._workers.facts()
+            warm = self._space.warm(self._facts.epochs)
+            total = self._total(len(warm))
+            self._tell_length(total)
+            with tqdm(total=total, desc='search', disable=None) as self._bar:
+                self._warm_up(warm)
+                self._iterate(warm)
+                best, scores = self._repeat()
         finally:
-            self._bar.close()
-            if isinstance(self._workers, Pool):
-                self._workers.close()
+            self._workers.close()
         return self._finish(best, scores)
 
-    def _warm_up(self, warm: Sequence[Any]) -> None:
+    def _total(self, warm: int) -> int:
+        asked = self._config.search
+        searched = asked.search_iterations * asked.search_population
+        return warm + searched + asked.search_again
+
+    def _warm_up(self, warm: Sequence[Warm]) -> None:
         seed = self._config.train.seed
         self._train(
             [
@@ -158,7 +204,7 @@ class _Search:
             ]
         )
 
-    def _iterate(self, warm: Sequence[Any]) -> None:
+    def _iterate(self, warm: Sequence[Warm]) -> None:
         asked, seed = self._config.search, self._config.train.seed
         scores = [self._store.results[str(n)].score for n in range(len(warm))]
         searcher = SEARCHERS.get(asked.searcher)(
@@ -192,11 +238,8 @@ class _Search:
         """
         ranked = self.ranking()
         if not ranked:
-            remarks = [r.remark for r in self._store.results.values()]
-            raise RunError(
-                'No trial of the search came to an end. The first one: '
-                f'{remarks[0] or "hopeless"}'
-            )
+            remark = self._store.results['0'].remark
+            raise RunError(f'No trial came to an end; the first one: {remark}')
         best = ranked[: self._config.search.search_again]
         seed = generator(self._config.train.seed, 'again').integers(2**31)
         again = [
@@ -227,22 +270,20 @@ class _Search:
 
     def _train(self, trials: Sequence[Trial]) -> list[Result]:
         """Returns how trials end; trains those that nobody has trained."""
-        missing, first = [], {}
+        twins = {trial.name: self._twin(trial) for trial in trials}
+        trained = self._workers.run(
+            [
+                (trial, self._store.trial_folder(trial))
+                for trial in trials
+                if not self._store.known(trial) and not twins[trial.name]
+            ]
+        )
         for trial in trials:
-            twin = self._twin(trial)
-            if self._store.known(trial) is None and twin is None:
-                missing.append((trial, self._store.trial_folder(trial)))
-            first[trial.name] = twin
-        trained = iter(self._results(missing))
-        for trial in trials:
-            if self._store.known(trial) is None:
-                twin = first[trial.name]
-                if twin is None:
-                    _, result = next(trained)
-                else:
-                    score = self._store.results[twin].score
-                    result = Result('same', score, remark=twin)
+            if not self._store.known(trial):
+                twin = twins[trial.name]
+                result = self._same(twin) if twin else next(trained)[1]
                 self._store.append(trial, result)
+            self._store.tidy(trial)
             self._show(trial)
         return [self._store.results[trial.name] for trial in trials]
 
@@ -254,25 +295,28 @@ class _Search:
         name = self._seen.setdefault(key, trial.name)
         return None if name == trial.name else name
 
-    def _results(self, missing):
-        if isinstance(self._workers, Pool):
-            return self._workers.run(missing)
-        return ((t, self._workers.run(t, f)) for t, f in missing)
+    def _same(self, twin: str) -> Result:
+        return Result('same', self._store.results[twin].score, remark=twin)
 
     # What is told.
 
     def _tell_length(self, total: int) -> None:
+        """Says how long it will take, the final training included."""
+        facts, train = self._facts, self._config.train
         done = len(self._store.results)
-        parallel = self._config.search.parallel_trials
-        facts = self._facts
-        # Those that train at the same time share the processor.
-        hours = max(total - done, 0) * facts.seconds / 3600
-        if parallel > 1 and experiment.assembly.has_gpu():
-            hours /= parallel
-        time = f'{hours:.1f} h' if hours >= 1 else f'{60 * hours:.0f} min'
+        time = 'none is left'
+        if done < total:
+            epochs = (total - done) * facts.epochs
+            # On a processor trials at a time share it.
+            if experiment.assembly.has_gpu():
+                epochs /= self._config.search.parallel_trials
+            epochs += train.max_epoch
+            epochs += train.max_iteration / facts.steps_per_epoch
+            time = report.duration(epochs * self._workers.seconds())
+            time = f'about {time} with the final training, evaluations aside'
         print(
-            f'Search: {total} trials of {facts.epochs} epochs, {done} of them '
-            f'done; about {time}, evaluations not counted.',
+            f'Search: up to {total} trials of {facts.epochs} epochs, {done} of '
+            f'them done; {time}.',
             file=sys.stderr,
             flush=True,
         )
@@ -283,48 +327,24 @@ class _Search:
         self._bar.set_postfix_str(f'best {best:.4f}')
         self._bar.update()
         if self._bar.disable:
-            print(
-                f'trial {trial.name} ({trial.stage}): {result.status}, score '
-                f'{result.score:.4f} ({result.seconds:.0f} s)',
-                file=sys.stderr,
-                flush=True,
-            )
+            line = report.line(trial, result)
+            print(line, file=sys.stderr, flush=True)
 
     def _finish(self, best: Trial, scores: list[float]) -> dict[str, Any]:
-        base = self._store.results['0'].score
+        asked = self._config.search
         outcome = {
             'trial': best.name,
             'options': best.options,
             'score': float(np.mean(scores)),
             'scores': scores,
-            'score_as_configured': base,
+            'score_as_configured': self._store.results['0'].score,
             'trials': len(self._store.results),
-        }
+        } | {name: getattr(asked, name) for name in LENGTHS}
         self._store.finish(outcome)
-        plots.draw(
-            os.path.join(experiment.run_folder(self._config), 'search.png'),
-            self._store,
-            outcome,
-            self._facts.epochs,
-            self._trial_config,
-        )
-        print(self._table(best))
+        folder = experiment.run_folder(self._config)
+        try:
+            plots.draw(os.path.join(folder, 'search.png'), self._store, best)
+        except ImportError:
+            print('No search.png: install matplotlib.', file=sys.stderr)
+        print(report.table(self._store, self.ranking(), best))
         return outcome
-
-    def _table(self, best: Trial) -> str:
-        lines = [f'{"trial":<8}{"score":<9}{"again":<9}options']
-        for trial in self.ranking()[:SHOWN_TRIALS]:
-            again = self._store.results.get(f'{trial.name}_again')
-            options = ' '.join(f'{k}={v}' for k, v in trial.options.items())
-            lines.append(
-                f'{trial.name:<8}'
-                f'{self._store.results[trial.name].score:<9.4f}'
-                f'{"-" if again is None else format(again.score, ".4f"):<9}'
-                f'{_short(options) or "as configured"}'
-                f'{"   <- chosen" if trial == best else ""}'
-            )
-        return '\n'.join(lines)
-
-
-def _short(text: str, width: int = 50) -> str:
-    return text if len(text) <= width else f'{text[: width - 3]}...'

@@ -1,42 +1,51 @@
 """A picture of a search."""
 
+import json
+import os
 from typing import Any
 
 import numpy as np
 
-from ieg.config import Config
-from ieg.search.store import Store
-from ieg.training import keep
+from ieg.search.store import Store, Trial
 
 
-def draw(
-    path: str,
-    store: Store,
-    outcome: dict[str, Any],
-    epochs: int,
-    config: Config,
-) -> None:
-    """Draws the scores of all trials, and the keep schedule that was found.
+def draw(path: str, store: Store, best: Trial) -> None:
+    """Draws the scores of all trials, and the keep rates that were found.
 
     Args:
         path: of the PNG file.
         store: the trials.
-        outcome: of the search.
-        epochs: of a trial.
-        config: what was searched around.
+        best: the one that was chosen.
+
+    Raises:
+        ImportError: there is no Matplotlib.
     """
     from matplotlib.figure import Figure
 
-    scheduled = 'keep_schedule' in str(outcome['options'])
-    figure = Figure(figsize=(10 if scheduled else 5, 4), layout='constrained')
-    axes = np.atleast_1d(figure.subplots(1, 2 if scheduled else 1))
+    curves = {'as configured': _keep_rates(store, store.trials['0'])}
+    if best.name != '0':
+        curves[f'chosen: trial {best.name}'] = _keep_rates(store, best)
+    curves = {label: rates for label, rates in curves.items() if rates}
+    figure = Figure(figsize=(10 if curves else 5, 4), layout='constrained')
+    axes = np.atleast_1d(figure.subplots(1, 2 if curves else 1))
     _progress(axes[-1], store)
-    if scheduled:
-        _schedules(axes[0], outcome, epochs, config)
+    if curves:
+        _schedules(axes[0], curves)
     figure.savefig(f'{path}.tmp', format='png', dpi=120)
-    import os
-
     os.replace(f'{path}.tmp', path)
+
+
+def _keep_rates(store: Store, trial: Trial) -> list[float]:
+    """Returns the keep rate of each epoch, from the log of a trial.
+
+    Empty where the method has none, or the log is gone.
+    """
+    path = os.path.join(store.trial_folder(trial), 'log.jsonl')
+    try:
+        with open(path, encoding='utf-8') as file:
+            return [json.loads(line)['keep_rate'] for line in file]
+    except (OSError, ValueError, KeyError):
+        return []
 
 
 def _progress(axes: Any, store: Store) -> None:
@@ -46,9 +55,8 @@ def _progress(axes: Any, store: Store) -> None:
     places = np.arange(len(names))
     ended = scores >= 0
     axes.plot(places[ended], scores[ended], '.', label='trial')
-    if ended.any():
-        best = np.maximum.accumulate(np.where(ended, scores, -np.inf))
-        axes.step(places, best, where='post', label='best so far')
+    best = np.fmax.accumulate(np.where(ended, scores, np.nan))
+    axes.step(places, best, where='post', label='best so far')
     for place in places[~ended]:
         axes.axvline(place, color='0.85', zorder=0)
     axes.set_xlabel('trial (grey: given up)')
@@ -56,25 +64,10 @@ def _progress(axes: Any, store: Store) -> None:
     axes.legend()
 
 
-def _schedules(
-    axes: Any, outcome: dict[str, Any], epochs: int, config: Config
-) -> None:
+def _schedules(axes: Any, curves: dict[str, list[float]]) -> None:
     """Draws the keep rate that was found beside the configured one."""
-    options = config.method
-    rate = options.noise_rate
-    tau = 0.0 if rate == 'auto' else float(rate)
-    for label, found in (
-        ('as configured (Co-teaching)', {}),
-        (f'found: trial {outcome["trial"]}', outcome['options']),
-    ):
-        factor = found.get('tau_multiplier', options.tau_multiplier)
-        schedule = keep.parse(
-            found.get('keep_schedule', options.keep_schedule),
-            tau * factor,
-            options.num_gradual,
-            options.exponent,
-        )
-        axes.plot(np.clip(schedule.rates(epochs), 0, 1), label=label)
+    for label, rates in curves.items():
+        axes.plot(np.arange(1, len(rates) + 1), rates, label=label)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel('epoch')
     axes.set_ylabel('keep rate R')

@@ -19,6 +19,10 @@ from ieg.training import keep
 
 # How much more than the noise rate is worth dropping (Co-teaching, table 8).
 MORE = 1.25
+# Of so many random points, the fit of a schedule starts at the best few.
+NEAREST_DRAWS, NEAREST_STARTS = 500, 4
+# Options that count epochs.
+SHRINKING = {'warmup_epochs', 'num_gradual', 'beta1_epoch', 'init_epoch'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Warm:
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """One numeric option and its range.
+    """One numeric option and its range, ends included.
 
     Attributes:
         name: of the option.
@@ -57,14 +61,32 @@ class Axis:
 
     def value(self, place: float) -> Any:
         """Returns the value at a place in [0, 1]."""
-        if self.kind is int:
-            count = math.floor(place * (self.high - self.low + 1))
-            return int(min(self.low + count, self.high))
+        # Each whole number has a part of [0, 1] for itself.
+        top = self.high + 1 if self.kind is int else self.high
         if self.log:
-            value = self.low * (self.high / self.low) ** place
+            value = self.low * (top / self.low) ** place
         else:
-            value = self.low + (self.high - self.low) * place
-        return str(value) if self.kind is str else float(value)
+            value = self.low + (top - self.low) * place
+        if self.kind is int:
+            value = math.floor(value)
+        # Rounding must not lead beyond an end.
+        value = min(max(value, self.low), self.high)
+        return str(value) if self.kind is str else self.kind(value)
+
+    def place(self, value: Any) -> float | None:
+        """Returns where a value is in [0, 1]; None = nowhere."""
+        try:
+            number = float(value)
+        except ValueError:  # Such as auto.
+            return None
+        if not self.low <= number <= self.high:
+            return None
+        top = self.high
+        if self.kind is int:
+            number, top = number + 0.5, top + 1
+        if self.log:
+            return math.log(number / self.low) / math.log(top / self.low)
+        return (number - self.low) / (top - self.low)
 
 
 class Space(abc.ABC):
@@ -80,14 +102,15 @@ class Space(abc.ABC):
     def decode(self, point: Sequence[float]) -> dict[str, Any]:
         """Returns the options at a point of the unit cube `[d]`."""
 
-    def warm(self) -> list[Warm]:
-        """Returns what to try before the search: the configuration itself."""
-        return [Warm('as configured', {}, None)]
+    @abc.abstractmethod
+    def warm(self, epochs: int) -> list[Warm]:
+        """Returns what to try before the search, first the configuration.
 
-    def shorten(self, epochs: int) -> dict[str, Any]:
-        """Returns the options of a trial that is shorter than the run."""
-        return {'max_epoch': epochs, 'max_iteration': 0}
+        Args:
+            epochs: length of a trial.
+        """
 
+    @abc.abstractmethod
     def key(self, options: Mapping[str, Any], epochs: int, batch: int) -> str:
         """Returns what two trials have in common that do the same.
 
@@ -95,9 +118,10 @@ class Space(abc.ABC):
             options: of a trial.
             epochs: its length.
             batch: examples per step.
+
+        Raises:
+            UsageError: the options are impossible.
         """
-        del epochs, batch
-        return json.dumps(options, sort_keys=True)
 
 
 class OptionSpace(Space):
@@ -110,16 +134,18 @@ class OptionSpace(Space):
 
     Raises:
         UsageError: the text is malformed, a range is reversed, or an option is
-            unknown or no number.
+            unknown, no number, or cannot have these values.
     """
 
     def __init__(self, text: str, config: Config):
-        self._axes = [_axis(part, config) for part in text.split(',')]
+        self._axes = [_axis(part.strip(), config) for part in text.split(',')]
         names = [axis.name for axis in self._axes]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise UsageError(f'--search names {min(twice)} twice.')
         self.dimension = len(self._axes)
+        values = config.flat()
+        self._configured = {name: values[name] for name in names}
 
     def decode(self, point: Sequence[float]) -> dict[str, Any]:
         """Returns the options at a point of the unit cube `[d]`."""
@@ -128,11 +154,24 @@ class OptionSpace(Space):
             for axis, place in zip(self._axes, point, strict=True)
         }
 
+    def warm(self, epochs: int) -> list[Warm]:
+        """Returns the configuration itself, whether it is in range or not."""
+        del epochs
+        values = self._configured.values()
+        places = [a.place(v) for a, v in zip(self._axes, values, strict=True)]
+        point = None if None in places else np.array(places)
+        return [Warm('as configured', {}, point)]
+
+    def key(self, options: Mapping[str, Any], epochs: int, batch: int) -> str:
+        """Returns the values of all options that are searched."""
+        del epochs, batch
+        return json.dumps(self._configured | dict(options), sort_keys=True)
+
 
 def _axis(text: str, config: Config) -> Axis:
-    name, _, rest = text.strip().partition(':')
+    name, _, rest = text.partition(':')
     numbers, _, scale = rest.partition(':')
-    low, dots, high = numbers.partition('..')
+    low, _, high = numbers.partition('..')
     try:
         ends = float(low), float(high)
     except ValueError:
@@ -151,7 +190,25 @@ def _axis(text: str, config: Config) -> Axis:
         raise UsageError(
             f'--search={text} cannot go by ratios from {low}; begin above 0.'
         )
-    return Axis(name, *ends, bool(scale), _kind(name, config))
+    axis = Axis(name, *ends, bool(scale), _kind(name, config))
+    _check_axis(axis, text, config)
+    return axis
+
+
+def _check_axis(axis: Axis, text: str, config: Config) -> None:
+    """Makes sure that an option can have the values at both ends."""
+    if axis.kind is int and not (axis.low % 1 == axis.high % 1 == 0):
+        raise UsageError(
+            f'--search={text} needs whole numbers: --{axis.name} is one.'
+        )
+    for place in (0.0, 1.0):
+        try:
+            value = {axis.name: axis.value(place)}
+            ieg_config.resolve(config.flat() | value)
+        except UsageError as error:
+            raise UsageError(f'--search={text} is impossible: {error}') from (
+                error
+            )
 
 
 def _kind(name: str, config: Config) -> type:
@@ -161,14 +218,25 @@ def _kind(name: str, config: Config) -> type:
         for part in (config.train, config.method)
         for field in ieg_config.fields_of(type(part))
         if field.name not in ('seed', 'max_epoch', 'max_iteration')
+        and _is_numeric(field.type, getattr(part, field.name))
     }
-    if known.get(name) not in (int, float, str):
+    if name not in known:
         raise UsageError(
             f'--search names {name!r}, which is no numeric option of '
             f'--method={config.train.method} or its training.'
             f'{nearest(name, known)}'
         )
     return known[name]
+
+
+def _is_numeric(kind: type, value: Any) -> bool:
+    """Whether an option is a number, or a text that holds one (or auto)."""
+    if kind is not str:
+        return kind in (int, float)
+    try:
+        return value == 'auto' or math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 class ScheduleSpace(Space):
@@ -190,90 +258,136 @@ class ScheduleSpace(Space):
                 f'--method={config.train.method} has no keep schedule to '
                 'search for; use --method=s2e.'
             )
-        self._options = config.method
-        self._epochs = config.train.max_epoch
+        self._options = vars(config.method)
 
     def decode(self, point: Sequence[float]) -> dict[str, Any]:
         """Returns the options at a point of the unit cube `[12]`."""
         numbers = ','.join(repr(float(place)) for place in point)
         return {'keep_schedule': f's2e:{numbers}'}
 
-    def warm(self) -> list[Warm]:
+    def warm(self, epochs: int) -> list[Warm]:
         """Returns the configured schedule, and the same with more dropped."""
-        more = self._options.tau_multiplier * MORE
-        found = [Warm('as configured', {}, self._nearest(1))]
-        if self._tau() * MORE < 1:
-            found.append(
-                Warm(
-                    f'tau x {MORE}',
-                    {'tau_multiplier': more},
-                    self._nearest(MORE),
-                )
-            )
-        return found
-
-    def _tau(self) -> float:
-        rate = self._options.noise_rate
-        known = 0.0 if rate == 'auto' else float(rate)
-        return known * self._options.tau_multiplier
-
-    def _nearest(self, factor: float) -> np.ndarray | None:
-        tau = self._tau() * factor
-        if not tau:
-            return None
-        ramp = keep.KeepSchedule('reference_code', tau, gradual=10)
-        return nearest_point(ramp.raw(keep.S2E_EPOCHS))
-
-    def shorten(self, epochs: int) -> dict[str, Any]:
-        """Returns the options of a trial, its ramp shortened like the rest."""
-        found = super().shorten(epochs)
-        if self._epochs:
-            part = epochs / self._epochs
-            gradual = round(self._options.num_gradual * part)
-            late = round(self._options.beta1_epoch * part)
-            found |= {'num_gradual': max(gradual, 1), 'beta1_epoch': late}
+        more = {'tau_multiplier': self._options['tau_multiplier'] * MORE}
+        found = [Warm('as configured', {}, self._nearest({}, epochs))]
+        if self._tau(more) < 1:
+            point = self._nearest(more, epochs)
+            found.append(Warm(f'tau x {MORE}', more, point))
         return found
 
     def key(self, options: Mapping[str, Any], epochs: int, batch: int) -> str:
         """Returns a digest of how many examples are kept in each epoch."""
-        text = options.get('keep_schedule', '')
-        if not text.startswith('s2e:'):
-            return super().key(options, epochs, batch)
-        # A first epoch always keeps everything.
-        rates = keep.parse(text, 0.0, 1, 1.0).rates(epochs)
-        counts = np.floor(rates[1:] * batch).astype(np.int32)
-        return hashlib.sha256(counts.tobytes()).hexdigest()
+        schedule = self._schedule(options)
+        if schedule is None:
+            return json.dumps(options, sort_keys=True)
+        sizes = np.array([batch])
+        if self._options['selection'] == 'coteaching_plus':
+            # It chooses among parts of the batch as well.
+            sizes = np.arange(batch + 1)
+        counts = np.floor(np.outer(schedule.rates(epochs), sizes))
+        return hashlib.sha256(counts.astype(np.int32).tobytes()).hexdigest()
+
+    def _tau(self, options: Mapping[str, Any]) -> float:
+        """Returns the share to drop, 0 where the noise rate is not known."""
+        found = self._options | dict(options)
+        rate = 0.0 if found['noise_rate'] == 'auto' else found['noise_rate']
+        return float(rate) * found['tau_multiplier']
+
+    def _schedule(self, options: Mapping[str, Any]) -> keep.KeepSchedule | None:
+        """Returns the schedule of a trial; None = it depends on what it finds.
+
+        Raises:
+            UsageError: the schedule is impossible.
+        """
+        found = self._options | dict(options)
+        text = found['keep_schedule']
+        if found['noise_rate'] == 'auto' and not text.startswith('s2e:'):
+            return None
+        return keep.parse(
+            text, self._tau(options), found['num_gradual'], found['exponent']
+        )
+
+    def _nearest(
+        self, options: Mapping[str, Any], epochs: int
+    ) -> np.ndarray | None:
+        schedule = self._schedule(options)
+        if schedule is None:
+            return None
+        if schedule.form == 's2e':
+            return np.array(schedule.numbers)
+        return nearest_point(schedule.rates(epochs))
 
 
 def nearest_point(rates: np.ndarray) -> np.ndarray:
     """Returns the point of S2E's space closest to a course of keep rates.
 
     Least squares from a few starts. Co-teaching's ramps are not in the space;
-    they are met to a root mean square of 0.01.
+    they are met to a root mean square of 0.012.
 
     Args:
-        rates: of a run of 200 epochs, `[200]`.
+        rates: of all epochs of a run, `[T]`.
     """
-    epochs = np.arange(keep.S2E_EPOCHS)
-    starts = generator(0, 'nearest').uniform(0.1, 0.9, (4, 12))
+    epochs = np.arange(len(rates)) * (keep.S2E_EPOCHS / len(rates))
+
+    def gaps(points: np.ndarray) -> np.ndarray:
+        return keep.s2e_curve(points, epochs) - rates
+
+    def slopes(point: np.ndarray) -> np.ndarray:
+        # All at once, which is much faster than what SciPy does.
+        steps = 1e-6 * np.eye(len(point))
+        return (gaps(point + steps) - gaps(point - steps)).T / 2e-6
+
+    draws = generator(0, 'nearest').uniform(0.01, 0.99, (NEAREST_DRAWS, 12))
+    order = np.argsort(np.sum(gaps(draws) ** 2, axis=1), kind='stable')
     fits = [
         optimize.least_squares(
-            lambda point: keep.s2e_curve(point, epochs) - rates,
-            start,
-            bounds=(1e-3, 1 - 1e-3),
+            gaps, start, slopes, bounds=(1e-3, 1 - 1e-3), max_nfev=100
         )
-        for start in starts
+        for start in draws[order[:NEAREST_STARTS]]
     ]
-    return min(fits, key=lambda fit: fit.cost).x
+    # Rounded, for another machine may have other last digits.
+    return min(fits, key=lambda fit: fit.cost).x.round(4)
 
 
-def make_space(config: Config) -> Space:
+def make_space(text: str, config: Config) -> Space:
     """Returns the space that `--search` describes.
+
+    Args:
+        text: of `--search`.
+        config: of a trial.
 
     Raises:
         UsageError: see the spaces.
     """
-    text = config.search.search
     if text == 'keep_schedule':
         return ScheduleSpace(config)
     return OptionSpace(text, config)
+
+
+def shorten(config: Config, epochs: int) -> dict[str, Any]:
+    """Returns the options of trials that are shorter than the run.
+
+    What training and keep schedules count in epochs or steps shrinks with
+    them.
+
+    Raises:
+        UsageError: the run is not longer, or its length is not in epochs.
+    """
+    whole = config.train.max_epoch
+    if not whole:
+        raise UsageError(
+            '--search_epochs needs a run whose length is given by --max_epoch.'
+        )
+    if epochs > whole:
+        raise UsageError(
+            f'--search_epochs={epochs} is more than the {whole} epochs of the '
+            'run; a trial cannot be longer.'
+        )
+    part, values = epochs / whole, config.flat()
+    found: dict[str, Any] = {'max_epoch': epochs}
+    for name in SHRINKING & values.keys():
+        if values[name]:  # 0 stands for something else.
+            found[name] = max(1, round(values[name] * part))
+    for name in ('decay_epochs', 'decay_steps'):
+        numbers = [float(n) for n in values[name].split(',') if n.strip()]
+        found[name] = ','.join(f'{number * part:g}' for number in numbers)
+    return found

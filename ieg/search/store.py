@@ -7,11 +7,14 @@ same questions and takes the answers from there.
 import dataclasses
 import json
 import os
+import shutil
 from typing import Any
 
 from ieg.errors import UsageError
 from ieg.training.runlog import write_atomically
 
+# Score of a trial that has no accuracy.
+LOWEST = -2.0
 HEAD, TRIALS, BEST = 'search.json', 'trials.jsonl', 'best.json'
 
 
@@ -42,8 +45,8 @@ class Result:
         status: 'done'; 'stopped' (hopeless); 'same' as an earlier one;
             'refused' (impossible options) or 'failed'.
         score: mean validation accuracy of the last epochs; of a stopped trial
-            the accuracy so far less 1, of one without any -2, so that worse
-            ends rank lower.
+            the accuracy so far less 1, and of one without any `LOWEST`, so
+            that worse ends rank lower.
         epochs: how many were trained.
         seconds: how long that took.
         remark: why, or the name of the trial that this one is the same as.
@@ -69,7 +72,13 @@ class Store:
 
     def __init__(self, folder: str, head: dict[str, Any]):
         self.folder = folder
-        os.makedirs(folder, exist_ok=True)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f'The folder {folder} cannot be made ({error.strerror}); '
+                'choose another --checkpoint_path.'
+            ) from error
         self._check(json.loads(json.dumps(head)))
         self.results: dict[str, Result] = {}
         self.trials: dict[str, Trial] = {}
@@ -114,7 +123,8 @@ class Store:
         path = self._path(TRIALS)
         if not os.path.exists(path):
             return []
-        with open(path, encoding='utf-8') as file:
+        # A crash of the machine can leave anything at the end.
+        with open(path, encoding='utf-8', errors='replace') as file:
             return file.read().splitlines()
 
     def _read(self, line: str) -> tuple[Trial, Result] | None:
@@ -147,8 +157,6 @@ class Store:
 
     def append(self, trial: Trial, result: Result) -> None:
         """Records a finished trial."""
-        self.trials[trial.name] = trial
-        self.results[trial.name] = result
         entry = {
             'trial': dataclasses.asdict(trial),
             'result': dataclasses.asdict(result),
@@ -157,6 +165,17 @@ class Store:
             file.write(json.dumps(entry) + '\n')
             file.flush()
             os.fsync(file.fileno())
+        self.trials[trial.name] = trial
+        self.results[trial.name] = result
+
+    def tidy(self, trial: Trial) -> None:
+        """Deletes the checkpoints of a recorded trial; its log is for people.
+
+        Not before it is recorded: a trial that ends in a kill goes on from
+        them.
+        """
+        checkpoints = os.path.join(self.trial_folder(trial), 'checkpoints')
+        shutil.rmtree(checkpoints, ignore_errors=True)
 
     def finish(self, found: dict[str, Any]) -> None:
         """Records the outcome of the search."""

@@ -1,5 +1,6 @@
 """Devices, workers, and agreement between them."""
 
+import functools
 import json
 import os
 import zlib
@@ -12,7 +13,7 @@ from ieg.errors import RunError, UsageError
 
 
 def make_strategy(name: str, num_replicas: int = 0) -> tf.distribute.Strategy:
-    """Returns a distribution strategy; one per process.
+    """Returns a distribution strategy, the same one for the same request.
 
     Args:
         name: auto, default, mirrored or multi_worker. auto is multi_worker
@@ -32,13 +33,27 @@ def make_strategy(name: str, num_replicas: int = 0) -> tf.distribute.Strategy:
             'variable TF_CONFIG with the addresses of all workers.'
         )
     if name == 'multi_worker' or (name == 'auto' and len(workers) > 1):
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return _multi_worker()
     if num_replicas:
-        return tf.distribute.MirroredStrategy(_logical_cpus(num_replicas))
+        return _mirrored(_logical_cpus(num_replicas))
     gpus = tf.config.list_logical_devices('GPU')
     if name == 'mirrored' or (name == 'auto' and len(gpus) > 1):
-        return tf.distribute.MirroredStrategy()
+        return _mirrored()
     return tf.distribute.get_strategy()
+
+
+# A process can have one of each only.
+
+
+@functools.cache
+def _multi_worker() -> tf.distribute.Strategy:
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...] = ()) -> tf.distribute.Strategy:
+    """Returns a strategy on the given devices, or on all GPUs."""
+    return tf.distribute.MirroredStrategy(devices or None)
 
 
 def _workers() -> list[str]:
@@ -52,7 +67,7 @@ def _workers() -> list[str]:
     return cluster.get('worker', []) + cluster.get('chief', [])
 
 
-def _logical_cpus(count: int) -> list[str]:
+def _logical_cpus(count: int) -> tuple[str, ...]:
     (cpu,) = tf.config.list_physical_devices('CPU')[:1]
     if count > len(tf.config.get_logical_device_configuration(cpu) or [None]):
         try:
@@ -63,7 +78,7 @@ def _logical_cpus(count: int) -> list[str]:
             raise UsageError(
                 f'--num_replicas={count} must be set before TensorFlow starts.'
             ) from error
-    return [f'CPU:{number}' for number in range(count)]
+    return tuple(f'CPU:{number}' for number in range(count))
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

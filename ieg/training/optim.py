@@ -121,8 +121,9 @@ class Adam(keras.optimizers.Optimizer):
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.l2 = l2
+        # Not Keras' Constant, which rounds to float32 on the way.
         self.beta_1 = self.add_variable(
-            (), keras.initializers.Constant(momentum), name='beta_1'
+            (), lambda _, dtype: tf.constant(momentum, dtype), name='beta_1'
         )
 
     def build(self, variables: Sequence[keras.Variable]) -> None:

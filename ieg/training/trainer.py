@@ -104,7 +104,6 @@ class Trainer:
         The compiled step functions stay. Bringing method and optimizers back
         to their beginning is up to the caller (see `rewind.Rewind`).
         """
-        self.method.take_reports()
         self._open(workdir, identity)
 
     # The run.
