@@ -195,7 +195,8 @@ def resolve(given: Mapping[str, Any]) -> Config:
         )
     NETWORKS.get(network)
     values = _over(method.presets(dataset, network), given)
-    values |= _length(values)
+    longest = _build(method.Config, values)
+    values |= _length(values, getattr(longest, 'most_epochs', 30))
     values |= {'network_name': network, 'dataset': str(dataset)}
     config = Config(*(_build(cls, values) for cls in (*SHARED, method.Config)))
     _check_schedule(given, config.train)
@@ -216,7 +217,7 @@ def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in lower.items() if k not in void} | dict(upper)
 
 
-def _length(values: Mapping[str, Any]) -> dict[str, int]:
+def _length(values: Mapping[str, Any], usual: int) -> dict[str, int]:
     """Returns the length of the run: in epochs or in steps, never both."""
     asked = {name: values[name] for name in LENGTHS if values.get(name)}
     if len(asked) == 2:
@@ -224,7 +225,7 @@ def _length(values: Mapping[str, Any]) -> dict[str, int]:
             'Give --max_epoch or --max_iteration, not both: each says how '
             'long to train.'
         )
-    return dict.fromkeys(LENGTHS, 0) | (asked or {'max_epoch': 30})
+    return dict.fromkeys(LENGTHS, 0) | (asked or {'max_epoch': usual})
 
 
 def _check_used(given: Iterable[str], method: str, config_class: type) -> None:

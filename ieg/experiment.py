@@ -154,6 +154,12 @@ def build(
             'none; set --probe_dataset_hold_ratio to the share of the training '
             'set to hold out (0.02 is usual).'
         )
+    if method.needs_validation and data.valid is None:
+        raise UsageError(
+            f'{train.method} chooses networks by noisy validation labels; set '
+            '--valid_ratio to the share of the training set to hold out (0.1 '
+            'is usual).'
+        )
     settings = dataclasses.replace(
         settings,
         jit=assembly.use_jit(config, method),
@@ -308,7 +314,7 @@ def _summary(experiment: Experiment, seconds: float) -> dict[str, Any]:
     train = experiment.config.train
     entries = experiment.trainer.log.entries
     noise = experiment.data.noise
-    pace = [e['images_per_second'] for e in entries]
+    pace = [e['images_per_second'] for e in entries if 'images_per_second' in e]
     return {
         'method': train.method,
         'dataset': experiment.config.data.dataset,

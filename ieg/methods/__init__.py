@@ -6,6 +6,7 @@ from ieg.methods import (
     fsr,
     ieg,
     l2r,
+    me_momentum,
     s2e,
     supervised,
 )
@@ -16,6 +17,7 @@ __all__ = [
     'fsr',
     'ieg',
     'l2r',
+    'me_momentum',
     's2e',
     'supervised',
 ]

@@ -88,6 +88,7 @@ class Phase:
             own function, so they are for a few choices ("which network").
         per_step: name -> one number for each step `[num_steps]`, found under
             `batch['step']`.
+        rate: what the learning rate of the schedule is multiplied by.
     """
 
     step: str
@@ -95,6 +96,7 @@ class Phase:
     num_steps: int
     args: tuple = ()
     per_step: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    rate: float = 1.0
 
 
 # Keeps a method's random numbers apart from those of the views.
@@ -178,6 +180,9 @@ class Method(keras.Model):
             they stand between an option's default and a flag.
         """
         return {}
+
+    # Whether `end_epoch` must have the figures of a validation split.
+    needs_validation: ClassVar[bool] = False
 
     # Options that only `begin_epoch` reads, so that another trial of a search
     # can have other ones without a step being traced anew.
@@ -355,6 +360,12 @@ class Method(keras.Model):
         # Not `variable.assign_add`: Keras makes that assign(self + change),
         # and the aggregation would sum `self` over the replicas as well.
         variable.value.assign_add(change)
+
+
+def copy_weights(target: keras.Model, source: keras.Model) -> None:
+    """Gives a network all variables of another one of its kind."""
+    for ours, theirs in zip(target.variables, source.variables, strict=True):
+        ours.assign(theirs.numpy())
 
 
 def log_accuracy(batch_part: Mapping[str, Any], logits: tf.Tensor) -> Logs:

@@ -28,6 +28,27 @@ TRAINING: dict[str, dict[str, Any]] = {
     'fashion_mnist': _MNIST,
 }
 
+# Me-Momentum's settings. Its rounds are long; those of the small sets are cut.
+_ROUNDS = dict(
+    batch_size=128,
+    learning_rate=0.01,
+    weight_decay=1e-4,
+    valid_ratio=0.1,
+)
+_SHORT_ROUNDS = dict(
+    outer_rounds=2, inner_rounds=4, early_epochs=30, round_epochs=10
+)
+
+
+def rounds(dataset: Any) -> dict[str, Any]:
+    """Returns the recipe of Me-Momentum."""
+    if dataset.base in ('digits', 'fake'):
+        return _ROUNDS | _SHORT_ROUNDS | {'batch_size': 32}
+    if dataset.base in GREY:
+        return _ROUNDS | {'crop_padding': 0, 'precision': 'float32'}
+    return dict(_ROUNDS)
+
+
 # IEG's settings for CIFAR, of all its methods.
 _IEG_CIFAR = dict(
     batch_size=100,

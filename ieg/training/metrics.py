@@ -8,12 +8,50 @@ def accuracy(labels: np.ndarray, logits: np.ndarray) -> float:
     return float(np.mean(np.argmax(logits, axis=-1) == labels))
 
 
+def balanced_accuracy(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Returns the mean over the classes that occur of the accuracy on each."""
+    num_classes = logits.shape[-1]
+    hits = np.argmax(logits, axis=-1) == labels
+    counts = np.bincount(labels, minlength=num_classes)
+    right = np.bincount(labels, hits, num_classes)
+    return float(np.mean(right[counts > 0] / counts[counts > 0]))
+
+
 def cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:
     """Returns the mean cross-entropy (nats) of logits `[N, C]`."""
     logits = np.asarray(logits, np.float64)
     logits = logits - logits.max(axis=-1, keepdims=True)
     log_norm = np.log(np.exp(logits).sum(axis=-1))
     return float(np.mean(log_norm - logits[np.arange(len(labels)), labels]))
+
+
+def evaluation(
+    split: str, labels: np.ndarray, logits: np.ndarray
+) -> dict[str, float]:
+    """Returns how good networks are on a split, in figures named after it.
+
+    Args:
+        split: its name.
+        labels: `[N]`.
+        logits: of n networks `[N, n, C]`; they judge together, by their sum.
+
+    Returns:
+        Accuracy and loss; for 'valid' the balanced accuracy, and of several
+        networks the accuracy of each.
+    """
+    total = logits.sum(axis=1)
+    found = {
+        f'{split}_accuracy': accuracy(labels, total),
+        f'{split}_loss': cross_entropy(labels, total),
+    }
+    if split == 'valid':
+        found['valid_balanced_accuracy'] = balanced_accuracy(labels, total)
+    if logits.shape[1] > 1:
+        for number in range(logits.shape[1]):
+            found[f'{split}_accuracy_network{number}'] = accuracy(
+                labels, logits[:, number]
+            )
+    return found
 
 
 def auc(positive: np.ndarray, score: np.ndarray) -> float | None:

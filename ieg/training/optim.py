@@ -53,6 +53,11 @@ class SGD(keras.optimizers.Optimizer):
         """Returns the velocity of a variable, in units of gradients."""
         return self.velocities[self._get_variable_index(variable)]
 
+    def reset(self) -> None:
+        """Forgets all steps made."""
+        for velocity in self.velocities:
+            velocity.assign(np.zeros(velocity.shape))
+
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Makes one velocity per variable."""
         if self.built:
@@ -125,6 +130,12 @@ class Adam(keras.optimizers.Optimizer):
         self.beta_1 = self.add_variable(
             (), lambda _, dtype: tf.constant(momentum, dtype), name='beta_1'
         )
+
+    def reset(self) -> None:
+        """Forgets all steps made, but not another beta1."""
+        for moment in (*self.first_moments, *self.second_moments):
+            moment.assign(np.zeros(moment.shape))
+        self.iterations.assign(0)
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Makes two moments per variable."""

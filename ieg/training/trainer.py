@@ -178,9 +178,8 @@ class Trainer:
         entry = {'epoch': epoch} | self._train_phases(epoch, phases, callbacks)
         figures, remarks = self.method.take_reports()
         entry |= figures
-        if self._is_due(epoch):
-            for split in self._settings.eval_splits:
-                entry |= self.evaluate(split)
+        for split in self._due_splits(epoch, bool(phases)):
+            entry |= self.evaluate(split)
         entry |= self._selection_quality()
         entry['seconds'] = time.monotonic() - started
         if remarks:
@@ -251,7 +250,8 @@ class Trainer:
         # The learning rate is the one of the epoch's last step.
         entry = {'step': self._steps_done, 'learning_rate': rate}
         entry |= self._means(epoch, sums)
-        entry['images_per_second'] = examples / seconds
+        if examples:
+            entry['images_per_second'] = examples / seconds
         return entry
 
     def _rates(self, phase: Phase, epoch: int) -> np.ndarray:
@@ -259,7 +259,7 @@ class Trainer:
         before = epoch * self._settings.steps_per_epoch
         nominal = self._settings.steps_in(epoch)
         steps = np.arange(phase.num_steps) * nominal / phase.num_steps
-        return self._settings.schedule(before + steps)
+        return phase.rate * self._settings.schedule(before + steps)
 
     def _means(
         self, epoch: int, sums: Mapping[str, Sequence[float]]
@@ -315,9 +315,12 @@ class Trainer:
         known = self._seconds_per_step.get(step, seconds)
         self._seconds_per_step[step] = min(known, seconds)
 
-    def _is_due(self, epoch: int) -> bool:
-        last = epoch + 1 == self._settings.epochs
-        return last or (epoch + 1) % self._settings.eval_every == 0
+    def _due_splits(self, epoch: int, trained: bool) -> Sequence[str]:
+        """Returns what to evaluate on after an epoch."""
+        last = epoch + 1 == self._settings.epochs or not trained
+        if last or (epoch + 1) % self._settings.eval_every == 0:
+            return self._settings.eval_splits
+        return ('valid',) if self.method.needs_validation else ()
 
     def _selection_quality(self) -> dict[str, float | None]:
         """Compares what the method believes of its examples with the truth."""
@@ -369,17 +372,7 @@ class Trainer:
             return {}
         labels = getattr(self._data, split).labels
         logits = self.score('logits_step', split=split)['logits']
-        total = logits.sum(axis=1)
-        found = {
-            f'{split}_accuracy': metrics.accuracy(labels, total),
-            f'{split}_loss': metrics.cross_entropy(labels, total),
-        }
-        if logits.shape[1] > 1:
-            for number in range(logits.shape[1]):
-                found[f'{split}_accuracy_network{number}'] = metrics.accuracy(
-                    labels, logits[:, number]
-                )
-        return found
+        return metrics.evaluation(split, labels, logits)
 
     def evaluate_checkpoint(self, step: int = 0) -> dict[str, Any]:
         """Restores a checkpoint and evaluates it on the test split.
