@@ -17,6 +17,7 @@ import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
 from ieg import assembly
 from ieg import data as ieg_data
+from ieg.analysis import rounds
 from ieg.config import Config
 from ieg.data import noise as label_noise
 from ieg.errors import RunError, UsageError
@@ -219,6 +220,7 @@ def train(
     start = trainer.restore(config.run.restore_step)
     if not start:
         _tell_length(experiment)
+        _tell_missing(experiment)
     if experiment.is_chief:
         _write_head(experiment)
         if progress:
@@ -234,6 +236,8 @@ def train(
     if experiment.is_chief:
         path = os.path.join(experiment.folder, 'summary.json')
         write_atomically(path, json.dumps(summary, indent=1) + '\n')
+        picture = os.path.join(experiment.folder, 'rounds.png')
+        rounds.draw(picture, trainer.log.entries)
     return summary
 
 
@@ -245,6 +249,20 @@ def _tell_length(experiment: Experiment) -> None:
         experiment.trainer.method.remark(
             f'the run ends after {settings.total_steps} steps, with a whole '
             f'cosine cycle, and not after {asked}'
+        )
+
+
+def _tell_missing(experiment: Experiment) -> None:
+    """Says so where validation knows nothing of some classes."""
+    data, method = experiment.data, experiment.trainer.method
+    if not method.needs_validation:
+        return
+    missing = np.setdiff1d(np.arange(data.num_classes), data.valid.labels)
+    if len(missing):
+        names = ', '.join(map(str, missing[:10]))
+        method.remark(
+            f'no validation example is labelled {names}, so networks are '
+            'chosen without regard to that; a larger --valid_ratio helps'
         )
 
 

@@ -1,0 +1,54 @@
+"""A picture of the rounds of Me-Momentum, from the log of a run."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def first_epochs(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the log entry with which each refinement began."""
+    found, previous = [], None
+    for entry in entries:
+        place = (entry.get('outer_round'), entry.get('inner_round'))
+        if place[1] and place != previous:
+            found.append(entry)
+        previous = place
+    return found
+
+
+def draw(path: str, entries: Sequence[dict[str, Any]]) -> None:
+    """Draws the confident examples of each refinement; nothing if none was.
+
+    Their number by class, and where true labels are known, how many of them
+    are right and how many of the right ones are among them.
+
+    Args:
+        path: of the PNG file.
+        entries: of the log.
+    """
+    from matplotlib.figure import Figure
+
+    rounds = first_epochs(entries)
+    if not rounds:
+        return
+    names = [f'{e["outer_round"]}.{e["inner_round"]}' for e in rounds]
+    known = rounds[0].get('label_precision') is not None
+    figure = Figure(figsize=(5 + 5 * known, 4), layout='constrained')
+    axes = np.atleast_1d(figure.subplots(1, 1 + known))
+    counts = np.array([entry['confident_per_class'] for entry in rounds])
+    axes[0].plot(names, counts, '.-', label=range(counts.shape[1]))
+    axes[0].set_ylabel('confident examples of each class')
+    if counts.shape[1] <= 14:
+        axes[0].legend(fontsize='small', ncols=2)
+    if known:
+        for name in ('label_precision', 'label_recall'):
+            values = [entry[name] for entry in rounds]
+            axes[1].plot(names, values, '.-', label=name[len('label_') :])
+        axes[1].legend()
+    for part in axes:
+        part.set_xlabel('round: outer.inner')
+        part.tick_params(axis='x', rotation=90)
+    figure.savefig(f'{path}.tmp', format='png', dpi=120)
+    os.replace(f'{path}.tmp', path)
