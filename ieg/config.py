@@ -70,6 +70,8 @@ class Config:
         stretched = self.train.lr_schedule in ('cosine_one', 'linear')
         if not (stretched or getattr(self.method, 'depends_on_length', False)):
             del found['max_epoch'], found['max_iteration']
+        # A path; what is in it is told by the hash of the labels.
+        del found['human_labels']
         found['global_batch_size'] = found.pop('batch_size') * replicas
         return found
 

@@ -98,6 +98,7 @@ def load_data(config: Config) -> ieg_data.Data:
         crop_padding=config.data.crop_padding,
         scaling=config.data.scaling,
         data_dir=os.path.expanduser(config.run.data_dir) or None,
+        human_labels=config.data.human_labels,
         frozen=_frozen_noise(run_folder(config)),
     )
 

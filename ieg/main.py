@@ -78,17 +78,21 @@ def usage() -> str:
     import ieg.networks  # noqa: F401
     from ieg import config as ieg_config
     from ieg import registry
+    from ieg.data.human_labels import HUMAN_SETS
 
     parts = [
         'Usage: ieg --dataset=DATASET --method=METHOD [--FLAG=VALUE ...]',
         'Trains an image classifier on partly wrong labels, or evaluates one.',
         '\n'.join(
-            _wrap(f'{title}: {", ".join(names.names())}', '')
+            _wrap(f'{title}: {", ".join(names)}', '')
             for title, names in (
-                ('Methods', registry.METHODS),
-                ('Networks', registry.NETWORKS),
-                ('Data sets', registry.DATASETS),
-                ('Kinds of noise', registry.NOISES),
+                ('Methods', registry.METHODS.names()),
+                ('Networks', registry.NETWORKS.names()),
+                (
+                    'Data sets',
+                    sorted([*registry.DATASETS.names(), *HUMAN_SETS]),
+                ),
+                ('Kinds of noise', registry.NOISES.names()),
             )
         ),
         'Flags and their defaults; a method may have others for a data set.',

@@ -72,10 +72,20 @@ class DataConfig:
     """What is learnt from."""
 
     dataset: str = option(
-        'digits_symmetric_0.4', 'Data set, kind of label noise and its rate.'
+        'digits_symmetric_0.4',
+        'Data set, long tail, kind of label noise and its rate: '
+        'cifar10_imbal_0.01_symmetric_0.4, cifar10n_worse.',
+    )
+    human_labels: str = option(
+        '',
+        'File with the labels of cifar10n or cifar100n; empty = a file of the '
+        'published name, or the set of TFDS, in --data_dir.',
     )
     train_examples: int = option(
-        0, 'Class-balanced subset of the training set; 0 = all.', minimum=0
+        0,
+        'Class-balanced subset of the training set, before any long tail; 0 = '
+        'all.',
+        minimum=0,
     )
     probe_dataset_hold_ratio: float = option(
         0.0,
@@ -93,7 +103,8 @@ class DataConfig:
     noise_sampler: str = option(
         'numpy',
         'Generator of the noise; others repeat a reference code bit by bit '
-        '(ieg: with the probe, by the seed of the noise).',
+        '(ieg: with the probe, memomentum: with the validation split, by the '
+        'seed of the noise).',
     )
     crop_padding: int = option(
         -1,

@@ -60,7 +60,7 @@ class Registry(Generic[T]):
 METHODS: Registry[type] = Registry('method')
 NETWORKS: Registry[Callable[..., Any]] = Registry('network')
 DATASETS: Registry[Callable[..., Any]] = Registry('data set')
-NOISES: Registry[Callable[..., Any]] = Registry('kind of noise')
+NOISES: Registry[Any] = Registry('kind of noise')
 KEEP_SCHEDULES: Registry[Callable[..., Any]] = Registry('keep schedule')
 SEARCHERS: Registry[type] = Registry('searcher')
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ieg import data
-from ieg.data import noise, sources
+from ieg.data import matrices, noise, sources, tfds_files
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
 
@@ -429,7 +429,7 @@ def test_no_two_sets_share_a_download_folder(monkeypatch):
                 folders.append(download_dir)
             ),
         )
-        sources._download(builder)
+        tfds_files._download(builder)
     assert len(set(folders)) == 2
     assert all(folder.startswith('/data/') for folder in folders)
 
@@ -454,8 +454,8 @@ def test_mnist_is_read_whole():
 
 @needs('cifar10')
 def test_cifar10_images_are_read():
-    builder = sources.tfds_builder('cifar10', str(TFDS))
-    images, labels = sources.tfds_split(builder, 'test')
+    builder = tfds_files.tfds_builder('cifar10', str(TFDS))
+    images, labels = tfds_files.tfds_split(builder, 'test')
     assert images.shape == (10000, 32, 32, 3)
     assert images.dtype == np.uint8 and labels.dtype == np.int32
     assert (np.bincount(labels) == 1000).all()
@@ -467,7 +467,7 @@ def test_cifar10_images_are_read():
 def test_the_superclasses_are_those_of_cifar100():
     import tensorflow_datasets as tfds
 
-    builder = sources.tfds_builder('cifar100', str(TFDS))
+    builder = tfds_files.tfds_builder('cifar100', str(TFDS))
     labels = builder.as_dataset(
         split='test',
         batch_size=-1,
@@ -475,7 +475,7 @@ def test_the_superclasses_are_those_of_cifar100():
     )
     fine = labels['label'].numpy()
     assert set(fine) == set(range(100))
-    superclass = np.array(noise.CIFAR100_SUPERCLASS)
+    superclass = np.array(matrices.CIFAR100_SUPERCLASS)
     np.testing.assert_array_equal(
         superclass[fine], labels['coarse_label'].numpy()
     )
@@ -491,6 +491,6 @@ def test_damaged_files_are_one_sentence(tmp_path):
             shutil.copyfile(path, target / path.name)
     (record,) = target.glob('*test*')
     record.write_bytes(record.read_bytes()[:5000])
-    builder = sources.tfds_builder('mnist', str(tmp_path))
+    builder = tfds_files.tfds_builder('mnist', str(tmp_path))
     with pytest.raises(UsageError, match="'mnist' in .* cannot be read"):
-        sources.tfds_split(builder, 'test')
+        tfds_files.tfds_split(builder, 'test')

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from ieg.data import noise
+from ieg.data import matrices, noise
 from ieg.errors import UsageError
 from ieg.registry import NOISES
 
@@ -36,7 +36,7 @@ def test_importing_the_pure_modules_leaves_tensorflow_out():
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('rate', [0.0, 0.3, 1.0])
-@pytest.mark.parametrize('base', sorted(noise.ASYMMETRIC_MAPS))
+@pytest.mark.parametrize('base', sorted(matrices.ASYMMETRIC_MAPS))
 def test_a_matrix_has_rows_of_probabilities(kind, rate, base):
     num_classes = {'cifar100': 100, 'fake': 4}.get(base, 10)
     matrix = NOISES.get(kind)(rate, num_classes, base)
@@ -48,22 +48,22 @@ def test_a_matrix_has_rows_of_probabilities(kind, rate, base):
 
 
 def test_the_matrices_are_those_of_the_definitions():
-    uniform = noise.uniform(0.8, 10, 'cifar10')
+    uniform = matrices.uniform(0.8, 10, 'cifar10')
     assert 1 - uniform[3, 3] == pytest.approx(0.72)
-    symmetric = noise.symmetric(0.8, 10, 'cifar10')
+    symmetric = matrices.symmetric(0.8, 10, 'cifar10')
     assert 1 - symmetric[3, 3] == pytest.approx(0.8)
     assert symmetric[3, 4] == pytest.approx(0.8 / 9)
-    pairflip = noise.pairflip(0.45, 10, 'cifar10')
+    pairflip = matrices.pairflip(0.45, 10, 'cifar10')
     assert pairflip[9, 0] == pytest.approx(0.45)
-    asymmetric = noise.asymmetric(0.4, 10, 'cifar10')
+    asymmetric = matrices.asymmetric(0.4, 10, 'cifar10')
     moved = {(9, 1), (2, 0), (3, 5), (5, 3), (4, 7)}
     assert moved == set(zip(*np.nonzero(asymmetric == 0.4), strict=True))
     assert np.trace(asymmetric) == pytest.approx(5 + 5 * 0.6)
 
 
 def test_cifar100_moves_within_the_superclass_in_one_cycle():
-    moves = noise.ASYMMETRIC_MAPS['cifar100']
-    coarse = noise.CIFAR100_SUPERCLASS
+    moves = matrices.ASYMMETRIC_MAPS['cifar100']
+    coarse = matrices.CIFAR100_SUPERCLASS
     for fine in range(100):
         cycle = [fine]
         while len(cycle) < 5:
@@ -101,6 +101,38 @@ def test_the_result_describes_itself():
     assert (result.seed, result.sampler) == (3, 'numpy')
 
 
+def test_draws_can_be_made_in_another_order():
+    labels = cyclic(400)
+    order = np.random.default_rng(0).permutation(400)
+    request = ('symmetric', 0.4, 'cifar10', 10, 3, 'coteaching')
+    result = noise.corrupt(labels, *request, order=order)
+    along = noise.corrupt(labels[order], *request)
+    np.testing.assert_array_equal(result.noisy[order], along.noisy)
+    np.testing.assert_array_equal(result.clean, labels)
+
+
+def test_me_momentum_draws_classes_as_co_teaching_does():
+    one, two = (
+        noise.corrupt(cyclic(300), 'pairflip', 0.45, 'mnist', 10, 1, sampler)
+        for sampler in ('coteaching', 'memomentum')
+    )
+    assert one.sha256 == two.sha256
+
+
+def test_given_labels_have_no_rate_and_survive_the_file(tmp_path):
+    labels = cyclic(50)
+    noisy = np.where(np.arange(50) < 5, 0, labels)
+    result = noise.given(labels, noisy, 'worse', 10, 3, 'numpy')
+    assert result.rate is None
+    assert result.realised_rate == np.mean(noisy != labels)
+    path = str(tmp_path / 'noise.npz')
+    noise.save(path, result)
+    again = noise.load(path)
+    assert again.rate is None and again.kind == 'worse'
+    np.testing.assert_array_equal(again.noisy, noisy)
+    np.testing.assert_array_equal(again.transition, result.transition)
+
+
 def test_a_class_without_examples_keeps_a_proper_row():
     result = noise.corrupt(np.zeros(50, int), 'uniform', 0.5, 'fake', 4, seed=0)
     np.testing.assert_array_equal(result.transition[1], [0, 1, 0, 0])
@@ -108,9 +140,12 @@ def test_a_class_without_examples_keeps_a_proper_row():
 
 @pytest.mark.parametrize('sampler', sorted(noise.SAMPLERS))
 def test_draws_depend_on_the_seed_alone(sampler):
+    kind = (*noise.SAMPLERS[sampler].kinds, 'asymmetric')[0]
+    images = np.arange(500 * 4, dtype=np.uint8).reshape(500, 2, 2, 1)
+
     def draw(seed):
         return noise.corrupt(
-            cyclic(500), 'asymmetric', 0.4, 'cifar10', 10, seed, sampler
+            cyclic(500), kind, 0.4, 'cifar10', 10, seed, sampler, images
         )
 
     assert draw(0).sha256 == draw(0).sha256

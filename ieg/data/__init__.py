@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ieg.data import human_labels as human_labels_lib
 from ieg.data import noise as noise_lib
-from ieg.data import sources
+from ieg.data import sources, splits, tfds_files
 from ieg.data.noise import NoisyLabels
-from ieg.data.samplers import SAMPLERS, check_sampler
+from ieg.data.samplers import SAMPLERS
 from ieg.data.spec import DatasetSpec, parse
 from ieg.errors import UsageError
 from ieg.randomness import generator
@@ -92,33 +93,39 @@ def load(
     crop_padding: int = -1,
     scaling: str = 'standard',
     data_dir: str | None = None,
+    human_labels: str = '',
     frozen: NoisyLabels | None = None,
 ) -> Data:
     """Loads a data set, corrupts its training labels and splits it.
 
-    In this order: a class-balanced subset of the training examples; the probe
-    off it, clean and class balanced; noise on the rest; the validation
-    examples off the rest, with the shares of the noisy classes. No two splits
-    share an example.
+    In this order: a class-balanced subset of the training examples; the long
+    tail out of it, so it has fewer than `train_examples`; the probe off that,
+    clean and class balanced (it weighs on the rare classes: give it a share
+    that leaves them some); noise on the rest; the validation examples off the
+    rest, with the shares of the noisy classes. No two splits share an example.
 
     A sampler that repeats a code whose noise depends on the choice of the
     probe (`ieg`) draws both, from `noise_seed`, out of the subset: they are
-    those of the code where the subset is the whole training set. Without noise
-    there is no sampler, and the probe is that of all other samplers.
+    those of the code where the subset is the whole training set. One that
+    repeats a code with a validation split of its own (`memomentum`) draws that
+    too, from `noise_seed`, with any shares of the classes. Without noise there
+    is no sampler, and the splits are those of all other samplers.
 
     Args:
-        spec: dataset string, such as 'cifar10_uniform_0.4'.
+        spec: dataset string, such as 'cifar10_imbal_0.01_uniform_0.4'.
         probe_ratio: share of the training examples for the probe; rounded
             down to the same number per class.
         valid_ratio: share of the noisy examples for validation.
         train_examples: size of the subset; 0 takes all.
-        seed: of the subset and of the splits.
+        seed: of the subset, the long tail and the splits.
         noise_seed: of the noise; None means `seed`.
         noise_sampler: a name in `ieg.data.samplers.SAMPLERS`.
         crop_padding: replaces the padding of the data set; -1 keeps it.
         scaling: 'standard' keeps mean and std of the data set; 'symmetric'
             makes both 0.5, so pixels are scaled to [-1, 1].
         data_dir: TFDS folder; None is the default of TFDS.
+        human_labels: file with the labels of CIFAR-10N or CIFAR-100N; '' looks
+            in the TFDS folder for the usual names, and for TFDS's own set.
         frozen: noisy labels drawn earlier, used if they are of this request:
             another version of NumPy could draw others.
 
@@ -128,29 +135,45 @@ def load(
     if isinstance(spec, str):
         spec = parse(spec)
     _check_request(probe_ratio, valid_ratio, seed)
-    check_sampler(noise_sampler, spec.noise)
+    noise_lib.check(spec.noise, spec.rate, noise_sampler)
+    if human_labels and spec.human is None:
+        raise UsageError(
+            f'--human_labels={human_labels} is not used by {spec}, only by '
+            f'{", ".join(human_labels_lib.HUMAN_SETS)}.'
+        )
     arrays = DATASETS.get(spec.base)(data_dir)
     num_classes = len(arrays.class_names)
     images, clean = arrays.train_images, arrays.train_labels
     padding = _padding(crop_padding, arrays.padding, images.shape[1:3])
     mean, std = _scaling(scaling, arrays)
 
-    pool = _subset(clean, train_examples, num_classes, seed)
-    chosen, noise = _probe_and_noise(
-        clean[pool],
-        _probe_per_class(clean[pool], probe_ratio, num_classes),
+    noise_seed = seed if noise_seed is None else noise_seed
+    pool = splits.subset(clean, train_examples, num_classes, seed)
+    if spec.imbalance is not None:
+        tail = (clean[pool], spec.imbalance, num_classes, seed)
+        pool = pool[splits.long_tail(*tail)]
+    probe, noise = _probe_and_noise(
+        arrays,
+        pool,
+        splits.probe_per_class(clean[pool], probe_ratio, num_classes),
         spec,
-        num_classes,
         seed,
-        seed if noise_seed is None else noise_seed,
+        noise_seed,
         noise_sampler,
+        _human(spec, arrays, human_labels, data_dir),
     )
-    probe = pool[chosen]
     rest = np.setdiff1d(pool, probe)
     if noise is not None and frozen is not None and _is_same(noise, frozen):
         noise = frozen
     labels = clean[rest] if noise is None else noise.noisy
-    is_valid = _valid(labels, valid_ratio, seed)
+    part = None if noise is None else SAMPLERS[noise_sampler].train_part
+    is_valid = splits.valid(
+        labels,
+        valid_ratio,
+        seed if part is None else noise_seed,
+        part,
+        _order(arrays, rest, noise_sampler),
+    )
 
     def noisy_split(chosen: np.ndarray) -> Split:
         return _split(images, labels[chosen], clean, rest[chosen])
@@ -232,98 +255,93 @@ def _scaling(
     )
 
 
-def _subset(
-    labels: np.ndarray, size: int, num_classes: int, seed: int
-) -> np.ndarray:
-    """Returns `size` indices, ascending, as balanced as `size` allows."""
-    if size == 0:
-        return np.arange(len(labels))
-    each, extra = divmod(size, num_classes)
-    counts = each + (np.arange(num_classes) < extra)
-    available = np.bincount(labels, minlength=num_classes)
-    if each < 1 or (counts > available).any():
-        raise UsageError(
-            f'a class-balanced subset of {size} training examples is '
-            f'impossible: choose from {num_classes} (one per class) to '
-            f'{num_classes * available.min()} (all of the rarest class), or 0 '
-            'for all examples.'
-        )
-    return sources.choose(labels, counts, generator(seed, 'subset'))
-
-
-def _probe_per_class(labels: np.ndarray, ratio: float, num_classes: int) -> int:
-    """Returns how many examples of each class are for the probe."""
-    if ratio == 0.0:
-        return 0
-    count = len(labels)
-    each = _floor(count * ratio / num_classes)
-    available = np.bincount(labels, minlength=num_classes).min()
-    if 1 <= each < available:
-        return each
-    # One per class, as a share that is rounded up to four digits.
-    least = -(-num_classes * 10**4 // count) / 10**4
-    raise UsageError(
-        f'--probe_dataset_hold_ratio={ratio} of {count} training examples '
-        f'means {each} per class, but there must be at least 1 and fewer than '
-        f'the {available} of the rarest class: choose '
-        f'{"a smaller share" if each else f"{least:g} or more"}.'
-    )
-
-
 def _probe_and_noise(
-    labels: np.ndarray,
+    arrays: sources.Arrays,
+    pool: np.ndarray,
     per_class: int,
     spec: DatasetSpec,
-    num_classes: int,
     seed: int,
     noise_seed: int,
     sampler: str,
+    human: np.ndarray | None,
 ) -> tuple[np.ndarray, NoisyLabels | None]:
     """Draws the probe, and the noise on all other examples.
 
     Args:
-        labels: int32 [N], true classes.
+        arrays: the data set.
+        pool: int [n], indices of the examples to use, ascending.
         per_class: probe examples of each class, P.
         spec: names the noise.
-        num_classes: C.
         seed: of the probe, unless the sampler draws it with the noise.
         noise_seed: of the noise.
         sampler: a name in `SAMPLERS`.
+        human: int32 [N], labels of all examples that take the place of noise;
+            None where it is drawn.
 
     Returns:
-        The positions of the probe, int64 [C * P], of classes 0, ..., C - 1,
+        The indices of the probe, int64 [C * P], of classes 0, ..., C - 1,
         0, ...; and the noise of the others in ascending order, or None.
     """
+    clean, num_classes = arrays.train_labels, len(arrays.class_names)
     request = (spec.noise, spec.rate, spec.base, num_classes)
     request += (noise_seed, sampler)
     if spec.noise is not None and SAMPLERS[sampler].split is not None:
-        return noise_lib.split_and_corrupt(labels, per_class, *request)
+        chosen, noise = noise_lib.split_and_corrupt(
+            clean[pool], per_class, *request
+        )
+        return pool[chosen], noise
     rng = generator(seed, 'probe')
-    probe = sources.choose_interleaved(labels, per_class, num_classes, rng)
+    probe = pool[
+        sources.choose_interleaved(clean[pool], per_class, num_classes, rng)
+    ]
+    rest = np.setdiff1d(pool, probe)
     if spec.noise is None:
         return probe, None
-    return probe, noise_lib.corrupt(np.delete(labels, probe), *request)
-
-
-def _valid(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
-    """Returns which of the noisy examples are for validation, bool [n]."""
-    chosen = np.zeros(len(labels), bool)
-    if ratio == 0.0:
-        return chosen
-    size = _floor(len(labels) * ratio)
-    if size == 0:
-        raise UsageError(
-            f'a validation share of {ratio} of {len(labels)} noisy training '
-            'examples leaves none for validation: choose a larger share.'
+    if human is not None:
+        return probe, noise_lib.given(
+            clean[rest], human[rest], spec.noise, num_classes, *request[-2:]
         )
-    rng = generator(seed, 'valid')
-    chosen[sources.choose_stratified(labels, size, rng)] = True
-    return chosen
+    seen = noise_lib.needs_images(spec.noise)
+    return probe, noise_lib.corrupt(
+        clean[rest],
+        *request,
+        images=arrays.train_images[rest] if seen else None,
+        order=_order(arrays, rest, sampler),
+    )
 
 
-def _floor(value: float) -> int:
-    """Rounds down, but takes 169.99999999999997 for the 170 that is meant."""
-    return int(value + 1e-9)
+def _order(
+    arrays: sources.Arrays, rest: np.ndarray, sampler: str
+) -> np.ndarray | None:
+    """Returns in which order a sampler sees some examples, as positions.
+
+    None stands for the order in which they are.
+    """
+    if arrays.published is None or not SAMPLERS[sampler].published:
+        return None
+    return np.argsort(arrays.published[rest])
+
+
+def _human(
+    spec: DatasetSpec, arrays: sources.Arrays, file: str, data_dir: str | None
+) -> np.ndarray | None:
+    """Returns the human labels that a spec names, int32 [N], if it does.
+
+    Raises:
+        UsageError: they are not found, or are not those of the images; or a
+            file is given for nothing.
+    """
+    if spec.human is None:
+        return None
+    found, source = tfds_files.read_human_labels(spec.human, file, data_dir)
+    return human_labels_lib.join(
+        found,
+        spec.human,
+        spec.noise,
+        arrays.train_labels,
+        arrays.published,
+        source,
+    )
 
 
 def _split(

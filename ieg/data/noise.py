@@ -1,7 +1,9 @@
-"""Label noise: its definitions, and the file it leaves.
+"""Label noise: drawing it, and the file it leaves.
 
-A kind of noise is a transition matrix; a sampler (`ieg.data.samplers`) is a
-way to draw labels from it.
+Most kinds of noise are a transition matrix (`ieg.data.matrices`); some are an
+`ImageNoise`, which looks at the images too (`ieg.data.instance`). A sampler
+(`ieg.data.samplers`) is a way to draw labels. Human labels
+(`ieg.data.human_labels`) are not drawn.
 """
 
 import dataclasses
@@ -12,122 +14,11 @@ import zlib
 
 import numpy as np
 
+from ieg.data import matrices  # noqa: F401  # Registers its kinds of noise.
+from ieg.data.instance import ImageNoise
 from ieg.data.samplers import SAMPLERS, check_sampler
 from ieg.errors import UsageError
 from ieg.registry import NOISES
-
-# The coarse label of each fine label of CIFAR-100, as the data set gives it.
-CIFAR100_SUPERCLASS = (
-    4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11,
-    6, 11, 5, 10, 7, 6, 13, 15, 3, 15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5,
-    5, 19, 8, 8, 15, 13, 14, 17, 18, 10, 16, 4, 17, 4, 2, 0, 17, 4, 18, 17,
-    10, 3, 2, 12, 12, 16, 12, 1, 9, 19, 2, 10, 0, 1, 16, 12, 9, 13, 15, 13,
-    16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13,
-)  # fmt: skip
-
-
-def _next_in_superclass() -> dict[int, int]:
-    """Returns fine label -> next fine label of the same superclass, cyclic."""
-    groups: dict[int, list[int]] = {}
-    for fine, coarse in enumerate(CIFAR100_SUPERCLASS):
-        groups.setdefault(coarse, []).append(fine)
-    return {
-        fine: group[(position + 1) % len(group)]
-        for group in groups.values()
-        for position, fine in enumerate(group)
-    }
-
-
-# 7 -> 1, 2 -> 7, 3 -> 8, 5 <-> 6 (Patrini et al. 2017).
-_DIGITS = {7: 1, 2: 7, 3: 8, 5: 6, 6: 5}
-
-# Data set -> {class: the class it is mistaken for}; other classes stay clean.
-ASYMMETRIC_MAPS: dict[str, dict[int, int]] = {
-    # Truck -> automobile, bird -> airplane, cat <-> dog, deer -> horse
-    # (Patrini et al. 2017).
-    'cifar10': {9: 1, 2: 0, 3: 5, 5: 3, 4: 7},
-    # The usual extension of the rule. Blocks of five consecutive fine labels,
-    # found in some codes, are not the superclasses.
-    'cifar100': _next_in_superclass(),
-    'digits': _DIGITS,
-    'mnist': _DIGITS,
-    # Boot -> sneaker, sneaker -> sandal, pullover -> shirt, coat <-> dress
-    # (Zhang and Sabuncu 2018, generalized cross-entropy).
-    'fashion_mnist': {9: 7, 7: 5, 2: 6, 4: 3, 3: 4},
-    'fake': {0: 1, 1: 0, 2: 3, 3: 2},
-}
-
-
-@NOISES.register('uniform')
-def uniform(rate: float, num_classes: int, base: str) -> np.ndarray:
-    """Returns the matrix of a draw from all classes, the true one included.
-
-    So a share of `rate * (1 - 1 / C)` of the labels becomes wrong. This is
-    what IEG and DivideMix do.
-
-    Args:
-        rate: share of the labels that are drawn anew.
-        num_classes: C.
-        base: name of the data set; not used.
-
-    Returns:
-        float64 [C, C], rows are true classes and sum to 1.
-    """
-    del base
-    others = np.full((num_classes, num_classes), rate / num_classes)
-    return (1 - rate) * np.eye(num_classes) + others
-
-
-@NOISES.register('symmetric')
-def symmetric(rate: float, num_classes: int, base: str) -> np.ndarray:
-    """Returns the matrix of a draw from the C - 1 wrong classes.
-
-    Source: Co-teaching. Arguments and result as in `uniform`.
-    """
-    del base
-    matrix = np.full((num_classes, num_classes), rate / (num_classes - 1))
-    np.fill_diagonal(matrix, 1 - rate)
-    return matrix
-
-
-@NOISES.register('pairflip')
-def pairflip(rate: float, num_classes: int, base: str) -> np.ndarray:
-    """Returns the matrix that moves each class to the next, the last to 0.
-
-    Source: Co-teaching. Arguments and result as in `uniform`.
-    """
-    del base
-    following = {c: (c + 1) % num_classes for c in range(num_classes)}
-    return _mapped(rate, num_classes, following)
-
-
-@NOISES.register('asymmetric')
-def asymmetric(rate: float, num_classes: int, base: str) -> np.ndarray:
-    """Returns the matrix that moves some classes to a similar one.
-
-    The classes are those of `ASYMMETRIC_MAPS[base]`. On CIFAR-10 half of the
-    classes move, so a rate of 0.4 makes 20 % of all labels wrong. Arguments
-    and result as in `uniform`.
-
-    Raises:
-        UsageError: no map is known for this data set.
-    """
-    if base not in ASYMMETRIC_MAPS:
-        raise UsageError(
-            f'asymmetric noise is not defined for the data set {base!r}: use '
-            'pairflip, which is defined for any, or one of '
-            f'{", ".join(sorted(ASYMMETRIC_MAPS))}.'
-        )
-    return _mapped(rate, num_classes, ASYMMETRIC_MAPS[base])
-
-
-def _mapped(rate: float, num_classes: int, moves: dict[int, int]) -> np.ndarray:
-    """Returns the matrix [C, C] that moves classes with probability `rate`."""
-    matrix = np.eye(num_classes)
-    for source, target in moves.items():
-        matrix[source, source] = 1 - rate
-        matrix[source, target] = rate
-    return matrix
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -137,8 +28,8 @@ class NoisyLabels:
     Attributes:
         noisy: int32 [N], what a learner may see.
         clean: int32 [N], the true labels.
-        kind: registered kind of noise.
-        rate: nominal rate, as in the dataset string.
+        kind: registered kind of noise, or a variant of human labels.
+        rate: nominal rate, as in the dataset string; None for human labels.
         realised_rate: share of labels that are really wrong.
         transition: float64 [C, C], the counts that came out, each row (true
             class) divided by its sum; the row of a class without examples is
@@ -151,12 +42,39 @@ class NoisyLabels:
     noisy: np.ndarray
     clean: np.ndarray
     kind: str
-    rate: float
+    rate: float | None
     realised_rate: float
     transition: np.ndarray
     seed: int
     sampler: str
     sha256: str
+
+
+def check(kind: str | None, rate: float | None, sampler: str) -> None:
+    """Checks what can be known before there are any data.
+
+    Args:
+        kind: registered kind of noise, a variant of human labels, or None.
+        rate: nominal rate; None where the labels are given.
+        sampler: a name in `ieg.data.samplers.SAMPLERS`.
+
+    Raises:
+        UsageError: unknown kind or sampler, a sampler that cannot draw this
+            kind, or a rate that the kind cannot have.
+    """
+    check_sampler(sampler, kind)
+    if rate is None:
+        return
+    if not 0.0 <= rate <= 1.0:
+        raise UsageError(f'the noise rate {rate} is outside [0, 1]: change it.')
+    definition = NOISES.get(kind)
+    if isinstance(definition, ImageNoise):
+        definition.check(kind, rate)
+
+
+def needs_images(kind: str) -> bool:
+    """Returns whether a registered kind of noise depends on the images."""
+    return isinstance(NOISES.get(kind), ImageNoise)
 
 
 def corrupt(
@@ -167,28 +85,68 @@ def corrupt(
     num_classes: int,
     seed: int,
     sampler: str = 'numpy',
+    images: np.ndarray | None = None,
+    order: np.ndarray | None = None,
 ) -> NoisyLabels:
     """Draws noisy labels.
 
     Args:
         labels: integers [N] in 0..C-1, the true labels in the order of the
-            data set; the reference samplers depend on the order.
+            data set.
         kind: registered kind of noise.
         rate: nominal rate in [0, 1].
         base: name of the data set, which asymmetric noise depends on.
         num_classes: C.
         seed: of the sampler, 0..2**32-1. Published Co-teaching and S2E runs
-            all used 0, DivideMix 123, IEG 12345.
+            all used 0, DivideMix 123, IEG 12345, Me-Momentum 1, CORES2 0.
         sampler: a name in `ieg.data.samplers.SAMPLERS`.
+        images: uint8 [N, H, W, channels]; needed by an `ImageNoise` only.
+        order: positions [N] in the order in which the draws are made, on
+            which those of the reference samplers depend; None for 0..N-1.
 
     Raises:
         UsageError: unknown kind or sampler, a sampler that cannot draw this
             kind, or a rate or seed out of range.
     """
-    matrix = _matrix(kind, rate, base, num_classes, seed, sampler)
+    check(kind, rate, sampler)
+    _check_seed(seed)
     clean = np.asarray(labels).astype(np.int32)
-    noisy = SAMPLERS[sampler].draw(clean, matrix, kind, rate, seed)
+    if order is None:
+        order = np.arange(len(clean))
+    definition, how = NOISES.get(kind), SAMPLERS[sampler]
+    if isinstance(definition, ImageNoise):
+        state = how.state(seed)
+        drawn = definition.draw(
+            images[order], clean[order], rate, num_classes, state
+        )
+    else:
+        matrix = definition(rate, num_classes, base)
+        drawn = how.draw(clean[order], matrix, kind, rate, seed)
+    noisy = np.empty_like(clean)
+    noisy[order] = drawn
     return _described(clean, noisy, kind, rate, num_classes, seed, sampler)
+
+
+def given(
+    labels: np.ndarray,
+    noisy: np.ndarray,
+    kind: str,
+    num_classes: int,
+    seed: int,
+    sampler: str,
+) -> NoisyLabels:
+    """Describes noisy labels that were not drawn.
+
+    Args:
+        labels: integers [N], the true labels.
+        noisy: integers [N], those that people gave.
+        kind: the variant of them.
+        num_classes: C.
+        seed: what the request has, as in `corrupt`; changes nothing.
+        sampler: likewise.
+    """
+    clean = np.asarray(labels).astype(np.int32)
+    return _described(clean, noisy, kind, None, num_classes, seed, sampler)
 
 
 def split_and_corrupt(
@@ -220,7 +178,9 @@ def split_and_corrupt(
     Raises:
         UsageError: as in `corrupt`.
     """
-    matrix = _matrix(kind, rate, base, num_classes, seed, sampler)
+    check(kind, rate, sampler)
+    _check_seed(seed)
+    matrix = NOISES.get(kind)(rate, num_classes, base)
     clean = np.asarray(labels).astype(np.int32)
     split = SAMPLERS[sampler].split
     probe, noisy = split(clean, matrix, kind, rate, seed, per_class)
@@ -230,28 +190,16 @@ def split_and_corrupt(
     )
 
 
-def _matrix(
-    kind: str,
-    rate: float,
-    base: str,
-    num_classes: int,
-    seed: int,
-    sampler: str,
-) -> np.ndarray:
-    """Returns the matrix [C, C] to draw from, if the request is possible."""
-    check_sampler(sampler, kind)
-    if not 0.0 <= rate <= 1.0:
-        raise UsageError(f'the noise rate {rate} is outside [0, 1]: change it.')
+def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**32:
         raise UsageError(f'the noise seed {seed} is not in 0..2**32-1.')
-    return NOISES.get(kind)(rate, num_classes, base)
 
 
 def _described(
     clean: np.ndarray,
     noisy: np.ndarray,
     kind: str,
-    rate: float,
+    rate: float | None,
     num_classes: int,
     seed: int,
     sampler: str,
@@ -261,7 +209,7 @@ def _described(
         noisy=noisy,
         clean=clean,
         kind=kind,
-        rate=float(rate),
+        rate=None if rate is None else float(rate),
         realised_rate=float(np.mean(noisy != clean)),
         transition=realised_transition(clean, noisy, num_classes),
         seed=seed,
@@ -290,15 +238,18 @@ _SAVED = (
 def save(path: str, noise: NoisyLabels) -> None:
     """Writes `noise.npz`; a reader never sees half a file.
 
-    Keys: noisy_labels, clean_labels and `_SAVED`.
+    Keys: noisy_labels, clean_labels and `_SAVED`; no rate is NaN.
     """
+    fields = {name: getattr(noise, name) for name in _SAVED}
+    if noise.rate is None:
+        fields['rate'] = np.nan  # None would be pickled.
     beside = f'{path}.{os.getpid()}.tmp'
     with open(beside, 'wb') as file:
         np.savez_compressed(
             file,
             noisy_labels=noise.noisy,
             clean_labels=noise.clean,
-            **{name: getattr(noise, name) for name in _SAVED},
+            **fields,
         )
     os.replace(beside, path)
 
@@ -312,11 +263,12 @@ def load(path: str) -> NoisyLabels:
     try:
         # NumPy leaves a file that it opened itself open when it is damaged.
         with open(path, 'rb') as raw, np.load(raw) as file:
+            rate = float(file['rate'])
             noise = NoisyLabels(
                 noisy=file['noisy_labels'],
                 clean=file['clean_labels'],
                 kind=str(file['kind']),
-                rate=float(file['rate']),
+                rate=None if np.isnan(rate) else rate,
                 realised_rate=float(file['realised_rate']),
                 transition=file['transition'],
                 seed=int(file['seed']),

@@ -8,6 +8,7 @@ noisy labels.
 import dataclasses
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,8 @@ def _draw_coteaching(
     """One legacy multinomial draw per label, in order.
 
     Cannot be vectorised: the legacy generator uses up as many numbers as it
-    needs to hit a class. Source: Co-teaching, S2E, Co-teaching+, JoCoR.
+    needs to hit a class. Source: Co-teaching, S2E, Co-teaching+, JoCoR,
+    Me-Momentum.
     """
     del kind, rate
     state = np.random.RandomState(seed)
@@ -106,32 +108,76 @@ def _split_ieg(
     return np.array(rows, np.int64).T.ravel(), noisy
 
 
+def memomentum_train_part(count: int, ratio: float, seed: int) -> np.ndarray:
+    """Returns which examples are not for validation.
+
+    Source: Me-Momentum, which uses one seed for this and for the noise.
+
+    Args:
+        count: number of noisy examples, N.
+        ratio: share for validation.
+        seed: of the noise.
+
+    Returns:
+        Positions int64, about (1 - ratio) * N of them, in the code's order of
+        training; those for validation are the others, ascending.
+    """
+    # Rounding must not turn the 54000 that are meant into 53999.
+    size = int((1.0 - ratio) * count + 1e-9)
+    state = np.random.RandomState(seed)
+    return state.choice(count, size, replace=False)
+
+
 @dataclasses.dataclass(frozen=True)
 class Sampler:
     """A way to draw noisy labels.
 
     Attributes:
-        draw: (labels [N], matrix [C, C], kind, rate, seed) -> integers [N].
+        draw: (labels [N], matrix [C, C], kind, rate, seed) -> integers [N];
+            for kinds of noise that are a matrix.
         kinds: the kinds of noise it can draw; empty means all.
         split: for a code whose noise depends on how its probe was chosen;
             (the arguments of `draw`, probe examples per class P) -> positions
             of the probe [C * P], of classes 0, ..., C - 1, 0, ...; and
             integers [N], which are the given labels there. None where the
             probe is chosen apart.
+        state: seed -> source of the draws; for kinds that depend on images.
+        train_part: (number of noisy examples, share for validation, seed) ->
+            positions of those that are not for validation. None where these
+            are chosen apart.
+        published: whether the code reads the examples in the order of the
+            published files, and not in that of TFDS.
     """
 
     draw: Callable[[np.ndarray, np.ndarray, str, float, int], np.ndarray]
     kinds: tuple[str, ...] = ()
     split: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
+    state: Callable[[int], Any] | None = None
+    train_part: Callable[[int, float, int], np.ndarray] | None = None
+    published: bool = False
 
 
 SAMPLERS: dict[str, Sampler] = {
-    'numpy': Sampler(_draw_numpy),
+    'numpy': Sampler(_draw_numpy, state=lambda seed: generator(seed, 'noise')),
     'coteaching': Sampler(
         _draw_coteaching, ('asymmetric', 'pairflip', 'symmetric')
     ),
+    'cores': Sampler(
+        _draw_coteaching,
+        ('cores',),
+        state=np.random.RandomState,
+        published=True,
+    ),
     'dividemix': Sampler(_draw_dividemix, ('asymmetric', 'uniform')),
     'ieg': Sampler(_draw_ieg, ('asymmetric', 'uniform'), _split_ieg),
+    # Me-Momentum; its instance-dependent noise is that of PDN and PES.
+    'memomentum': Sampler(
+        _draw_coteaching,
+        ('instance', 'pairflip', 'symmetric'),
+        state=np.random.RandomState,
+        train_part=memomentum_train_part,
+        published=True,
+    ),
 }
 
 

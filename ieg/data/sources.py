@@ -1,16 +1,11 @@
 """The data sets: where their images come from and how they are prepared."""
 
-import contextlib
 import dataclasses
-import logging
-import os
-import urllib.request
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
-from ieg.errors import UsageError
+from ieg.data import tfds_files
 from ieg.registry import DATASETS
 
 # Part of the data sets `digits` and `fake`: another seed is another data set.
@@ -32,6 +27,9 @@ class Arrays:
         flip: whether a mirrored image still belongs to its class.
         mean: per channel, in units of pixels scaled to [0, 1].
         std: per channel, in the same units.
+        published: int64 [N], number of each training example in the files as
+            they were published, which TFDS puts into another order; None
+            where there is no other order.
     """
 
     train_images: np.ndarray
@@ -43,6 +41,7 @@ class Arrays:
     flip: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    published: np.ndarray | None = None
 
 
 def choose(
@@ -188,9 +187,9 @@ def _register_tfds(
 
     @DATASETS.register(name)
     def load(data_dir: str | None) -> Arrays:
-        builder = tfds_builder(name, data_dir)
-        train_images, train_labels = tfds_split(builder, 'train')
-        test_images, test_labels = tfds_split(builder, 'test')
+        builder = tfds_files.tfds_builder(name, data_dir)
+        train_images, train_labels, published = tfds_files.numbered(builder)
+        test_images, test_labels = tfds_files.tfds_split(builder, 'test')
         return Arrays(
             train_images=train_images,
             train_labels=train_labels,
@@ -201,6 +200,7 @@ def _register_tfds(
             flip=flip,
             mean=mean,
             std=std,
+            published=published,
         )
 
     return load
@@ -215,110 +215,3 @@ cifar10 = _register_tfds(
 cifar100 = _register_tfds(
     'cifar100', 4, True, (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)
 )
-
-
-def tfds_builder(name: str, data_dir: str | None) -> Any:
-    """Returns the TFDS builder of a data set that is on the disk.
-
-    A missing data set is downloaded, if there is a network.
-
-    Args:
-        name: of the data set in TFDS.
-        data_dir: TFDS folder; None is the default of TFDS, which the
-            environment variable TFDS_DATA_DIR overrides.
-
-    Returns:
-        A `tfds.core.DatasetBuilder`, prepared.
-
-    Raises:
-        UsageError: there is no such folder, or the data set is not in it and
-            cannot be downloaded.
-    """
-    if data_dir is not None and not os.path.isdir(data_dir):
-        raise UsageError(
-            f'there is no data folder {data_dir}: create it, or give another '
-            'one with --data_dir.'
-        )
-    import tensorflow_datasets as tfds
-
-    with _without_absl_warnings():
-        # TFDS reads the variable only once, when it is imported.
-        root = data_dir or os.environ.get('TFDS_DATA_DIR')
-        builder = tfds.builder(name, data_dir=root)
-        if not builder.is_prepared():
-            _download(builder)
-    return builder
-
-
-def tfds_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a whole split into memory, in the order of TFDS.
-
-    Args:
-        builder: of a prepared data set.
-        split: 'train' or 'test'.
-
-    Returns:
-        Images, uint8 [N, H, W, channels], and labels, int32 [N].
-
-    Raises:
-        UsageError: the files are damaged.
-    """
-    import tensorflow as tf
-
-    try:
-        # One batch of everything: decoding runs in parallel, and the images
-        # are copied once. On a GPU they would only be in the way.
-        with tf.device('CPU:0'):
-            whole = builder.as_dataset(split=split, batch_size=-1)
-    except tf.errors.OpError as error:
-        raise UsageError(
-            f'the data set {builder.name!r} in {builder.data_dir} cannot be '
-            f'read ({type(error).__name__}): delete that folder and download '
-            'it again.'
-        ) from error
-    return whole['image'].numpy(), whole['label'].numpy().astype(np.int32)
-
-
-def _download(builder: Any) -> None:
-    """Downloads and prepares a data set.
-
-    Raises:
-        UsageError: that is impossible.
-    """
-    import tensorflow_datasets as tfds
-
-    root = os.path.dirname(os.path.dirname(str(builder.data_dir)))
-    # With one download folder for both, `fashion_mnist` silently becomes
-    # `mnist`: the file names are the same.
-    folder = os.path.join(root, 'downloads', 'ieg', builder.name)
-    try:
-        # TFDS itself would try ten times, for minutes, file by file.
-        with urllib.request.urlopen(next(iter(builder.url_infos)), timeout=10):
-            pass
-        builder.download_and_prepare(
-            download_dir=folder,
-            download_config=tfds.download.DownloadConfig(
-                try_download_gcs=False
-            ),
-        )
-    # Whatever goes wrong in there (network, checksum, disk, rights), the user
-    # needs the same sentence.
-    except Exception as error:
-        raise UsageError(
-            f'the data set {builder.name!r} is neither in {root} nor can it '
-            f'be downloaded ({type(error).__name__}): run "tfds build '
-            f'{builder.name}" where there is a network and copy the folder, or '
-            'give the folder that has it with --data_dir.'
-        ) from error
-
-
-@contextlib.contextmanager
-def _without_absl_warnings() -> Iterator[None]:
-    """Silences what TFDS reports about a folder that is not there yet."""
-    logger = logging.getLogger('absl')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -3,36 +3,59 @@
 import dataclasses
 from collections.abc import Iterable
 
+from ieg.data.human_labels import HUMAN_SETS, human_set
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS, NOISES
+
+_TAIL = 'imbal'
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
-    """A data set and what is done to its training labels.
+    """A data set and what is done to its training examples.
 
     Args:
-        base: registered name of the data set.
-        noise: registered kind of noise, or None for the labels as they are.
-        rate: share of labels given to the noise, in [0, 1]; None exactly
-            where `noise` is None.
+        base: registered name of the data set that has the images; that of
+            `cifar10n_worse` is cifar10.
+        noise: registered kind of noise, or a variant of human labels (see
+            `human_labels.HUMAN_SETS`), or None for the labels as they are.
+        rate: share of labels given to the noise, in [0, 1]; None without
+            noise, and for human labels.
+        imbalance: size of the rarest class over that of the most frequent
+            one, in (0, 1]; None for the classes as they are. The long tail is
+            made before the noise.
 
     Raises:
-        UsageError: the rate is outside [0, 1], or there is a rate without a
-            kind of noise or the reverse.
+        UsageError: a number is outside its range, or a rate is missing or has
+            nothing to do.
     """
 
     base: str
     noise: str | None = None
     rate: float | None = None
+    imbalance: float | None = None
 
     def __post_init__(self):
+        # NaN is in no interval.
+        if self.imbalance is not None and not 0.0 < self.imbalance <= 1.0:
+            raise UsageError(
+                f'the imbalance {self.imbalance} is outside (0, 1]: write for '
+                f'example {self.base}_{_TAIL}_0.01, where the rarest class '
+                'has a hundredth of the most frequent one.'
+            )
         if self.noise is None and self.rate is not None:
             raise UsageError(
                 f'the dataset {self.base!r} has a noise rate but no kind of '
                 f'noise: write for example {self.base}_uniform_{self.rate}.'
             )
         if self.noise is None:
+            return
+        if self.human is not None:
+            if self.rate is not None:
+                raise UsageError(
+                    f'{self.human}_{self.noise} takes no rate, because its '
+                    f'labels are given: leave out {self.rate}.'
+                )
             return
         if self.rate is None:
             raise UsageError(
@@ -46,19 +69,33 @@ class DatasetSpec:
                 f'write for example {self.base}_{self.noise}_0.4.'
             )
 
+    @property
+    def human(self) -> str | None:
+        """The name in `HUMAN_SETS`, where the labels are people's."""
+        return human_set(self.base, self.noise)
+
     def __str__(self) -> str:
-        if self.noise is None:
-            return self.base
-        return f'{self.base}_{self.noise}_{self.rate}'
+        parts = [self.human or self.base]
+        if self.imbalance is not None:
+            parts += [_TAIL, self.imbalance]
+        if self.noise is not None:
+            parts.append(self.noise)
+        if self.rate is not None:
+            parts.append(self.rate)
+        return '_'.join(map(str, parts))
 
 
 def parse(text: str, bases: Iterable[str] | None = None) -> DatasetSpec:
-    """Reads a dataset string: `base` or `base_kind_rate`.
+    """Reads a dataset string: `base[_imbal_number][_kind_rate]`.
+
+    Human labels have a name in the place of the base and a variant in that of
+    `kind_rate`: `cifar10n_worse`. The name alone is the default variant, where
+    there is one: `cifar100n` is `cifar100n_noisy`.
 
     The base is the longest known name that begins the string, because names
     contain underscores themselves (`fashion_mnist_uniform_0.4`).
 
-    The canonical rate is Python's shortest decimal of a float (`0.4`, `1.0`),
+    A canonical number is Python's shortest decimal of a float (`0.4`, `1.0`),
     and `str(parse(s)) == s` for every canonical string. Any other way to
     write a number (`0.40`, `.4`, `4e-1`, `1`) is read too and normalised, so
     one setting always has one name.
@@ -68,31 +105,103 @@ def parse(text: str, bases: Iterable[str] | None = None) -> DatasetSpec:
         bases: names of data sets; None means all that are registered.
 
     Raises:
-        UsageError: no such data set or kind of noise, no rate, or a rate
-            that is not a number in [0, 1].
+        UsageError: no such data set, kind of noise or variant, no rate, or a
+            number that is none or out of range.
     """
     bases = DATASETS.names() if bases is None else list(bases)
-    base = _longest_prefix(text, bases)
-    if base is None:
-        raise _unknown_base(text, bases)
-    if text == base:
-        return DatasetSpec(base)
-    rest = text[len(base) + 1 :]
+    human = [name for name, found in HUMAN_SETS.items() if found.base in bases]
+    name = _longest_prefix(text, bases + human)
+    if name is None:
+        raise _unknown_base(text, bases + human)
+    rest = None if text == name else text[len(name) + 1 :]
+    imbalance, rest = _imbalance(text, name, rest)
+    if name in human:
+        base, noise, rate = _variant(text, name, rest)
+    else:
+        base, noise, rate = name, *_noise(text, name, rest)
+    return DatasetSpec(base, noise, rate, imbalance)
+
+
+def _imbalance(
+    text: str, name: str, rest: str | None
+) -> tuple[float | None, str | None]:
+    """Returns the imbalance that begins `rest`, if one does, and what follows.
+
+    What follows is None where nothing does, not even an underscore.
+
+    Raises:
+        UsageError: it is no number.
+    """
+    if rest is None or _longest_prefix(rest, [_TAIL]) is None:
+        return None, rest
+    number, underscore, rest = rest[len(_TAIL) + 1 :].partition('_')
+    example = f'{name}_{_TAIL}_0.01'
+    found = _number(number, text, 'imbalance', example)
+    return found, rest if underscore else None
+
+
+def _noise(
+    text: str, base: str, rest: str | None
+) -> tuple[str | None, float | None]:
+    """Returns kind and rate of `kind_rate`, or twice None for nothing.
+
+    Raises:
+        UsageError: there is no such kind, or the rate is no number.
+    """
+    if rest is None:
+        return None, None
     kind = _longest_prefix(rest, NOISES.names())
     if kind is None:
         raise _unknown_noise(text, base, rest)
     if rest == kind:
-        return DatasetSpec(base, kind)  # Raises: there is no rate.
+        return kind, None  # What is made of it raises: there is no rate.
     number = rest[len(kind) + 1 :]
+    return kind, _number(number, text, 'noise rate', f'{base}_{kind}_0.4')
+
+
+def _variant(
+    text: str, name: str, rest: str | None
+) -> tuple[str, str, float | None]:
+    """Returns base, variant and rate (which is a mistake) of human labels.
+
+    Raises:
+        UsageError: there is no such variant.
+    """
+    human = HUMAN_SETS[name]
+    rest = human.default if rest is None else rest
+    variant = _longest_prefix(rest, human.variants)
+    if variant is None:
+        known = ', '.join(f'{name}_{v}' for v in human.variants)
+        problem = (
+            f'{text!r} does not say which human labels'
+            if not rest
+            else f'there are no human labels {rest!r} in {text!r}'
+        )
+        raise UsageError(
+            f'{problem}.{nearest(rest, human.variants)} Known: {known}; '
+            f'{human.base} has the true labels, and other kinds of noise.'
+        )
+    if rest == variant:
+        return human.base, variant, None
+    number = rest[len(variant) + 1 :]
+    rate = _number(number, text, 'noise rate', f'{name}_{variant}')
+    return human.base, variant, rate
+
+
+def _number(number: str, text: str, what: str, example: str) -> float:
+    """Returns a number that is part of a dataset string.
+
+    Raises:
+        UsageError: it is none.
+    """
     try:
-        rate = float(number)
+        # Adding zero turns -0.0 into 0.0, which has one name only.
+        return float(number) + 0.0
     except ValueError:
         raise UsageError(
-            f'the noise rate {number!r} in {text!r} is not a number: write '
-            f'for example {base}_{kind}_0.4.'
+            f'the {what} {number!r} in {text!r} is not a number: write for '
+            f'example {example}.'
         ) from None
-    # Adding zero turns -0.0 into 0.0, which has one name only.
-    return DatasetSpec(base, kind, rate + 0.0)
 
 
 def _longest_prefix(text: str, names: Iterable[str]) -> str | None:
@@ -115,7 +224,7 @@ def _unknown_base(text: str, bases: list[str]) -> UsageError:
 def _unknown_noise(text: str, base: str, rest: str) -> UsageError:
     """Returns the error for a known data set with an unknown noise part."""
     name = rest.rsplit('_', 1)[0]
-    known = NOISES.names()
+    known = [*NOISES.names(), _TAIL]
     return UsageError(
         f'there is no kind of noise {name!r} in {text!r}.'
         f'{nearest(name.lower(), known)} Known: {", ".join(known)}; write for '

@@ -133,19 +133,35 @@ NUM_CLASSES = {'cifar100': 100, 'fake': 4}
 # Data sets where the map of asymmetric noise touches half of the examples.
 HALF_MAPPED = ('cifar10', 'mnist', 'fashion_mnist', 'digits')
 
+# CIFAR-10N and CIFAR-100N, as published.
+HUMAN_RATES = {
+    'aggre': 0.0901,
+    'random1': 0.17234,
+    'random2': 0.18122,
+    'random3': 0.1764,
+    'worse': 0.40208,
+    'noisy': 0.402,
+}
+
 
 def true_noise_rate(dataset: Any) -> float | None:
     """Returns the share of wrong labels that a data set's name promises.
 
+    None where it does not say: asymmetric noise and people's mistakes depend on
+    the class, and so on the long tail.
+
     Args:
-        dataset: has `base`, `noise` and `rate`.
+        dataset: has `base`, `noise` and `rate`, and maybe `imbalance`.
     """
     rate = dataset.rate
+    balanced = getattr(dataset, 'imbalance', None) is None
+    if dataset.noise in HUMAN_RATES:
+        return HUMAN_RATES[dataset.noise] if balanced else None
     if dataset.noise == 'uniform':
         return rate * (1 - 1 / NUM_CLASSES.get(dataset.base, 10))
     if dataset.noise == 'asymmetric' and dataset.base in HALF_MAPPED:
-        return rate / 2
-    known = ('symmetric', 'asymmetric', 'pairflip')
+        return rate / 2 if balanced else None
+    known = ('symmetric', 'asymmetric', 'pairflip', 'instance', 'cores')
     return rate if dataset.noise in known else None
 
 

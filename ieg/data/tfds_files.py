@@ -1,0 +1,223 @@
+"""Reading what TensorFlow Datasets has prepared, and human labels beside it."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import urllib.request
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ieg.data import human_labels
+from ieg.errors import UsageError
+
+
+def tfds_builder(name: str, data_dir: str | None) -> Any:
+    """Returns the TFDS builder of a data set that is on the disk.
+
+    A missing data set is downloaded, if there is a network.
+
+    Args:
+        name: of the data set in TFDS.
+        data_dir: TFDS folder; None is the default of TFDS, which the
+            environment variable TFDS_DATA_DIR overrides.
+
+    Returns:
+        A `tfds.core.DatasetBuilder`, prepared.
+
+    Raises:
+        UsageError: there is no such folder, or the data set is not in it and
+            cannot be downloaded.
+    """
+    if data_dir is not None and not os.path.isdir(data_dir):
+        raise UsageError(
+            f'there is no data folder {data_dir}: create it, or give another '
+            'one with --data_dir.'
+        )
+    import tensorflow_datasets as tfds
+
+    with _without_absl_warnings():
+        # TFDS reads the variable only once, when it is imported.
+        root = data_dir or os.environ.get('TFDS_DATA_DIR')
+        builder = tfds.builder(name, data_dir=root)
+        if not builder.is_prepared():
+            _download(builder)
+    return builder
+
+
+def tfds_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a whole split into memory, in the order of TFDS.
+
+    Args:
+        builder: of a prepared data set.
+        split: 'train' or 'test'.
+
+    Returns:
+        Images, uint8 [N, H, W, channels], and labels, int32 [N].
+
+    Raises:
+        UsageError: the files are damaged.
+    """
+    whole = _whole(builder, split)
+    return whole['image'].numpy(), whole['label'].numpy().astype(np.int32)
+
+
+def numbered(builder: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads the training split with the published number of each example.
+
+    Returns:
+        Images and labels as in `tfds_split`, and int64 [N].
+
+    Raises:
+        UsageError: the files are damaged.
+    """
+    whole = _whole(builder, 'train')
+    labels = whole['label'].numpy().astype(np.int32)
+    if 'id' in whole:
+        numbers = numbers_of(whole['id'].numpy())
+    else:
+        numbers = shuffled_by_tfds('train', len(labels))
+    return whole['image'].numpy(), labels, numbers
+
+
+def numbers_of(ids: Iterable[bytes]) -> np.ndarray:
+    """Returns the numbers int64 in TFDS ids such as b'train_00123'."""
+    return np.array([int(text.rpartition(b'_')[2]) for text in ids], np.int64)
+
+
+def shuffled_by_tfds(split: str, count: int) -> np.ndarray:
+    """Returns the numbers of examples that TFDS keyed 0, 1, ..., in its order.
+
+    It sorts them by the MD5 of split and key, and promises not to change that
+    for a version of a data set. So the published order of MNIST, whose
+    examples have no id, is known.
+
+    Args:
+        split: its name in TFDS.
+        count: of its examples, N.
+
+    Returns:
+        int64 [N].
+    """
+    digests = [
+        hashlib.md5(f'{split}{key}'.encode(), usedforsecurity=False).digest()
+        for key in range(count)
+    ]
+    return np.array(sorted(range(count), key=digests.__getitem__), np.int64)
+
+
+def _whole(builder: Any, split: str, **options: Any) -> dict[str, Any]:
+    """Returns all features of a split as tensors.
+
+    Raises:
+        UsageError: the files are damaged.
+    """
+    import tensorflow as tf
+
+    try:
+        # One batch of everything: decoding runs in parallel, and the images
+        # are copied once. On a GPU they would only be in the way.
+        with tf.device('CPU:0'):
+            return builder.as_dataset(split=split, batch_size=-1, **options)
+    except tf.errors.OpError as error:
+        raise UsageError(
+            f'the data set {builder.name!r} in {builder.data_dir} cannot be '
+            f'read ({type(error).__name__}): delete that folder and download '
+            'it again.'
+        ) from error
+
+
+def read_human_labels(
+    name: str, file: str, data_dir: str | None
+) -> tuple[dict[str, np.ndarray], str]:
+    """Reads human labels from wherever they are.
+
+    Args:
+        name: in `human_labels.HUMAN_SETS`.
+        file: path of the file; '' looks in the TFDS folder for a file of a
+            usual name, then for the set that TFDS has of them.
+        data_dir: as in `tfds_builder`.
+
+    Returns:
+        Arrays by name, each [N], in the order of the published files; and
+        where they are from.
+
+    Raises:
+        UsageError: there are none, or they cannot be read.
+    """
+    root = data_dir or os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')
+    root = os.path.expanduser(root)
+    path = os.path.expanduser(file) if file else human_labels.find(name, root)
+    if path is not None:
+        return human_labels.read(path), path
+    folder = human_labels.newest(name, root)
+    if folder is None:
+        raise human_labels.missing(name, root)
+    return _human_labels_of_tfds(name, folder), folder
+
+
+def _human_labels_of_tfds(name: str, folder: str) -> dict[str, np.ndarray]:
+    """Returns the arrays in a prepared TFDS set of human labels.
+
+    Raises:
+        UsageError: the files are damaged.
+    """
+    import tensorflow_datasets as tfds
+
+    variants = human_labels.HUMAN_SETS[name].variants.values()
+    wanted = {key for variant in variants for key in variant.keys}
+    builder = tfds.builder_from_directory(folder)
+    wanted &= set(builder.info.features)
+    # The images would take longer, and are those of the base.
+    decoders = tfds.decode.PartialDecoding({'id', 'label', *wanted})
+    whole = _whole(builder, 'train', decoders=decoders)
+    order = np.argsort(numbers_of(whole['id'].numpy()))
+    arrays = {key: whole[key].numpy()[order] for key in wanted}
+    return arrays | {'clean_label': whole['label'].numpy()[order]}
+
+
+def _download(builder: Any) -> None:
+    """Downloads and prepares a data set.
+
+    Raises:
+        UsageError: that is impossible.
+    """
+    import tensorflow_datasets as tfds
+
+    root = os.path.dirname(os.path.dirname(str(builder.data_dir)))
+    # With one download folder for both, `fashion_mnist` silently becomes
+    # `mnist`: the file names are the same.
+    folder = os.path.join(root, 'downloads', 'ieg', builder.name)
+    try:
+        # TFDS itself would try ten times, for minutes, file by file.
+        with urllib.request.urlopen(next(iter(builder.url_infos)), timeout=10):
+            pass
+        builder.download_and_prepare(
+            download_dir=folder,
+            download_config=tfds.download.DownloadConfig(
+                try_download_gcs=False
+            ),
+        )
+    # Whatever goes wrong in there (network, checksum, disk, rights), the user
+    # needs the same sentence.
+    except Exception as error:
+        raise UsageError(
+            f'the data set {builder.name!r} is neither in {root} nor can it '
+            f'be downloaded ({type(error).__name__}): run "tfds build '
+            f'{builder.name}" where there is a network and copy the folder, or '
+            'give the folder that has it with --data_dir.'
+        ) from error
+
+
+@contextlib.contextmanager
+def _without_absl_warnings() -> Iterator[None]:
+    """Silences what TFDS reports about a folder that is not there yet."""
+    logger = logging.getLogger('absl')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
