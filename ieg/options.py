@@ -144,7 +144,9 @@ class SearchConfig:
         0, 'Length of a trial in epochs; 0 = that of the run.', minimum=0
     )
     search_again: int = option(
-        3, 'How many of the best trials are repeated.', minimum=1
+        3,
+        'How many of the best trials are repeated, beside the configuration.',
+        minimum=1,
     )
     parallel_trials: int = option(
         1, 'Trials at a time, each in a process of its own.', minimum=1

@@ -18,6 +18,7 @@ from absl import flags
 from ieg import config as ieg_config
 from ieg import experiment, main
 from ieg.errors import RunError, UsageError
+from ieg.methods.coteaching import CoTeaching
 from ieg.search import driver, runner, space, store
 from ieg.search.store import Result, Store, Trial
 from ieg.training import keep
@@ -415,7 +416,8 @@ def test_the_search_goes_through_its_stages(whole):
     assert code == 0, err
     trials = [line['trial'] for line in records(path / RUN)]
     stages = [trial['stage'] for trial in trials]
-    assert stages == ['warm'] * 2 + ['search'] * 6 + ['again'] * 2
+    assert stages[:8] == ['warm'] * 2 + ['search'] * 6
+    assert set(stages[8:]) == {'again'} and 2 <= len(stages[8:]) <= 3
     assert [t['name'] for t in trials[:8]] == [str(n) for n in range(8)]
     assert trials[0]['options'] == {}
     assert trials[1]['options'] == {'tau_multiplier': 1.25}
@@ -423,7 +425,7 @@ def test_the_search_goes_through_its_stages(whole):
         assert list(trial['options']) == ['keep_schedule']
         assert len(trial['point']) == 12
     seeds = [trial['seed'] for trial in trials]
-    assert set(seeds[:8]) == {1} and seeds[8] == seeds[9] != 1
+    assert set(seeds[:8]) == {1} and len(set(seeds[8:]) - {1}) == 1
 
 
 def results_of(path):
@@ -440,16 +442,18 @@ def test_the_best_are_repeated_and_the_best_of_those_is_chosen(whole):
     ]
     ranked = sorted(done, key=lambda name: -results[name]['score'])
     again = [name for name in results if name.endswith('_again')]
-    assert again == [f'{name}_again' for name in ranked[:2]]
+    repeated = list(dict.fromkeys([*ranked[:2], '0']))
+    assert again == [f'{name}_again' for name in repeated]
     pairs = {
         name: [results[name]['score'], results[f'{name}_again']['score']]
-        for name in ranked[:2]
+        for name in repeated
     }
     best = max(pairs, key=lambda name: np.mean(pairs[name]))
     found = outcome(path / RUN)
     assert found['trial'] == best and found['scores'] == pairs[best]
     assert found['score'] == pytest.approx(np.mean(pairs[best]))
-    assert found['score_as_configured'] == results['0']['score']
+    assert found['score_as_configured'] == pytest.approx(np.mean(pairs['0']))
+    assert found['score'] >= found['score_as_configured']
 
 
 def test_a_schedule_is_trained_once(whole):
@@ -501,10 +505,11 @@ def test_the_training_has_what_was_found(whole):
 def test_the_search_tells_what_it_does(whole):
     path, _, out, err = whole
     assert re.search(
-        'Search: up to 10 trials of 2 epochs, 0 of them done; about .* min', err
+        'Search: about 10 trials of 2 epochs, 0 of them done; about .* min', err
     )
-    assert err.count('\ntrial ') == 10
-    assert '<- chosen' in out and '10 trials: ' in out
+    assert err.count('\ntrial ') == len(records(path / RUN))
+    assert '<- chosen' in out
+    assert f'{len(records(path / RUN))} trials: ' in out
     assert 'test accuracy, last' in out
     picture = (path / RUN / 'search.png').read_bytes()
     assert picture.startswith(b'\x89PNG') and len(picture) > 5000
@@ -792,16 +797,19 @@ def test_checkpoints_of_another_trial_are_a_mistake(one, tmp_path):
         one.train(Trial('0', 'warm', {'tau_multiplier': 1.5}, 1), str(tmp_path))
 
 
-def test_impossible_options_are_refused(one, tmp_path):
+def test_impossible_options_are_refused(one, tmp_path, monkeypatch):
     trial = Trial('0', 'search', {'tau_multiplier': 4.0}, 1)
     result = one.train(trial, str(tmp_path))
     assert (result.status, result.score) == ('refused', store.LOWEST)
     assert 'tau is 1.2' in result.remark
-    # Also where a trial notices under way, as with an estimated noise rate.
-    options = {'noise_rate': 'auto', 'tau_multiplier': 500.0}
-    result = one.train(Trial('1', 'search', options, 1), str(tmp_path / '1'))
-    assert (result.status, result.score) == ('refused', store.LOWEST)
-    assert 'tau is' in result.remark and 'tau is 1.2' not in result.remark
+    # Also where a method notices under way.
+
+    def refuse(self, epoch, score):
+        raise UsageError('not like this')
+
+    monkeypatch.setattr(CoTeaching, 'begin_epoch', refuse)
+    result = one.train(Trial('1', 'search', {}, 1), str(tmp_path / '1'))
+    assert result == Result('refused', store.LOWEST, remark='not like this')
 
 
 @pytest.mark.parametrize('full', [True, False])

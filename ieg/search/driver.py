@@ -193,6 +193,7 @@ class _Search:
     def _total(self, warm: int) -> int:
         asked = self._config.search
         searched = asked.search_iterations * asked.search_population
+        # One more if the configuration is not among the best.
         return warm + searched + asked.search_again
 
     def _warm_up(self, warm: Sequence[Warm]) -> None:
@@ -234,25 +235,30 @@ class _Search:
         """Trains the best ones again; returns the best of them on average.
 
         The best of many is best by luck as well, so its score alone is too
-        good to be true.
+        good to be true. The configuration itself is always among them: what
+        is chosen must beat it twice on average.
         """
         ranked = self.ranking()
         if not ranked:
             remark = self._store.results['0'].remark
             raise RunError(f'No trial came to an end; the first one: {remark}')
         best = ranked[: self._config.search.search_again]
+        best += [t for t in ranked if t.name == '0' and t not in best]
         seed = generator(self._config.train.seed, 'again').integers(2**31)
         again = [
             Trial(f'{trial.name}_again', 'again', trial.options, int(seed))
             for trial in best
         ]
-        results = self._train(again)
-        scores = [
-            [self._store.results[trial.name].score, result.score]
-            for trial, result in zip(best, results, strict=True)
-        ]
+        self._train(again)
+        scores = [self._scores(trial.name) for trial in best]
         winner = int(np.argmax([np.mean(pair) for pair in scores]))
         return best[winner], scores[winner]
+
+    def _scores(self, name: str) -> list[float]:
+        """Returns the scores of a trial: the first one, and that of `again`."""
+        names = (name, f'{name}_again')
+        results = self._store.results
+        return [results[n].score for n in names if n in results]
 
     def ranking(self) -> list[Trial]:
         """Returns the trials that came to an end, best first."""
@@ -315,7 +321,7 @@ class _Search:
             time = report.duration(epochs * self._workers.seconds())
             time = f'about {time} with the final training, evaluations aside'
         print(
-            f'Search: up to {total} trials of {facts.epochs} epochs, {done} of '
+            f'Search: about {total} trials of {facts.epochs} epochs, {done} of '
             f'them done; {time}.',
             file=sys.stderr,
             flush=True,
@@ -337,7 +343,7 @@ class _Search:
             'options': best.options,
             'score': float(np.mean(scores)),
             'scores': scores,
-            'score_as_configured': self._store.results['0'].score,
+            'score_as_configured': float(np.mean(self._scores('0'))),
             'trials': len(self._store.results),
         } | {name: getattr(asked, name) for name in LENGTHS}
         self._store.finish(outcome)
