@@ -141,7 +141,10 @@ class SearchConfig:
     )
     search_population: int = option(8, 'Trials per iteration.', minimum=2)
     search_epochs: int = option(
-        0, 'Length of a trial in epochs; 0 = that of the run.', minimum=0
+        0,
+        'Length of a trial in epochs; 0 = that of the run. In short trials '
+        'little is learnt by heart, so keeping more looks better than it is.',
+        minimum=0,
     )
     search_again: int = option(
         3,
