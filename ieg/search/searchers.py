@@ -4,6 +4,7 @@ Ask and tell, so that whoever trains the candidates decides where and when. A
 searcher holds nothing that replaying its asks and tells would not restore.
 """
 
+import abc
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +24,7 @@ LONGEST_STEP = 2.0
 START_WEIGHT = 2.0
 
 
-class Searcher:
+class Searcher(abc.ABC):
     """Proposes candidates in [0, 1]^d and learns from their scores.
 
     Args:
@@ -84,13 +85,13 @@ class Searcher:
         if len(scores):
             self._learn(candidates, scores)
 
+    @abc.abstractmethod
     def _draw(self, iteration: int) -> np.ndarray:
         """Returns candidates `[K, d]`; iterations count from 0."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _learn(self, candidates: np.ndarray, scores: np.ndarray) -> None:
         """Takes at least one candidate `[K, d]` and its score `[K]`."""
-        raise NotImplementedError
 
 
 @SEARCHERS.register('random')
