@@ -1,7 +1,8 @@
 #!/bin/sh
 # The rows of docs/results.md of Co-teaching, Co-teaching+, JoCoR, S2E and
 # supervised training: MNIST with LeNet on 8,000 training and 2,000 validation
-# images for 40 epochs, and digits. Two cores, no GPU: about three hours.
+# images for 40 epochs, and digits. Hours on two cores without a GPU. What was run of
+# it, and on which seeds, is said there.
 # DATA is the folder of TensorFlow Datasets.
 set -eu
 SAVEPATH=${SAVEPATH:-runs}

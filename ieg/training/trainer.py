@@ -79,10 +79,14 @@ class Trainer:
         self.steps = StepRunner(method, strategy, self._pipeline, settings.jit)
         self._callbacks = list(callbacks)
         self._seconds_per_step: dict[str, float] = {}
-        self._open(workdir, identity)
+        self.restart(workdir, identity)
 
-    def _open(self, workdir: str, identity: Mapping[str, Any]) -> None:
-        """Keeps checkpoints and log of the run in a folder."""
+    def restart(self, workdir: str, identity: Mapping[str, Any]) -> None:
+        """Keeps checkpoints and log of the next run in a folder.
+
+        The compiled step functions stay. Bringing method and optimizers back
+        to their beginning is up to the caller (see `rewind.Rewind`).
+        """
         chief = distribution.is_chief(self._strategy)
         self._checkpoints = Checkpoints(
             self.method,
@@ -97,14 +101,6 @@ class Trainer:
     def add_callback(self, callback: keras.callbacks.Callback) -> None:
         """Adds a Keras callback before training starts."""
         self._callbacks.append(callback)
-
-    def restart(self, workdir: str, identity: Mapping[str, Any]) -> None:
-        """Makes the next run be kept in another folder.
-
-        The compiled step functions stay. Bringing method and optimizers back
-        to their beginning is up to the caller (see `rewind.Rewind`).
-        """
-        self._open(workdir, identity)
 
     # The run.
 
