@@ -1,0 +1,288 @@
+"""The networks for ImageNet-size images that Keras ships with weights.
+
+`keras.applications` gives topology, layer names and weights. Two things are
+changed:
+
+- Normalisation is fused and moves its statistics with momentum 0.9, with
+  and without ImageNet weights: the references are PyTorch networks, whose
+  default this is and which train every layer. Keras has 0.99.
+- The head is that of the other networks: mean over space and logits in full
+  precision.
+
+Each builder has an attribute `pretrained_scaling`, the scale on which its
+ImageNet weights expect RGB images: 'caffe' is 0 to 255 minus the means
+(123.68, 116.779, 103.939), 'symmetric' is -1 to 1. Without those weights any
+scale will do.
+"""
+
+import os
+from collections.abc import Callable
+
+import keras
+
+from ieg.errors import UsageError
+from ieg.networks import layers
+from ieg.registry import NETWORKS
+
+
+@NETWORKS.register('resnet50')
+def resnet50(
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+    pretrained: bool = False,
+) -> keras.Model:
+    """Builds the post-activation ResNet-50.
+
+    Source: `keras.applications.ResNet50`, for Clothing1M and Food-101N. The
+    papers take torchvision's (v1.5), which differs: there the second
+    convolution of a block has the stride, not the first, and convolutions
+    have no bias. 23,555,082 parameters with 10 classes, 23,563,278 with 14.
+
+    Args:
+        num_classes: number of logits.
+        image_shape: (H, W, channels).
+        pretrained: start from weights trained on ImageNet; the images must
+            then be on the scale `resnet50.pretrained_scaling`.
+
+    Returns:
+        model: images [b, H, W, channels] -> logits [b, num_classes].
+
+    Raises:
+        UsageError: the images are too small, or there are no ImageNet
+            weights, for this number of channels or on this machine.
+    """
+    return _build(
+        resnet50,
+        keras.applications.ResNet50,
+        num_classes,
+        image_shape,
+        pretrained,
+    )
+
+
+@NETWORKS.register('resnet50v2')
+def resnet50v2(
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+    pretrained: bool = False,
+) -> keras.Model:
+    """Builds the pre-activation ResNet-50.
+
+    Source: `keras.applications.ResNet50V2`. It is not quite the ResNet-50 of
+    IEG's WebVision experiments, which has no biases, the stride in the first
+    block of a stage and momentum 0.997. 23,539,850 parameters with 10
+    classes.
+
+    Args:
+        num_classes: number of logits.
+        image_shape: (H, W, channels).
+        pretrained: start from weights trained on ImageNet; the images must
+            then be on the scale `resnet50v2.pretrained_scaling`.
+
+    Returns:
+        model: images [b, H, W, channels] -> logits [b, num_classes].
+
+    Raises:
+        UsageError: the images are too small, or there are no ImageNet
+            weights, for this number of channels or on this machine.
+    """
+    return _build(
+        resnet50v2,
+        keras.applications.ResNet50V2,
+        num_classes,
+        image_shape,
+        pretrained,
+    )
+
+
+@NETWORKS.register('inception_resnet_v2')
+def inception_resnet_v2(
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+    pretrained: bool = False,
+) -> keras.Model:
+    """Builds Inception-ResNet-v2, which the papers train on mini-WebVision.
+
+    Source: `keras.applications.InceptionResNetV2`, with the scale of each
+    normalisation that Keras leaves out and DivideMix (ICLR 2020) has; it
+    starts at 1. 54,383,314 parameters with 50 classes.
+
+    Args:
+        num_classes: number of logits.
+        image_shape: (H, W, channels).
+        pretrained: start from weights trained on ImageNet; the images must
+            then be on the scale `inception_resnet_v2.pretrained_scaling`.
+
+    Returns:
+        model: images [b, H, W, channels] -> logits [b, num_classes].
+
+    Raises:
+        UsageError: the images are too small, or there are no ImageNet
+            weights, for this number of channels or on this machine.
+    """
+    return _build(
+        inception_resnet_v2,
+        keras.applications.InceptionResNetV2,
+        num_classes,
+        image_shape,
+        pretrained,
+        # Of fewer pixels nothing is left after the last reduction.
+        min_size=75,
+    )
+
+
+@NETWORKS.register('vgg19')
+def vgg19(
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+    pretrained: bool = False,
+) -> keras.Model:
+    """Builds VGG-19 without normalisation and without hidden dense layers.
+
+    Source: `keras.applications.VGG19`. To train from scratch take `vgg19_bn`.
+    20,029,514 parameters with 10 classes.
+
+    Args:
+        num_classes: number of logits.
+        image_shape: (H, W, channels).
+        pretrained: start from weights trained on ImageNet; the images must
+            then be on the scale `vgg19.pretrained_scaling`.
+
+    Returns:
+        model: images [b, H, W, channels] -> logits [b, num_classes].
+
+    Raises:
+        UsageError: the images are too small, or there are no ImageNet
+            weights, for this number of channels or on this machine.
+    """
+    return _build(
+        vgg19,
+        keras.applications.VGG19,
+        num_classes,
+        image_shape,
+        pretrained,
+    )
+
+
+resnet50.pretrained_scaling = 'caffe'
+resnet50v2.pretrained_scaling = 'symmetric'
+inception_resnet_v2.pretrained_scaling = 'symmetric'
+vgg19.pretrained_scaling = 'caffe'
+
+
+def _build(
+    builder: Callable[..., keras.Model],
+    application: Callable[..., keras.Model],
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+    pretrained: bool,
+    min_size: int = 32,
+) -> keras.Model:
+    """Builds `application` with the normalisation and the head of ours.
+
+    Args:
+        builder: the registered function that calls this one.
+        application: the function of `keras.applications`.
+        num_classes: number of logits.
+        image_shape: (H, W, channels).
+        pretrained: whether to load the ImageNet weights.
+        min_size: smallest legal height and width.
+    """
+    name = builder.__name__
+    height, width, channels = image_shape
+    if min(height, width) < min_size:
+        raise UsageError(
+            f'the network {name} needs images of at least {min_size}x'
+            f'{min_size} pixels and these have {height}x{width}; use '
+            '--network_name=cnn.'
+        )
+    if pretrained and channels != 3:
+        raise UsageError(
+            f'the ImageNet weights of the network {name} take images with 3 '
+            f'channels and these have {channels}; use --nopretrained.'
+        )
+    x = keras.Input(image_shape)
+    if pretrained and builder.pretrained_scaling == 'caffe':
+        # The weights come from Caffe, which reads BGR.
+        x = keras.ops.flip(x, axis=-1)
+    if pretrained:
+        base = _load_pretrained(application, x, name)
+    else:
+        base = application(include_top=False, weights=None, input_tensor=x)
+    base = _with_fused_normalization(base, image_shape, keep_weights=pretrained)
+    logits = layers.torch_dense(
+        layers.global_mean(base.outputs[0]),
+        num_classes,
+        'logits',
+        dtype=keras.config.floatx(),
+    )
+    return keras.Model(base.inputs[0], logits, name=name)
+
+
+def _load_pretrained(application, x, name: str) -> keras.Model:
+    """Returns the network on the tensor x, with ImageNet weights.
+
+    Raises:
+        UsageError: they can be neither found nor downloaded.
+    """
+    file = f'{name}_weights_tf_dim_ordering_tf_kernels_notop.h5'
+    try:
+        return application(
+            include_top=False, weights='imagenet', input_tensor=x
+        )
+    # Keras raises a bare Exception when a download fails.
+    except Exception as error:
+        reason = ' '.join(str(error).split()).rstrip('.')
+        home = os.environ.get('KERAS_HOME', os.path.join('~', '.keras'))
+        raise UsageError(
+            f'the ImageNet weights of the network {name} cannot be loaded '
+            f'({reason}); connect to the internet, copy the file to '
+            f'{os.path.join(home, "models", file)}, or use --nopretrained.'
+        ) from error
+
+
+def _with_fused_normalization(
+    base: keras.Model, image_shape: tuple[int, int, int], keep_weights: bool
+) -> keras.Model:
+    """Returns a copy of a network with `layers.FusedBatchNormalization`.
+
+    Args:
+        base: a network of `keras.applications`.
+        image_shape: (H, W, channels).
+        keep_weights: copy the weights too; otherwise they are drawn anew.
+    """
+    pairs = []
+
+    def copy(operation):
+        config = operation.get_config()
+        kind = type(operation).__name__.lower()
+        # Names that Keras made up count the layers of the process.
+        if operation.name.replace('_', '').startswith(kind):
+            config['name'] = f'{kind}{len(pairs)}'
+        if isinstance(operation, keras.layers.BatchNormalization):
+            copied = layers.FusedBatchNormalization(
+                epsilon=operation.epsilon, name=config['name']
+            )
+        else:
+            copied = type(operation).from_config(config)
+        pairs.append((operation, copied))
+        return copied
+
+    def call(operation, *inputs, **unused):
+        # Keras' normalisation is called with a mask, ours has none.
+        del unused
+        return operation(*inputs)
+
+    copied = keras.models.clone_model(
+        base,
+        input_tensors=[keras.Input(image_shape)],
+        clone_function=copy,
+        call_function=call,
+    )
+    for old, new in pairs if keep_weights else ():
+        # The flip of the channels is no layer.
+        if isinstance(old, keras.Layer):
+            targets = {variable.name: variable for variable in new.variables}
+            for variable in old.variables:
+                targets[variable.name].assign(variable)
+    return copied
