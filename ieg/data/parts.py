@@ -1,0 +1,183 @@
+"""What a reader of a data set returns: parts, their images, their labels.
+
+A part is one list of examples as the owner of the data keeps it (`train`,
+`test`, `valid`, `probe`). Its images are an array in memory or encoded files
+that are read when a batch needs them; either way they are reached by id.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+# What the parts of a data set are called; others are further test sets.
+PARTS = ('train', 'test', 'valid', 'probe')
+
+
+class Images(Protocol):
+    """Images reached by id, 0..N-1.
+
+    Attributes:
+        shape: (H, W, channels) of every image that `fetch` returns.
+        array: uint8 [N, H, W, channels] if they are in memory, else None.
+    """
+
+    shape: tuple[int, int, int]
+    array: np.ndarray | None
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: np.ndarray) -> 'Images':
+        """Returns some of them, in that order."""
+        ...
+
+    def fetch(self, ids: Any, seeds: Any) -> Any:
+        """Returns the images of a batch, eagerly or inside a graph.
+
+        Args:
+            ids: int64 [b].
+            seeds: int32 [b, 2], one per example, for images that are cropped
+                at random while they are read; None for the crop of
+                evaluation. Images in memory ignore them.
+
+        Returns:
+            uint8 [b, H, W, channels].
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """The examples of one part.
+
+    Attributes:
+        images: of the examples.
+        labels: int32 [N], as given.
+        clean: int32 [N], the true classes; None where unknown.
+    """
+
+    images: Images
+    labels: np.ndarray
+    clean: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> 'Part':
+        """Returns some examples, in that order."""
+        clean = None if self.clean is None else self.clean[indices]
+        return Part(self.images.take(indices), self.labels[indices], clean)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Listing:
+    """Files of one part, as a reader found them; nobody has opened them yet.
+
+    Attributes:
+        paths: of the images.
+        labels: int32 [N], as given.
+        clean: int32 [N], the true classes; None where unknown.
+    """
+
+    paths: list[str]
+    labels: np.ndarray
+    clean: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Found:
+    """What a reader found.
+
+    Attributes:
+        class_names: one name per class.
+        parts: by the names in `PARTS`; 'train' is always there. Other names
+            are of further test sets.
+        remarks: whole sentences that a user should read.
+    """
+
+    class_names: tuple[str, ...]
+    parts: Mapping[str, Listing]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """A data set as its owner split it, and how its images are prepared.
+
+    Attributes:
+        train: the training examples.
+        test: what figures are reported on.
+        class_names: one name per class.
+        padding: pixels that the weak view pads on each side before it crops.
+        flip: whether a mirrored image still belongs to its class.
+        mean: per channel, in units of pixels scaled to [0, 1].
+        std: per channel, in the same units.
+        published: int64 [N], number of each training example in the files as
+            they were published, which TFDS puts into another order; None
+            where there is no other order.
+        valid: the owner's own validation examples, or None.
+        probe: clean examples for methods that need some, or None.
+        further: more test sets by name.
+        policy: the view that stands for the learnt augmentation policy.
+        remarks: whole sentences that a user should read.
+        skipped: (path, reason) of each file that is no image.
+    """
+
+    train: Part
+    test: Part
+    class_names: tuple[str, ...]
+    padding: int
+    flip: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    published: np.ndarray | None = None
+    valid: Part | None = None
+    probe: Part | None = None
+    further: Mapping[str, Part] = dataclasses.field(default_factory=dict)
+    policy: str = 'autoaug'
+    remarks: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+class InMemory:
+    """Images of an array; see `Images`."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self.shape = array.shape[1:]
+        self.fetch = _gather(array)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def take(self, indices: np.ndarray) -> 'InMemory':
+        """Returns some of them; all of them cost no second copy."""
+        count = len(self.array)
+        if len(indices) == count and np.array_equal(indices, np.arange(count)):
+            return self
+        return InMemory(self.array[indices])
+
+
+def _gather(images: np.ndarray) -> Callable[[Any, Any], Any]:
+    """Returns the `fetch` of images that are in memory.
+
+    The tensor is made when it is first needed, so a split whose images are
+    only ever held by the accelerator costs no second copy.
+    """
+    held = []
+
+    def fetch(ids: Any, seeds: Any) -> Any:
+        import tensorflow as tf
+
+        del seeds
+        if not held:
+            # Outside of any graph: inside, it would become part of it.
+            with tf.init_scope(), tf.device('CPU:0'):
+                held.append(tf.constant(images))
+        return tf.gather(held[0], ids)
+
+    return fetch

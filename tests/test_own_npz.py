@@ -1,0 +1,306 @@
+"""Images and labels that are arrays in an .npz file."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from ieg.data.own import read_npz
+from ieg.errors import UsageError
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (6, 4, 5, 3), np.uint8)
+GREY = RGB[..., 0]
+LABELS = np.array([3, 1, 1, 9, 3, 9])
+STRINGS = np.array(['c10', 'c2', 'c2', 'é', 'c10', 'é'])
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Returns a function that saves arrays, and returns the path."""
+
+    def save(**arrays):
+        path = str(tmp_path / 'data.npz')
+        np.savez(path, **arrays)
+        return path
+
+    return save
+
+
+def refusal(path):
+    """Returns the sentence that refuses a file."""
+    with pytest.raises(UsageError) as caught:
+        read_npz(path)
+    return str(caught.value)
+
+
+def test_training_arrays(save):
+    found = read_npz(save(x_train=RGB, y_train=LABELS))
+    assert found.class_names == ('1', '3', '9')
+    images, labels, clean = found.parts['train']
+    np.testing.assert_array_equal(images, RGB)
+    assert images.dtype == np.uint8
+    assert labels.tolist() == [1, 0, 0, 2, 1, 2]
+    assert labels.dtype == np.int32
+    assert clean is None
+    assert list(found.parts) == ['train']
+    assert found.remarks == ()
+
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        ('x_{}', 'y_{}', 'clean_train', 'valid'),
+        ('{}_images', '{}_labels', 'clean_labels', 'valid'),
+        ('x_{}', 'y_{}', 'clean_train', 'val'),
+        ('{}_images', '{}_labels', 'clean_train', 'val'),
+    ],
+)
+def test_all_arrays(save, names):
+    x, y, clean, valid = names
+    arrays = {clean: LABELS[::-1]}
+    for place, part in enumerate(['train', 'test', valid, 'probe']):
+        arrays[x.format(part)] = RGB + np.uint8(place)
+        arrays[y.format(part)] = np.roll(LABELS, place)
+    found = read_npz(save(**arrays))
+    assert set(found.parts) == {'train', 'test', 'valid', 'probe'}
+    for place, part in enumerate(['train', 'test', 'valid', 'probe']):
+        images, labels, clean = found.parts[part]
+        np.testing.assert_array_equal(images, RGB + np.uint8(place))
+        wanted = np.roll([1, 0, 0, 2, 1, 2], place)
+        np.testing.assert_array_equal(labels, wanted)
+        assert (clean is None) == (part != 'train')
+    assert found.parts['train'].clean.tolist() == [2, 1, 2, 0, 0, 1]
+    assert found.parts['train'].clean.dtype == np.int32
+
+
+def test_images_and_labels_alone(save):
+    path = save(images=GREY, labels=LABELS, clean_labels=LABELS)
+    images, labels, clean = read_npz(path).parts['train']
+    np.testing.assert_array_equal(images, GREY[..., None])
+    np.testing.assert_array_equal(labels, clean)
+
+
+def test_class_of_clean_labels_only(save):
+    clean = np.array([3, 1, 1, 7, 3, 9])
+    found = read_npz(save(images=GREY, labels=LABELS, clean_labels=clean))
+    assert found.class_names == ('1', '3', '7', '9')
+    assert found.parts['train'].clean.tolist() == [1, 0, 0, 2, 1, 3]
+
+
+@pytest.mark.parametrize('images', [GREY, GREY[..., None], RGB])
+@pytest.mark.parametrize(
+    'labels',
+    [LABELS[:, None], LABELS.astype(np.uint64), LABELS.astype(np.int8)],
+)
+def test_shapes_and_types(save, images, labels):
+    found = read_npz(save(images=images, labels=labels))
+    channels = 3 if images is RGB else 1
+    assert found.parts['train'].images.shape == (6, 4, 5, channels)
+    assert found.parts['train'].labels.tolist() == [1, 0, 0, 2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    'labels', [STRINGS, np.char.encode(STRINGS, 'utf-8'), STRINGS[:, None]]
+)
+def test_labels_that_are_strings(save, labels):
+    found = read_npz(save(images=GREY, labels=labels))
+    assert found.class_names == ('c2', 'c10', 'é')
+    assert found.parts['train'].labels.tolist() == [1, 0, 0, 2, 1, 2]
+
+
+def test_grey_images_with_and_without_an_axis_are_alike(save):
+    found = read_npz(
+        save(x_train=GREY, y_train=LABELS, x_test=RGB[..., :1], y_test=LABELS)
+    )
+    assert found.parts['test'].images.shape == (6, 4, 5, 1)
+
+
+def test_integers_are_places_among_class_names(save):
+    names = np.array(['z', 'b', 'ä', 'd'])
+    labels = np.array([0, 3, 1, 1])
+    path = save(images=GREY[:4], labels=labels, class_names=names)
+    found = read_npz(path)
+    assert found.class_names == ('z', 'b', 'ä', 'd')
+    np.testing.assert_array_equal(found.parts['train'].labels, labels)
+    assert found.remarks == (
+        f"{path} has no training image of 'ä', so the network never learns to "
+        'predict it.',
+    )
+
+
+def test_strings_are_looked_up_in_class_names(save):
+    names = np.array([b'c2', 'é'.encode(), b'c10'])
+    found = read_npz(save(images=GREY, labels=STRINGS, class_names=names))
+    assert found.class_names == ('c2', 'é', 'c10')
+    assert found.parts['train'].labels.tolist() == [2, 0, 0, 1, 2, 1]
+
+
+def test_classes_that_parts_lack(save):
+    arrays = {'x_train': GREY, 'y_train': LABELS}
+    path = save(**arrays, x_test=GREY[:2], y_test=LABELS[:2])
+    assert read_npz(path).remarks == (
+        f"{path} has no test image of '9', so nothing is measured on it.",
+    )
+    path = save(**arrays, x_probe=GREY[:2], y_probe=LABELS[:2])
+    assert refusal(path).startswith(f"{path} has no probe image of '9'")
+
+
+@pytest.mark.parametrize(
+    ('change', 'wanted'),
+    [
+        (
+            {'x_train': GREY / 255},
+            'x_train in {} is float64: multiply by 255 and store as uint8',
+        ),
+        (
+            {'x_train': GREY.astype(np.float32)},
+            'x_train in {} is float32: round them and store as uint8',
+        ),
+        (
+            {'x_train': np.full((6, 4, 5), np.nan)},
+            'x_train in {} is float64: round them',
+        ),
+        ({'x_train': GREY.astype(int)}, 'x_train in {} is int64 and not uint8'),
+        ({'x_train': GREY > 9}, 'x_train in {} is bool and not uint8'),
+        (
+            {'x_train': np.zeros((6, 4, 5, 4), np.uint8)},
+            'the shape (6, 4, 5, 4), which is none of grey or RGB images: '
+            'leave the fourth channel out',
+        ),
+        (
+            {'x_train': np.zeros((6, 3, 8, 8), np.uint8)},
+            '(6, 3, 8, 8), which is none of grey or RGB images: move the',
+        ),
+        (
+            {'x_train': np.zeros((6, 20), np.uint8)},
+            '(6, 20), which is none of grey or RGB images: store as [N, H, W]',
+        ),
+        (
+            {'x_train': GREY[:0], 'y_train': LABELS[:0]},
+            'x_train in {} has the shape (0, 4, 5), so there are no images',
+        ),
+        (
+            {'y_train': LABELS.astype(float)},
+            'y_train in {} is float64: store labels as integers or strings',
+        ),
+        (
+            {'y_train': np.eye(6, dtype=int)},
+            'y_train in {} has the shape (6, 6), but labels are one per '
+            'image, [N]: of one-hot labels, store the argmax',
+        ),
+        ({'y_train': np.int64(3)}, 'y_train in {} has the shape ()'),
+        (
+            {'y_train': np.array([b'a', b'\xff'] * 3)},
+            'y_train in {} is not UTF-8',
+        ),
+        (
+            {'y_train': np.array(['a', 'b', 'c', '', 'a', ''])},
+            'y_train in {} has an empty label at place 3',
+        ),
+        (
+            {'y_train': LABELS[:5]},
+            'x_train in {} has 6 images, but y_train has 5 labels',
+        ),
+        (
+            {'clean_train': LABELS[:5]},
+            'x_train in {} has 6 images, but clean_train has 5 labels',
+        ),
+        (
+            {'clean_train': STRINGS},
+            'clean_train in {} is strings, but y_train is integers',
+        ),
+        (
+            {'x_test': GREY, 'y_test': STRINGS},
+            'y_test in {} is strings, but y_train is integers',
+        ),
+        (
+            {'x_test': RGB, 'y_test': LABELS},
+            'x_test in {} has images of 4x5x3, but x_train has 4x5x1',
+        ),
+        (
+            {'x_test': GREY, 'y_test': LABELS + 1},
+            "y_test in {} has the label 2, which is none of the 3 classes ('1'",
+        ),
+        (
+            {'x_test': GREY},
+            '{} has no labels of the test part, only',
+        ),
+        ({'y_val': LABELS}, '{} has no images of the valid part, only'),
+        (
+            {'images': GREY},
+            '{} has both x_train and images, which are the same',
+        ),
+        (
+            {'x_tset': GREY, 'extra': LABELS},
+            "arrays of unknown names, 'x_tset', 'extra': call them x_train",
+        ),
+        ({'y_train': np.full(6, 4)}, "{} has only the class '4'"),
+        (
+            {'y_train': LABELS.astype(object)},
+            'y_train in {} holds Python objects, which are not opened',
+        ),
+        (
+            {'class_names': np.array(['a', 'b', 'c'])},
+            'y_train in {} has the label 3, which is none of the 3 classes '
+            "('0', '1', '2')",
+        ),
+        (
+            {'y_train': LABELS - 2, 'class_names': np.array(list('abcdefgh'))},
+            'y_train in {} has the label -1, which is none',
+        ),
+        (
+            {'y_train': STRINGS, 'class_names': np.array(['c10', 'C2', 'é'])},
+            "has the label 'c2', which is none of the 3 classes ('c10', 'C2', "
+            "'é')",
+        ),
+        (
+            {'class_names': np.array([*'abcdefgha', 'i', 'j'])},
+            "class_names in {} has 'a' twice: rename one",
+        ),
+        (
+            {'class_names': np.array(['e\u0301', 'é', 'x'])},
+            "class_names in {} has 'é' twice: rename one",
+        ),
+        ({'class_names': np.arange(10)}, 'class_names in {} is int64 of the'),
+        ({'class_names': np.array('a')}, 'class_names in {} is <U1 of the'),
+        ({'class_names': np.array(['a', ''])}, 'class_names in {} is <U1 of'),
+    ],
+)
+def test_refused(save, change, wanted):
+    path = save(**({'x_train': GREY, 'y_train': LABELS} | change))
+    assert wanted.replace('{}', path) in refusal(path)
+
+
+def test_nothing_in_it(save):
+    path = save()
+    assert f'{path} has no images of the train part, nothing' in refusal(path)
+    path = save(class_names=np.array(['a', 'b']))
+    assert f'{path} has no images of the train part, nothing' in refusal(path)
+
+
+def test_damaged_files(save, tmp_path):
+    path = save(x_train=GREY, y_train=LABELS)
+    content = bytearray((tmp_path / 'data.npz').read_bytes())
+    place = content.index(GREY.tobytes())
+    content[place] ^= 255
+    (tmp_path / 'data.npz').write_bytes(content)
+    assert f'{path} is damaged at x_train (BadZipFile)' in refusal(path)
+    (tmp_path / 'data.npz').write_bytes(content[: len(content) // 2])
+    assert f'{path} is damaged (BadZipFile)' in refusal(path)
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('x_train', 'no array')
+    assert f'{path} is damaged at x_train (' in refusal(path)
+
+
+def test_other_files(tmp_path):
+    path = tmp_path / 'data.npz'
+    for content in (b'', b'path,label'):
+        path.write_bytes(content)
+        assert f'{path} is no .npz file: save the arrays' in refusal(str(path))
+    np.save(tmp_path / 'data.npy', GREY)
+    assert 'data.npy is no .npz file' in refusal(str(tmp_path / 'data.npy'))
+    assert refusal(str(tmp_path)) == (
+        f'{tmp_path} is a folder and no .npz file: check the path.'
+    )
+    assert refusal('x.npz') == 'there is no .npz file x.npz: check the path.'

@@ -1,0 +1,128 @@
+"""Class folders of several parts: copies in two of them, and probe sets."""
+
+import os
+
+import pytest
+from own_files import labelled, refusal, write
+
+from ieg.data import own_checks
+from ieg.data.own import read_folder
+
+
+@pytest.fixture
+def pets(tmp_path):
+    """Two classes with an image each."""
+    write(tmp_path, 'cat/1.jpg', 'dog/1.jpg')
+    return tmp_path
+
+
+@pytest.fixture
+def split(tmp_path):
+    """Two classes in a training and a test part."""
+    write(
+        tmp_path,
+        *('train/cat/1.jpg', 'train/cat/2.jpg', 'train/dog/3.jpg'),
+        *('test/cat/4.jpg', 'test/dog/5.jpg'),
+    )
+    return tmp_path
+
+
+def test_training_copies_of_test_images_are_left_out(split):
+    test = split / 'test' / 'cat' / '4.jpg'
+    (split / 'train' / 'cat' / 'link.jpg').symlink_to(test)
+    (split / 'train' / 'dog' / 'copy.png').write_bytes(test.read_bytes())
+    found = read_folder(str(split))
+    assert labelled(split, found.parts['train'], found.class_names) == [
+        ('train/cat/1.jpg', 'cat'),
+        ('train/cat/2.jpg', 'cat'),
+        ('train/dog/3.jpg', 'dog'),
+    ]
+    assert len(found.parts['test']) == 2
+    assert found.remarks == (
+        'Left out of training: 2 images that the test part has, too, byte for '
+        f"byte, such as '{split}/train/cat/link.jpg'.",
+    )
+
+
+def test_copies_in_valid_count_and_in_probe_do_not(split):
+    image = (split / 'train' / 'cat' / '1.jpg').read_bytes()
+    write(split, 'valid/dog/1.jpg', 'probe/dog/1.jpg')
+    for part in ('valid', 'probe'):
+        path = split / part / 'cat' / '1.jpg'
+        path.parent.mkdir()
+        path.write_bytes(image)
+    found = read_folder(str(split))
+    assert len(found.parts['train']) == 2
+    assert len(found.parts['probe']) == len(found.parts['valid']) == 2
+    (split / 'valid' / 'cat' / '1.jpg').unlink()
+    assert len(read_folder(str(split)).parts['train']) == 3
+
+
+def test_class_whose_images_are_all_copies(split):
+    image = (split / 'train' / 'dog' / '3.jpg').read_bytes()
+    (split / 'test' / 'dog' / '5.jpg').write_bytes(image)
+    message = refusal(str(split))
+    assert "all training images of 'dog' are in the test part" in message
+
+
+def test_files_alike_in_part_are_no_copies(split, monkeypatch):
+    """Of one size, and one with the same middle; empty ones are no images."""
+    size = 3 * own_checks._SAMPLE_BYTES
+    original = bytes(size)
+    (split / 'test' / 'cat' / '4.jpg').write_bytes(original)
+    (split / 'train' / 'cat' / '1.jpg').write_bytes(original[:-1] + b'x')
+    (split / 'train' / 'cat' / '2.jpg').write_bytes(b'\1' * size)
+    for name in ('test/dog/5.jpg', 'train/dog/3.jpg'):
+        (split / name).write_bytes(b'')
+    hashed = []
+    digest = own_checks._digest
+    monkeypatch.setattr(
+        own_checks,
+        '_digest',
+        lambda path: hashed.append(os.path.basename(path)) or digest(path),
+    )
+    found = read_folder(str(split))
+    assert len(found.parts['train']) == 3 and found.remarks == ()
+    # Whole files are read only where nothing else tells them apart.
+    assert sorted(hashed) == ['1.jpg', '4.jpg']
+
+
+def test_file_that_cannot_be_compared_is_no_copy(split, monkeypatch):
+    image = (split / 'test' / 'dog' / '5.jpg').read_bytes()
+    (split / 'train' / 'dog' / '3.jpg').write_bytes(image)
+
+    def denied(path):
+        raise PermissionError(13, 'no')
+
+    monkeypatch.setattr(own_checks, '_sample', denied)
+    assert len(read_folder(str(split)).parts['train']) == 3
+
+
+def test_probe_dir(pets, tmp_path_factory):
+    probe = tmp_path_factory.mktemp('probe')
+    write(probe, 'dog/1.jpg', 'dog/2.jpg', 'cat/1.jpg')
+    found = read_folder(str(pets), str(probe))
+    assert found.parts['probe'].labels.tolist() == [0, 1, 1]
+    write(probe, 'bird/1.jpg')
+    message = refusal(str(pets), str(probe))
+    assert f"{probe} has images of 'bird', of which {pets} has none" in message
+
+
+@pytest.mark.parametrize('own', [False, True])
+def test_probe_needs_every_class(split, tmp_path_factory, own):
+    probe = split / 'probe' if own else tmp_path_factory.mktemp('probe')
+    write(probe, 'dog/1.jpg')
+    message = refusal(str(split), '' if own else str(probe))
+    assert f"{probe} has no probe image of 'cat'" in message
+
+
+def test_probe_dir_that_cannot_be(split, tmp_path_factory):
+    clean = tmp_path_factory.mktemp('clean')
+    assert f'{clean} has no probe image' in refusal(str(split), str(clean))
+    assert 'there is no folder nowhere' in refusal(str(split), 'nowhere')
+    inside = str(split / 'train' / 'cat')
+    assert f'the probe set {inside} lies in' in refusal(str(split), inside)
+    write(split, 'probe/cat/1.jpg', 'probe/dog/1.jpg')
+    write(clean, 'cat/1.jpg', 'dog/1.jpg')
+    message = refusal(str(split), str(clean))
+    assert f'two probe sets, {split}/probe and {clean}' in message
