@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from ieg.errors import UsageError
+from ieg.methods import recipes
 from ieg.registry import option
 
 
@@ -167,7 +168,8 @@ def true_noise_rate(dataset: Any) -> float | None:
 
 def presets(dataset: Any) -> dict[str, Any]:
     """Returns option values for a data set with `base`, `noise` and `rate`."""
-    values = dict(TRAINING.get(dataset.base, {}))
+    usual = recipes.TRAINING.get(dataset.base, {})
+    values = dict(TRAINING.get(dataset.base, usual))
     values |= SELECTION.get(dataset.base, {})
     if dataset.base == 'cifar10' and (dataset.rate or 0) >= 0.8:
         values['jocor_lambda'] = 0.65

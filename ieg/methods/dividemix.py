@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.errors import RunError, UsageError
-from ieg.methods import dividemix_options
+from ieg.methods import dividemix_options, web_recipes
 from ieg.methods.base import (
     Batch,
     Logs,
@@ -20,6 +20,7 @@ from ieg.methods.base import (
     Score,
     Selection,
     Stream,
+    balanced_draw,
     log_accuracy,
     steps_for,
 )
@@ -45,6 +46,7 @@ class DivideMix(Method):
     """
 
     Config = Config
+    usual_networks = web_recipes.DIVIDEMIX_NETWORKS
 
     def __init__(self, config: Config, info, build_network, build_optimizer):
         super().__init__(
@@ -91,56 +93,89 @@ class DivideMix(Method):
         sees the already updated network 0 (section 3.1 and the authors' code).
         """
         if epoch < self.config.warm_up:
-            ids = np.arange(self.info.num_examples)
-            steps = steps_for(len(ids), self.streams()['train'].batch_size)
-            return [
-                Phase('warm_up_step', {'train': ids}, steps, (net,))
-                for net in range(NUM_NETWORKS)
-            ]
+            batch, phases = self.streams()['train'].batch_size, []
+            for net in range(NUM_NETWORKS):
+                ids = self._drawn(epoch, net)
+                steps = steps_for(len(ids), batch)
+                phases.append(
+                    Phase('warm_up_step', {'train': ids}, steps, (net,))
+                )
+            return phases
         weight = self._divide(epoch, score)
         return [self._pass(epoch, net, weight) for net in range(NUM_NETWORKS)]
 
+    def _drawn(self, epoch: int, net: int) -> np.ndarray:
+        """Returns what a network judges or warms up on in an epoch, sorted."""
+        count = self.config.epoch_examples
+        if epoch < self.config.warm_up:
+            count = self.config.warm_up_examples
+        rng = generator(self.info.seed, 'drawn', epoch, net)
+        return balanced_draw(
+            self.info.labels, count, self.info.num_classes, rng
+        )
+
     def _divide(self, epoch: int, score: Score) -> float:
         """Updates the clean probabilities; returns this epoch's lambda_u."""
-        found = score('example_losses')
-        hits = found['logits'].sum(axis=1).argmax(-1) == self.info.labels
+        drawn = [self._drawn(epoch, net) for net in range(NUM_NETWORKS)]
+        both = np.union1d(*drawn)
+        found = score('example_losses', ids=both)
+        hits = found['logits'].sum(axis=1).argmax(-1) == self.info.labels[both]
         self.report(train_accuracy=float(hits.mean()))
-        current = []
-        for net in range(NUM_NETWORKS):
+        # What is not drawn has no loss, and is larger than any.
+        current = np.full((NUM_NETWORKS, self.info.num_examples), np.inf)
+        for net, ids in enumerate(drawn):
+            own = found['loss'][np.searchsorted(both, ids), net]
             try:
-                tamed, remarks = mixture.tame(found['loss'][:, net])
+                tamed, remarks = mixture.tame(own)
             except ValueError as error:
                 raise RunError(
                     f'Network {net} has diverged in epoch {epoch}: {error}; '
                     'lower --learning_rate.'
                 ) from error
-            current.append(mixture.normalise(tamed.astype(np.float64)))
+            current[net, ids] = mixture.normalise(tamed.astype(np.float64))
             for remark in remarks:
                 self.remark(f'network {net}: {remark}')
         history = np.concatenate([self.host_state['losses'], [current]])
         self.host_state['losses'] = history[-self.config.loss_average :]
+        means = self.host_state['losses'].mean(axis=0)
         fits = [
-            mixture.fit(losses_, self._host_seed(epoch, net))
-            for net, losses_ in enumerate(self.host_state['losses'].mean(0))
+            mixture.fit(means[net, ids], self._host_seed(epoch, net))
+            for net, ids in enumerate(drawn)
         ]
-        self._store([self._guarded(net, fits[net]) for net in range(len(fits))])
+        self._store(
+            [
+                self._guarded(epoch, net, fits[net], drawn[net])
+                for net in range(NUM_NETWORKS)
+            ]
+        )
         # Of the division in force, which need not be the one just fitted.
-        noise_rate = 1 - float(self.host_state['probability'].mean())
+        probability = self.host_state['probability']
+        noise_rate = 1 - float(
+            np.mean([probability[n, ids].mean() for n, ids in enumerate(drawn)])
+        )
         weight = self.lambda_u(noise_rate)
         self.report(estimated_noise_rate=noise_rate, lambda_u=weight)
         return weight
 
-    def _guarded(self, net: int, fit: mixture.Mixture) -> np.ndarray:
+    def _guarded(
+        self, epoch: int, net: int, fit: mixture.Mixture, drawn: np.ndarray
+    ) -> np.ndarray:
         """Returns clean probabilities `[N]`, the last ones after a collapse."""
         if fit.unimodal:
             self.remark(f'network {net}: the losses show a single group')
-        probability = fit.clean_probability.astype(np.float32)
         previous = self.host_state['probability']
-        if not len(previous):
+        known = len(previous)
+        # Nothing is known of what was never drawn.
+        probability = np.full(self.info.num_examples, 0.5, np.float32)
+        if known:
+            probability[:] = previous[net]
+        probability[drawn] = fit.clean_probability
+        if not known:
             return probability
         kept = self.host_state['kept_division']
-        jump = np.mean(self._chosen(probability)) - np.mean(
-            self._chosen(previous[net])
+        last = self._drawn(epoch - 1, net)
+        jump = np.mean(self._chosen(probability[drawn])) - np.mean(
+            self._chosen(previous[net, last])
         )
         # Kept once, not for ever: a lasting change is no collapse.
         kept[net] = abs(jump) > LARGEST_JUMP and not kept[net]
@@ -173,8 +208,8 @@ class DivideMix(Method):
 
     def _pass(self, epoch: int, net: int, weight: float) -> Phase:
         """Returns the training pass of one network over its peer's division."""
-        probability = self.host_state['probability'][1 - net]
-        chosen = self._chosen(probability)
+        drawn = self._drawn(epoch, 1 - net)
+        chosen = self._chosen(self.host_state['probability'][1 - net, drawn])
         smallest = max(2, int(SMALLEST_PART * len(chosen)))
         if chosen.sum() < smallest:
             self.remark(
@@ -182,10 +217,10 @@ class DivideMix(Method):
                 f'{smallest} with the smallest loss are used'
             )
             # By loss: posteriors are tied at 0 and 1.
-            loss = self.host_state['losses'].mean(axis=0)[1 - net]
+            loss = self.host_state['losses'].mean(axis=0)[1 - net, drawn]
             chosen = np.zeros_like(chosen)
             chosen[np.argsort(loss, kind='stable')[:smallest]] = True
-        labeled, unlabeled = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+        labeled, unlabeled = drawn[chosen], drawn[~chosen]
         steps = steps_for(len(labeled), self.info.batch_size)
         rng = generator(self.info.seed, 'share', epoch, net)
         share = rng.beta(self.config.alpha, self.config.alpha, steps)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ieg.errors import UsageError
-from ieg.methods import recipes
+from ieg.methods import recipes, web_recipes
 from ieg.registry import option
 
 
@@ -43,6 +43,18 @@ class Config:
     loss_average: int = option(
         1, 'Epochs of losses averaged before the mixture.', minimum=1
     )
+    warm_up_examples: int = option(
+        0,
+        'Class-balanced examples that each network draws for an epoch of '
+        'warm-up, as on Clothing1M; 0 = all.',
+        minimum=0,
+    )
+    epoch_examples: int = option(
+        0,
+        'Class-balanced examples that each network draws for an epoch, '
+        'divides and trains its peer on; 0 = all.',
+        minimum=0,
+    )
     mix_rows: str = option(
         'all',
         'Which mixed rows are trained on; labeled is the Clothing1M and '
@@ -64,6 +76,11 @@ class Config:
             raise UsageError(
                 f'--lambda_u={self.lambda_u} is neither auto nor a number of '
                 '0 or more.'
+            )
+        if self.epoch_examples and self.loss_average > 1:
+            raise UsageError(
+                f'--loss_average={self.loss_average} needs losses of every '
+                'example in every epoch; leave out --epoch_examples.'
             )
         if self.alpha <= 0:
             raise UsageError(f'--alpha={self.alpha} must be larger than 0.')
@@ -93,6 +110,7 @@ def presets(dataset: Any) -> dict[str, Any]:
         # A warm-up batch is as large as anybody's; a co-divide step has as
         # many labelled and unlabelled examples together.
         values['batch_size'] //= 2
+    values |= web_recipes.DIVIDEMIX.get(dataset.base, {})
     if dataset.base in WARM_UP:
         values['warm_up'] = WARM_UP[dataset.base]
     if dataset.base in recipes.GREY:

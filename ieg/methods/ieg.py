@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from ieg import draws
 from ieg.errors import UsageError
-from ieg.methods import recipes
+from ieg.methods import recipes, web_recipes
 from ieg.methods.base import Batch, Info, Logs, Stream, log_accuracy
 from ieg.methods.reweighting import ProbeConfig, ProbeReweighting
 from ieg.registry import METHODS, option
@@ -98,6 +98,7 @@ class IEG(ProbeReweighting):
     def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
         """Returns the published recipe, or a tuned one for small data."""
         values = recipes.with_probe(dataset, network)
+        values |= web_recipes.IEG_FACTORS.get(dataset.base, {})
         if dataset.base in recipes.GREY:
             # Policies learnt on photographs lose to none at all here.
             values['aug_type'] = 'default'

@@ -29,7 +29,7 @@ from ieg.methods.base import (
     steps_for,
 )
 from ieg.registry import METHODS, option
-from ieg.training import losses
+from ieg.training import losses, meta
 
 # What the margin grows by, in points of accuracy, with every stale epoch, and
 # the margin that ends early stopping (the 20th stale epoch exceeds it).
@@ -53,6 +53,10 @@ class Config:
         100, 'Most epochs before early stopping.', minimum=1
     )
     round_epochs: int = option(100, 'Epochs of a refinement.', minimum=1)
+    class_weights: bool = option(
+        False,
+        'Weigh examples so that classes count as in validation (Clothing1M).',
+    )
 
     @property
     def most_epochs(self) -> int:
@@ -139,13 +143,31 @@ class Course:
         return 'refine'
 
 
+def importance(confident: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Returns what an example of each class weighs, float32 `[C]`.
+
+    Shares of validation over shares of training, P_valid(c) / P_train(c), as
+    the authors' script for Clothing1M has them (`Clothing.py`; the one for
+    MNIST and CIFAR has none). 0 for a class that either lacks.
+
+    Args:
+        confident: how many examples that are learnt from each label has `[C]`.
+        valid: how many validation examples it has `[C]`.
+    """
+    share = confident / confident.mean()
+    wanted = valid / valid.mean()
+    weights = np.divide(wanted, share, np.zeros_like(share), where=share > 0)
+    return weights.astype(np.float32)
+
+
 @METHODS.register('me_momentum')
 class MeMomentum(Method):
     """Outer rounds from scratch, inner rounds of refinement.
 
     State beyond the network: the best network of the outer round and the best
     refined one of the run; where the run is; the confident examples, and in
-    how many rounds each was confident.
+    how many rounds each was confident. With class weights, these `[C]` on the
+    device; they follow from the confident examples.
     """
 
     Config = Config
@@ -164,6 +186,16 @@ class MeMomentum(Method):
         self.host_state['confident'] = np.ones(count, bool)
         self.host_state['times_confident'] = np.zeros(count, np.int32)
         self.host_state['rounds'] = np.zeros((), np.int32)
+        self.class_weights = None
+        if config.class_weights:
+            self.class_weights = self.add_weight(
+                shape=(info.num_classes,),
+                initializer='ones',
+                trainable=False,
+                dtype='float32',
+                name='class_weights',
+                aggregation='only_first_replica',
+            )
 
     @classmethod
     def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
@@ -215,6 +247,8 @@ class MeMomentum(Method):
         if action != 'go on':
             self.optimizers[0].reset()
         self._report(course)
+        if self.config.class_weights:
+            self._weigh(tell=epoch == 0)
         return [self._phase(course)]
 
     def _phase(self, course: Course) -> Phase:
@@ -253,6 +287,30 @@ class MeMomentum(Method):
         labels = self.info.labels[self.host_state['confident']]
         return np.bincount(labels, minlength=self.info.num_classes)
 
+    def _weigh(self, tell: bool) -> None:
+        """Weighs classes by what is confident now and by validation.
+
+        Args:
+            tell: whether to remark on classes that validation lacks.
+        """
+        valid = self.info.valid_counts
+        weights = importance(self._per_class(), valid)
+        if not weights.any():
+            raise RunError(
+                'No class has both confident and validation examples, so with '
+                '--class_weights nothing is left to learn; hold out more by '
+                '--valid_ratio.'
+            )
+        self.class_weights.assign(weights)
+        self.report(class_weights=[round(float(w), 4) for w in weights])
+        missing = np.flatnonzero(valid == 0)
+        if tell and len(missing):
+            names = ', '.join(map(str, missing[:10]))
+            self.remark(
+                f'with --class_weights nothing is learnt of class {names}, of '
+                'which there is no validation example'
+            )
+
     def _report(self, course: Course) -> None:
         stage = 'early' if course.stage == EARLY else 'refine'
         self.report(
@@ -278,13 +336,27 @@ class MeMomentum(Method):
     # Steps.
 
     def train_step(self, batch: Batch) -> Logs:
-        """Minimizes the mean cross-entropy of one batch."""
+        """Minimizes the mean cross-entropy of one batch, or a weighted one."""
         part = batch['train']
         (images,), label = part['images'], part['label']
         with tf.GradientTape() as tape:
             logits = self.nets[0](images, training=True)
-            loss = tf.reduce_mean(losses.cross_entropy(label, logits))
+            loss = self._mean(losses.cross_entropy(label, logits), label)
         return self.minimize(tape, loss) | log_accuracy(part, logits)
+
+    def _mean(self, loss: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+        """Returns the mean of losses `[b]`, or sum(w loss) / sum(w).
+
+        The weights are those of the labels `[b]`, and of all replicas' labels
+        in the divisor: the mean over replicas is the loss of the whole batch.
+        """
+        if self.class_weights is None:
+            return tf.reduce_mean(loss)
+        weights = tf.gather(self.class_weights.value, label)
+        weights = tf.cast(weights, loss.dtype)
+        (total,) = meta.across_replicas([tf.reduce_sum(weights)], 'global')
+        # All of a batch can be of classes that weigh nothing.
+        return tf.math.divide_no_nan(tf.reduce_sum(weights * loss), total)
 
     # Reports.
 

@@ -6,6 +6,8 @@ on two CPU cores; see docs/results.md for how.
 
 from typing import Any
 
+from ieg.methods import web_recipes
+
 _CIFAR = dict(
     batch_size=128,
     learning_rate=0.02,
@@ -26,6 +28,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     'digits': _DIGITS,
     'mnist': _MNIST,
     'fashion_mnist': _MNIST,
+    **web_recipes.TRAINING,
 }
 
 # Me-Momentum's settings. Its rounds are long; those of the small sets are cut.
@@ -34,6 +37,7 @@ _ROUNDS = dict(
     learning_rate=0.01,
     weight_decay=1e-4,
     valid_ratio=0.1,
+    lr_schedule='constant',
 )
 _SHORT_ROUNDS = dict(
     outer_rounds=2, inner_rounds=4, early_epochs=30, round_epochs=10
@@ -42,11 +46,17 @@ _SHORT_ROUNDS = dict(
 
 def rounds(dataset: Any) -> dict[str, Any]:
     """Returns the recipe of Me-Momentum."""
+    if dataset.base in web_recipes.ME_MOMENTUM:
+        return _ROUNDS | web_recipes.ME_MOMENTUM[dataset.base]
     if dataset.base in ('digits', 'fake'):
         return _ROUNDS | _SHORT_ROUNDS | {'batch_size': 32}
     if dataset.base in GREY:
         return _ROUNDS | {'crop_padding': 0, 'precision': 'float32'}
-    return dict(_ROUNDS)
+    if dataset.base in TRAINING:
+        return dict(_ROUNDS)
+    # Nobody's published set: its batches follow its size.
+    chosen = {n: v for n, v in _ROUNDS.items() if n != 'batch_size'}
+    return chosen | _SHORT_ROUNDS
 
 
 # IEG's settings for CIFAR, of all its methods.
@@ -71,6 +81,8 @@ def reweighting(dataset: Any, network: str) -> dict[str, Any]:
         # The weights of a batch gather on a few examples, and LeNet has no
         # BatchNorm: at 0.05 it dies.
         return _MNIST | {'learning_rate': 0.01}
+    if dataset.base in web_recipes.IEG:
+        return dict(web_recipes.IEG[dataset.base])
     if dataset.base not in ('cifar10', 'cifar100'):
         return dict(TRAINING.get(dataset.base, {}))
     if network.startswith('resnet29'):
@@ -90,7 +102,9 @@ _PROBE = {
 
 def with_probe(dataset: Any, network: str) -> dict[str, Any]:
     """Returns the same with the usual share of clean probe images."""
-    share = _PROBE.get(dataset.base, 0.02)
+    # Nobody knows the right labels of those sets: they bring a probe or none.
+    usual = 0.0 if dataset.base in web_recipes.TRAINING else 0.02
+    share = _PROBE.get(dataset.base, usual)
     return reweighting(dataset, network) | {'probe_dataset_hold_ratio': share}
 
 
@@ -105,6 +119,8 @@ _PROXY = {
 
 def with_proxy(dataset: Any, network: str) -> dict[str, Any]:
     """Returns the recipe of FSR: a proxy pool instead of a probe."""
+    if dataset.base in web_recipes.FSR:
+        return dict(web_recipes.FSR[dataset.base])
     found = reweighting(dataset, network)
     if 'max_iteration' in found:
         found.update(cos_t_mul=2.0, max_iteration=63_500)

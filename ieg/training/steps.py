@@ -87,7 +87,12 @@ class StepRunner:
         return run, names
 
     def score(
-        self, step: str, *args: Any, split: str = 'train', batch_size: int
+        self,
+        step: str,
+        *args: Any,
+        split: str = 'train',
+        batch_size: int,
+        ids: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
         """Runs a per-example step over a split.
 
@@ -97,6 +102,7 @@ class StepRunner:
             *args: its leading arguments.
             split: which examples.
             batch_size: examples per step on all replicas together.
+            ids: which of its examples, sorted; None for all.
 
         Returns:
             Arrays `[N, ...]` by name, in the order of the ids.
@@ -106,7 +112,7 @@ class StepRunner:
             self._score_functions[key] = self._compile_scoring(*key)
         function = self._score_functions[key]
         pieces: dict[str, list[np.ndarray]] = {}
-        for batch in self._pipeline.sweep(split, batch_size):
+        for batch in self._pipeline.sweep(split, batch_size, ids):
             for name, values in function(batch).items():
                 pieces.setdefault(name, []).append(values.numpy())
         gathered = {n: np.concatenate(parts) for n, parts in pieces.items()}
