@@ -61,16 +61,20 @@ def make_settings(
             f'--batch_size={train.batch_size} on {replicas} replicas is more '
             f'than the {num_examples} training examples.'
         )
-    per_epoch = steps_for(num_examples, batch)
+    whole = steps_for(num_examples, batch)
+    per_epoch = min(train.steps_per_epoch or whole, whole)
     total = train.max_iteration or train.max_epoch * per_epoch
     schedule = optim.make_schedule(train, per_epoch, total)
     gpu = has_gpu()
     return Settings(
         schedule=schedule,
         steps_per_epoch=per_epoch,
+        share=per_epoch / whole,
         total_steps=schedule.run_end(total),
         eval_batch_size=run.val_batch_size * replicas,
-        eval_every=run.eval_every,
+        eval_every=max(1, round(run.eval_freq / per_epoch))
+        if run.eval_freq
+        else run.eval_every,
         seed=train.seed,
         on_device=run.augment_on == 'device'
         or (run.augment_on == 'auto' and gpu and not workers),
@@ -107,14 +111,19 @@ def network_options(train: TrainConfig) -> dict[str, Any]:
         UsageError: it takes none of a kind that was asked for.
     """
     taken = inspect.signature(NETWORKS.get(train.network_name)).parameters
-    if 'dropout_mode' in taken:
-        return {'dropout_mode': train.dropout_mode}
-    if train.dropout_mode != TrainConfig().dropout_mode:
-        raise UsageError(
-            f'--dropout_mode is not used by the network {train.network_name}, '
-            'which has no dropout.'
-        )
-    return {}
+    found, usual = {}, TrainConfig()
+    for name, value, unless, what in (
+        ('dropout_mode', train.dropout_mode, usual.dropout_mode, 'dropout'),
+        ('pretrained', train.pretrained, usual.pretrained, 'ImageNet weights'),
+    ):
+        if name in taken:
+            found[name] = value
+        elif value != unless:
+            raise UsageError(
+                f'--{name} is not used by the network {train.network_name}, '
+                f'which has no {what}.'
+            )
+    return found
 
 
 def build_method(

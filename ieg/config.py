@@ -13,6 +13,7 @@ from typing import Any
 
 from absl import flags
 
+from ieg.data import loaders
 from ieg.data import spec as dataset_spec
 from ieg.errors import UsageError, nearest
 from ieg.options import (
@@ -31,6 +32,10 @@ DEFAULT_NETWORKS = {
     'fashion_mnist': 'lenet',
     'cifar10': 'preact_resnet18',
     'cifar100': 'preact_resnet18',
+    'webvisionmini': 'resnet50',
+    'clothing1m': 'resnet50',
+    'animal10n': 'vgg19_bn',
+    'food101n': 'resnet50',
 }
 
 
@@ -44,6 +49,7 @@ class Config:
         train: see `TrainConfig`.
         search: see `SearchConfig`.
         method: an instance of the method's own `Config`.
+        advice: what was seen of a data set, and chosen because of that.
     """
 
     run: RunConfig
@@ -51,6 +57,7 @@ class Config:
     train: TrainConfig
     search: SearchConfig
     method: Any
+    advice: str = ''
 
     def flat(self) -> dict[str, Any]:
         """Returns all options in one dictionary."""
@@ -70,8 +77,8 @@ class Config:
         stretched = self.train.lr_schedule in ('cosine_one', 'linear')
         if not (stretched or getattr(self.method, 'depends_on_length', False)):
             del found['max_epoch'], found['max_iteration']
-        # A path; what is in it is told by the hash of the labels.
-        del found['human_labels']
+        # Paths; what is in them is told by the hash of the labels.
+        del found['human_labels'], found['probe_dir']
         found['global_batch_size'] = found.pop('batch_size') * replicas
         return found
 
@@ -188,7 +195,10 @@ def resolve(given: Mapping[str, Any]) -> Config:
     method = METHODS.get(name)
     _check_used(given, name, method.Config)
     dataset = dataset_spec.parse(given.get('dataset', DataConfig().dataset))
+    advice = loaders.advise(dataset.base, given)
+    advised = dict(advice.values) if advice else {}
     usual = DEFAULT_NETWORKS | dict(method.usual_networks)
+    usual.setdefault(dataset.base, advised.get('network_name'))
     network = given.get('network_name') or usual.get(dataset.base)
     if network is None:
         raise UsageError(
@@ -196,14 +206,56 @@ def resolve(given: Mapping[str, Any]) -> Config:
             f'--network_name: {", ".join(NETWORKS.names())}.'
         )
     NETWORKS.get(network)
-    values = _over(method.presets(dataset, network), given)
+    if hasattr(method.Config, 'most_epochs'):
+        advised.pop('max_epoch', None)
+    values = _over(_over(advised, method.presets(dataset, network)), given)
+    values |= _pretrained(values, given, network)
     longest = _build(method.Config, values)
     values |= _length(values, getattr(longest, 'most_epochs', 30))
     values |= {'network_name': network, 'dataset': str(dataset)}
-    config = Config(*(_build(cls, values) for cls in (*SHARED, method.Config)))
+    parts = [_build(cls, values) for cls in (*SHARED, method.Config)]
+    config = Config(*parts, _said(advice, given, values))
     _check_schedule(given, config.train)
     _check_search(given, config.search)
     return config
+
+
+def _pretrained(
+    values: Mapping[str, Any], given: Mapping[str, Any], network: str
+) -> dict[str, Any]:
+    """Returns what ImageNet weights need: a network that has some, a scale.
+
+    Raises:
+        UsageError: another scale is asked for.
+    """
+    if not values.get('pretrained'):
+        return {}
+    scale = getattr(NETWORKS.get(network), 'pretrained_scaling', None)
+    if scale is None:
+        # A habit of the data set does not bind a network that was chosen.
+        return {} if 'pretrained' in given else {'pretrained': False}
+    if given.get('scaling', scale) != scale:
+        raise UsageError(
+            f'--scaling={given["scaling"]} does not suit the ImageNet weights '
+            f'of {network}; leave it out, or use --scaling={scale}.'
+        )
+    return {'scaling': scale}
+
+
+def _said(
+    advice: loaders.Advice | None,
+    given: Mapping[str, Any],
+    values: Mapping[str, Any],
+) -> str:
+    """Returns what was seen of a data set, and chosen because of that."""
+    if advice is None:
+        return ''
+    chosen = ' '.join(
+        f'--{name}={value}'
+        for name, value in advice.values.items()
+        if name not in given and values.get(name) == value
+    )
+    return f'{advice.sentence} Chosen for it: {chosen or "nothing"}.'
 
 
 LENGTHS = ('max_epoch', 'max_iteration')

@@ -1,10 +1,13 @@
 """From a configuration to a run folder: train or evaluate."""
 
+import csv
 import dataclasses
+import io
 import json
 import os
 import platform
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -28,13 +31,21 @@ from ieg.training.runlog import headline, write_atomically
 from ieg.training.settings import Settings
 from ieg.training.trainer import Trainer
 
+# Data sets whose name does not say which images they are.
+OWN = ('folder', 'csv', 'npz')
+
 
 def run_folder(config: Config) -> str:
     """Returns the folder of a run."""
     train = config.train
+    name = config.data.dataset.replace('/', '-')
+    if name.startswith(OWN):
+        # Two folders of images are two data sets.
+        path = os.path.normpath(os.path.expanduser(config.run.data_dir))
+        name += f'-{os.path.splitext(os.path.basename(path))[0]}'
     return os.path.join(
         os.path.expanduser(config.run.checkpoint_path),
-        config.data.dataset,
+        name,
         f'{train.method}_{train.network_name}_s{train.seed}',
     )
 
@@ -98,6 +109,10 @@ def load_data(config: Config) -> ieg_data.Data:
         crop_padding=config.data.crop_padding,
         scaling=config.data.scaling,
         data_dir=os.path.expanduser(config.run.data_dir) or None,
+        image_size=config.data.image_size,
+        flip=config.data.flip,
+        probe_dir=os.path.expanduser(config.data.probe_dir),
+        use_imagenet_as_eval=config.run.use_imagenet_as_eval,
         human_labels=config.data.human_labels,
         frozen=_frozen_noise(run_folder(config)),
     )
@@ -139,6 +154,13 @@ def build(
     settings = assembly.make_settings(
         config, len(data.train.labels), replicas, workers
     )
+    if not data.in_memory:
+        if run.augment_on == 'device':
+            raise UsageError(
+                '--augment_on=device needs images in memory, and those of '
+                f'{data.spec.base} are read from files; use host.'
+            )
+        settings = dataclasses.replace(settings, on_device=False)
     info = Info(
         num_classes=data.num_classes,
         image_shape=data.image_shape,
@@ -147,6 +169,9 @@ def build(
         batch_size=train.batch_size * replicas,
         epochs=settings.epochs,
         seed=train.seed,
+        valid_counts=None
+        if data.valid is None
+        else np.bincount(data.valid.labels, minlength=data.num_classes),
     )
     method = assembly.build_method(config, info, strategy)
     splits = {stream.split for stream in method.streams().values()}
@@ -165,7 +190,9 @@ def build(
     settings = dataclasses.replace(
         settings,
         jit=assembly.use_jit(config, method),
-        eval_splits=('valid',) if trial_folder else ('valid', 'test'),
+        eval_splits=('valid',)
+        if trial_folder
+        else ('valid', 'test', *data.further),
     )
     folder = trial_folder or run_folder(config)
     watchers = list(callbacks)
@@ -185,7 +212,7 @@ def _identity(
     """Returns what a checkpoint of this run says that it is of."""
     return config.identity(strategy.num_replicas_in_sync) | {
         'precision': keras.config.dtype_policy().compute_dtype,
-        'labels_sha256': data.noise.sha256 if data.noise else None,
+        'labels_sha256': data.labels_sha256,
     }
 
 
@@ -225,6 +252,8 @@ def train(
     if experiment.is_chief:
         _write_head(experiment)
         if progress:
+            for text in experiment.data.remarks:
+                print(textwrap.fill(text, 79), flush=True)
             _watch(experiment, start)
     try:
         trainer.train(start)
@@ -327,6 +356,11 @@ def _write_head(experiment: Experiment) -> None:
         label_noise.save(
             os.path.join(folder, 'noise.npz'), experiment.data.noise
         )
+    if experiment.data.skipped:
+        table = io.StringIO()
+        rows = [('path', 'reason'), *experiment.data.skipped]
+        csv.writer(table).writerows(rows)
+        write_atomically(os.path.join(folder, 'skipped.csv'), table.getvalue())
 
 
 def _summary(experiment: Experiment, seconds: float) -> dict[str, Any]:
@@ -342,6 +376,7 @@ def _summary(experiment: Experiment, seconds: float) -> dict[str, Any]:
         'epochs': len(entries),
         'steps': entries[-1]['step'] if entries else 0,
         **headline(entries),
+        'data_remarks': list(experiment.data.remarks),
         'noise_rate_nominal': noise.rate if noise else None,
         'noise_rate_realised': noise.realised_rate if noise else None,
         'images_per_second': float(np.median(pace)) if pace else None,

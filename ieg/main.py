@@ -53,6 +53,8 @@ def run(_: Sequence[str]) -> None:
             shown = f'{value:.4f}' if isinstance(value, float) else value
             print(f'{name:<24}  {shown}')
         return
+    if config.advice:
+        print(textwrap.fill(config.advice, 79))
     print(describe(config), flush=True)
     if config.search.search:
         from ieg.search import driver
@@ -79,6 +81,7 @@ def usage() -> str:
     from ieg import config as ieg_config
     from ieg import registry
     from ieg.data.human_labels import HUMAN_SETS
+    from ieg.data.spec import TFDS_PREFIX
 
     parts = [
         'Usage: ieg --dataset=DATASET --method=METHOD [--FLAG=VALUE ...]',
@@ -90,7 +93,10 @@ def usage() -> str:
                 ('Networks', registry.NETWORKS.names()),
                 (
                     'Data sets',
-                    sorted([*registry.DATASETS.names(), *HUMAN_SETS]),
+                    [
+                        *sorted([*registry.DATASETS.names(), *HUMAN_SETS]),
+                        f'{TFDS_PREFIX}NAME',
+                    ],
                 ),
                 ('Kinds of noise', registry.NOISES.names()),
             )

@@ -37,12 +37,19 @@ class RunConfig:
     )
     data_dir: str = option(
         '',
-        'TFDS data folder; empty = $TFDS_DATA_DIR, then the default of TFDS.',
+        'TFDS data folder, or the folder or file of your own images; empty = '
+        '$TFDS_DATA_DIR, then the default of TFDS.',
     )
     val_batch_size: int = option(
         256, 'Examples per step and replica in evaluation.', minimum=1
     )
     eval_every: int = option(1, 'Epochs between evaluations.', minimum=1)
+    eval_freq: int = option(
+        0,
+        'Steps between evaluations, to the next end of an epoch; 0 = by '
+        '--eval_every.',
+        minimum=0,
+    )
     distribution_strategy: str = option(
         'auto',
         'auto: several workers where TF_CONFIG names them, mirrored on '
@@ -51,6 +58,10 @@ class RunConfig:
     )
     num_replicas: int = option(
         0, 'Replicas on one CPU, to try distribution; 0 = off.', minimum=0
+    )
+    use_imagenet_as_eval: bool = option(
+        False,
+        'Evaluate on the validation images of ImageNet, too (webvisionmini).',
     )
     augment_on: str = option(
         'auto',
@@ -75,6 +86,20 @@ class DataConfig:
         'digits_symmetric_0.4',
         'Data set, long tail, kind of label noise and its rate: '
         'cifar10_imbal_0.01_symmetric_0.4, cifar10n_worse.',
+    )
+    image_size: int = option(
+        0,
+        'Pixels of the sides of what a network sees of images in files; 0 = '
+        'by the data set.',
+        minimum=0,
+    )
+    flip: str = option(
+        'auto',
+        'Whether the views mirror images; auto = as usual for the data set.',
+        choices=('auto', 'on', 'off'),
+    )
+    probe_dir: str = option(
+        '', 'Class folders of clean probe images beside your own images.'
     )
     human_labels: str = option(
         '',
@@ -116,8 +141,9 @@ class DataConfig:
         'standard',
         'standard: mean 0 and deviation 1 per channel over the data set; '
         'symmetric: pixels to [-1, 1], as IEG does; unit: to [0, 1], as '
-        'Co-teaching does.',
-        choices=('standard', 'symmetric', 'unit'),
+        'Co-teaching does; caffe: to about [-128, 128], as --pretrained '
+        'resnet50 and vgg19 need it.',
+        choices=('standard', 'symmetric', 'unit', 'caffe'),
     )
 
 
@@ -172,6 +198,15 @@ class TrainConfig:
     )
     max_iteration: int = option(
         0, 'Length in steps; 0 = by --max_epoch.', minimum=0
+    )
+    steps_per_epoch: int = option(
+        0,
+        'Most steps of an epoch, which takes other examples each time; 0 = '
+        'all examples.',
+        minimum=0,
+    )
+    pretrained: bool = option(
+        False, 'Start from ImageNet weights, where the network has some.'
     )
     batch_size: int = option(64, 'Examples per step and replica.', minimum=1)
     optimizer: str = option(

@@ -18,6 +18,17 @@ PURE = {
     'ieg.data.noise',
     'ieg.data.human_labels',
     'ieg.data.instance',
+    'ieg.data.own',
+    'ieg.data.own_checks',
+    'ieg.data.own_csv',
+    'ieg.data.own_folder',
+    'ieg.data.own_npz',
+    'ieg.data.parts',
+    'ieg.data.survey',
+    'ieg.data.web_lists',
+    'ieg.data.web_recipes',
+    'ieg.data.web_sets',
+    'ieg.data.webvision',
     'ieg.data.matrices',
     'ieg.data.samplers',
     'ieg.training.metrics',
@@ -72,7 +83,7 @@ def allowed(module):
             'ieg.training.confusion',
         }
     if module == 'ieg.config':
-        return PURE | {'ieg.data'}
+        return PURE | {'ieg.data', 'ieg.data.loaders'}
     if module == 'ieg.training.meta':
         return {'ieg.errors', 'ieg.training.losses'}
     if module in MATHS or module == 'ieg.training.distribution':
@@ -82,8 +93,10 @@ def allowed(module):
     if module.startswith('ieg.data'):
         seeds = {'ieg.draws', 'ieg.randomness'}
         return {'ieg.errors', 'ieg.registry', 'ieg.data.*'} | seeds
+    if module == 'ieg.methods.contracts':
+        return set()
     if module == 'ieg.methods.base':
-        return BASE
+        return BASE | {'ieg.methods.contracts'}
     if module == 'ieg.methods':
         return {'ieg.methods.*'}
     if module.startswith('ieg.methods.'):
@@ -94,6 +107,7 @@ def allowed(module):
             | {
                 'ieg.methods.base',
                 'ieg.methods.recipes',
+                'ieg.methods.web_recipes',
                 'ieg.methods.reweighting',
             }
         )

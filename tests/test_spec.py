@@ -113,7 +113,7 @@ def test_any_text_is_a_spec_or_a_usage_error(text):
         ('cifar11_uniform_0.4', ["no data set 'cifar11'", "'cifar10"]),
         ('CIFAR10', ["no data set 'CIFAR10'", "Did you mean 'cifar10'"]),
         ('fashion_mnst', ["Did you mean 'fashion_mnist'", 'Known: ']),
-        ('', ["no data set ''", 'Known: cifar10, ']),
+        ('', ["no data set ''", 'Known: animal10n, ', 'tfds:NAME']),
         (
             'cifar10_unifrom_0.4',
             ["no kind of noise 'unifrom'", "Did you mean 'uniform'", 'Known:'],

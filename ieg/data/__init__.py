@@ -1,20 +1,19 @@
 """Data sets with noisy labels, split into train, probe, valid and test."""
 
 import dataclasses
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ieg.data import human_labels as human_labels_lib
 from ieg.data import noise as noise_lib
-from ieg.data import sources, splits, tfds_files
+from ieg.data import requests, splits
 from ieg.data.noise import NoisyLabels
+from ieg.data.parts import Part, Source
 from ieg.data.samplers import SAMPLERS
 from ieg.data.spec import DatasetSpec, parse
 from ieg.errors import UsageError
-from ieg.randomness import generator
-from ieg.registry import DATASETS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,7 +21,7 @@ class Split:
     """Examples reached by id, 0..N-1.
 
     Attributes:
-        fetch: (ids int64 [b], seeds int32 [b, 2]) -> uint8 tensor
+        fetch: (ids int64 [b], seeds int32 [b, 2] or None) -> uint8 tensor
             [b, H, W, channels]; works eagerly and inside a graph. The seeds
             are for sources that crop while they read; arrays ignore them.
         labels: int32 [N], what a learner may see.
@@ -52,18 +51,23 @@ class Data:
         num_classes: C.
         image_shape: (H, W, channels) after the views.
         class_names: one name per class.
-        train: noisy, unless the spec names no noise.
-        test: clean.
+        train: noisy, unless the spec names no noise and the set has none.
+        test: clean, as far as its owner knows.
         probe: clean and class balanced, split off before the noise; or None.
             Its classes are 0, 1, ..., C - 1, 0, 1, ..., so consecutive
             examples are class balanced too.
-        valid: split off the noisy training data; or None.
-        noise: the corrupted labels; None without noise. Its rows are the
-            examples of train and valid together, by ascending index.
+        valid: split off the noisy training data, or its owner's; or None.
+        noise: the corrupted labels; None without noise, and where the true
+            labels are unknown. Its rows are the examples of train and, unless
+            that is the owner's, valid together, by ascending index.
         padding: pixels that the weak view pads before it crops.
         flip: whether the weak view mirrors images.
         mean: per channel, of pixels in [0, 1].
         std: per channel, of pixels in [0, 1].
+        further: more test sets by name.
+        policy: the view that stands for the learnt augmentation policy.
+        remarks: whole sentences that a user should read.
+        skipped: (path, reason) of each file that is no image.
     """
 
     spec: DatasetSpec
@@ -79,6 +83,28 @@ class Data:
     flip: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    further: Mapping[str, Split] = dataclasses.field(default_factory=dict)
+    policy: str = 'autoaug'
+    remarks: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def split(self, name: str) -> Split | None:
+        """Returns a split by its name, None for one that is not there."""
+        found = self.further.get(name)
+        return getattr(self, name) if found is None else found
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the training images are."""
+        return self.train.images is not None
+
+    @property
+    def labels_sha256(self) -> str:
+        """What a checkpoint knows the labels by."""
+        if self.noise is not None:
+            return self.noise.sha256
+        labels = self.train.labels.astype('<i4')
+        return hashlib.sha256(labels.tobytes()).hexdigest()
 
 
 def load(
@@ -92,9 +118,11 @@ def load(
     noise_sampler: str = 'numpy',
     crop_padding: int = -1,
     scaling: str = 'standard',
+    flip: str = 'auto',
     data_dir: str | None = None,
     human_labels: str = '',
     frozen: NoisyLabels | None = None,
+    **options: Any,
 ) -> Data:
     """Loads a data set, corrupts its training labels and splits it.
 
@@ -103,6 +131,8 @@ def load(
     clean and class balanced (it weighs on the rare classes: give it a share
     that leaves them some); noise on the rest; the validation examples off the
     rest, with the shares of the noisy classes. No two splits share an example.
+    A data set with a probe or validation examples of its own keeps those, and
+    the share is without effect.
 
     A sampler that repeats a code whose noise depends on the choice of the
     probe (`ieg`) draws both, from `noise_seed`, out of the subset: they are
@@ -122,84 +152,96 @@ def load(
         noise_sampler: a name in `ieg.data.samplers.SAMPLERS`.
         crop_padding: replaces the padding of the data set; -1 keeps it.
         scaling: 'standard' keeps mean and std of the data set; 'symmetric'
-            makes both 0.5, so pixels are scaled to [-1, 1].
-        data_dir: TFDS folder; None is the default of TFDS.
+            makes both 0.5, so pixels are scaled to [-1, 1]; others see
+            `requests.scaling`.
+        flip: 'on' and 'off' replace the habit of the data set.
+        data_dir: TFDS folder or the folder of the data set; None is the
+            default of TFDS.
         human_labels: file with the labels of CIFAR-10N or CIFAR-100N; '' looks
             in the TFDS folder for the usual names, and for TFDS's own set.
         frozen: noisy labels drawn earlier, used if they are of this request:
             another version of NumPy could draw others.
+        **options: see `requests.open_source`.
 
     Raises:
         UsageError: something in the request is impossible.
     """
     if isinstance(spec, str):
         spec = parse(spec)
-    _check_request(probe_ratio, valid_ratio, seed)
+    requests.check(probe_ratio, valid_ratio, seed)
     noise_lib.check(spec.noise, spec.rate, noise_sampler)
-    if human_labels and spec.human is None:
-        raise UsageError(
-            f'--human_labels={human_labels} is not used by {spec}, only by '
-            f'{", ".join(human_labels_lib.HUMAN_SETS)}.'
-        )
-    arrays = DATASETS.get(spec.base)(data_dir)
-    num_classes = len(arrays.class_names)
-    images, clean = arrays.train_images, arrays.train_labels
-    padding = _padding(crop_padding, arrays.padding, images.shape[1:3])
-    mean, std = _scaling(scaling, arrays)
+    requests.check_human_labels(human_labels, spec)
+    source = requests.open_source(spec.base, data_dir, **options)
+    num_classes, given = len(source.class_names), source.train.labels
+    clean = requests.truth(spec, source.train)
+    padding = requests.padding(
+        crop_padding, source.padding, source.train.images.shape[:2]
+    )
+    mean, std = requests.scaling(scaling, source)
 
     noise_seed = seed if noise_seed is None else noise_seed
-    pool = splits.subset(clean, train_examples, num_classes, seed)
+    pool = splits.subset(given, train_examples, num_classes, seed)
     if spec.imbalance is not None:
-        tail = (clean[pool], spec.imbalance, num_classes, seed)
+        tail = (given[pool], spec.imbalance, num_classes, seed)
         pool = pool[splits.long_tail(*tail)]
-    probe, noise = _probe_and_noise(
-        arrays,
+    per_class = 0
+    if source.probe is None and probe_ratio:
+        if clean is None:
+            raise UsageError(
+                'Clean probe images are asked for and nobody knows which '
+                f'labels of {spec.base} are right; give some by --probe_dir '
+                'or as a part named probe.'
+            )
+        per_class = splits.probe_per_class(
+            clean[pool], probe_ratio, num_classes
+        )
+    probe, noise = requests.probe_and_noise(
+        source,
+        clean,
         pool,
-        splits.probe_per_class(clean[pool], probe_ratio, num_classes),
+        per_class,
         spec,
         seed,
         noise_seed,
         noise_sampler,
-        _human(spec, arrays, human_labels, data_dir),
+        requests.human(spec, source, human_labels, data_dir),
     )
     rest = np.setdiff1d(pool, probe)
     if noise is not None and frozen is not None and _is_same(noise, frozen):
         noise = frozen
-    labels = clean[rest] if noise is None else noise.noisy
-    part = None if noise is None else SAMPLERS[noise_sampler].train_part
+    labels = given[rest] if noise is None else noise.noisy
+    part = None if spec.noise is None else SAMPLERS[noise_sampler].train_part
     is_valid = splits.valid(
         labels,
-        valid_ratio,
+        0.0 if source.valid else valid_ratio,
         seed if part is None else noise_seed,
         part,
-        _order(arrays, rest, noise_sampler),
+        requests.order(source, rest, noise_sampler),
     )
 
     def noisy_split(chosen: np.ndarray) -> Split:
-        return _split(images, labels[chosen], clean, rest[chosen])
+        return _split(source.train, rest[chosen], labels[chosen], clean)
 
-    test_indices = np.arange(len(arrays.test_labels))
     return Data(
         spec=spec,
         num_classes=num_classes,
-        image_shape=images.shape[1:],
-        class_names=arrays.class_names,
+        image_shape=source.train.images.shape,
+        class_names=source.class_names,
         train=noisy_split(~is_valid),
-        test=_split(
-            arrays.test_images,
-            arrays.test_labels,
-            arrays.test_labels,
-            test_indices,
-        ),
-        probe=_split(images, clean[probe], clean, probe)
-        if len(probe)
-        else None,
-        valid=noisy_split(is_valid) if is_valid.any() else None,
+        test=_own(source.test),
+        probe=_probe(source, probe, clean, seed),
+        valid=_own(source.valid)
+        if source.valid
+        else (noisy_split(is_valid) if is_valid.any() else None),
         noise=noise,
         padding=padding,
-        flip=arrays.flip,
+        flip=source.flip if flip == 'auto' else flip == 'on',
         mean=mean,
         std=std,
+        further={name: _own(part) for name, part in source.further.items()},
+        policy=source.policy,
+        remarks=source.remarks,
+        skipped=source.skipped,
     )
 
 
@@ -211,180 +253,43 @@ def _is_same(one: NoisyLabels, other: NoisyLabels) -> bool:
     )
 
 
-def _check_request(probe_ratio: float, valid_ratio: float, seed: int) -> None:
-    """Raises UsageError where a number is out of range by itself."""
-    for flag, ratio in (
-        ('probe_dataset_hold_ratio', probe_ratio),
-        ('valid_ratio', valid_ratio),
-    ):
-        if not 0.0 <= ratio < 1.0:
-            raise UsageError(
-                f'--{flag}={ratio} is outside [0, 1): give the share of the '
-                'training examples to set aside.'
-            )
-    if seed < 0:
-        raise UsageError(f'the seed {seed} is negative: give 0 or more.')
+def _own(part: Part) -> Split:
+    """Returns a whole part as a split."""
+    return _split(part, np.arange(len(part)), part.labels, part.labels)
 
 
-def _padding(asked: int, usual: int, size: tuple[int, int]) -> int:
-    """Returns the padding of the weak view for images of size (H, W)."""
-    # With more, a crop can miss the image altogether.
-    most = min(size) - 1
-    if not -1 <= asked <= most:
-        raise UsageError(
-            f'--crop_padding={asked} is impossible for images of '
-            f'{size[0]} x {size[1]} pixels: choose from 0 to {most}, or -1 '
-            f'for the usual {usual}.'
-        )
-    return usual if asked == -1 else asked
-
-
-def _scaling(
-    name: str, arrays: sources.Arrays
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns mean and std per channel, of pixels in [0, 1]."""
-    if name == 'standard':
-        return arrays.mean, arrays.std
-    if name == 'symmetric':
-        halves = (0.5,) * len(arrays.mean)
-        return halves, halves
-    if name == 'unit':
-        return (0.0,) * len(arrays.mean), (1.0,) * len(arrays.mean)
-    raise UsageError(
-        f'there is no scaling {name!r}: choose standard, symmetric or unit.'
-    )
-
-
-def _probe_and_noise(
-    arrays: sources.Arrays,
-    pool: np.ndarray,
-    per_class: int,
-    spec: DatasetSpec,
-    seed: int,
-    noise_seed: int,
-    sampler: str,
-    human: np.ndarray | None,
-) -> tuple[np.ndarray, NoisyLabels | None]:
-    """Draws the probe, and the noise on all other examples.
-
-    Args:
-        arrays: the data set.
-        pool: int [n], indices of the examples to use, ascending.
-        per_class: probe examples of each class, P.
-        spec: names the noise.
-        seed: of the probe, unless the sampler draws it with the noise.
-        noise_seed: of the noise.
-        sampler: a name in `SAMPLERS`.
-        human: int32 [N], labels of all examples that take the place of noise;
-            None where it is drawn.
-
-    Returns:
-        The indices of the probe, int64 [C * P], of classes 0, ..., C - 1,
-        0, ...; and the noise of the others in ascending order, or None.
-    """
-    clean, num_classes = arrays.train_labels, len(arrays.class_names)
-    request = (spec.noise, spec.rate, spec.base, num_classes)
-    request += (noise_seed, sampler)
-    if spec.noise is not None and SAMPLERS[sampler].split is not None:
-        chosen, noise = noise_lib.split_and_corrupt(
-            clean[pool], per_class, *request
-        )
-        return pool[chosen], noise
-    rng = generator(seed, 'probe')
-    probe = pool[
-        sources.choose_interleaved(clean[pool], per_class, num_classes, rng)
-    ]
-    rest = np.setdiff1d(pool, probe)
-    if spec.noise is None:
-        return probe, None
-    if human is not None:
-        return probe, noise_lib.given(
-            clean[rest], human[rest], spec.noise, num_classes, *request[-2:]
-        )
-    seen = noise_lib.needs_images(spec.noise)
-    return probe, noise_lib.corrupt(
-        clean[rest],
-        *request,
-        images=arrays.train_images[rest] if seen else None,
-        order=_order(arrays, rest, sampler),
-    )
-
-
-def _order(
-    arrays: sources.Arrays, rest: np.ndarray, sampler: str
-) -> np.ndarray | None:
-    """Returns in which order a sampler sees some examples, as positions.
-
-    None stands for the order in which they are.
-    """
-    if arrays.published is None or not SAMPLERS[sampler].published:
+def _probe(
+    source: Source, chosen: np.ndarray, clean: np.ndarray | None, seed: int
+) -> Split | None:
+    """Returns the probe: the owner's, or chosen training examples."""
+    part = source.probe
+    if part is not None:
+        chosen = requests.own_probe(part, len(source.class_names), seed)
+        return _split(part, chosen, part.labels[chosen], part.labels)
+    if not len(chosen):
         return None
-    return np.argsort(arrays.published[rest])
-
-
-def _human(
-    spec: DatasetSpec, arrays: sources.Arrays, file: str, data_dir: str | None
-) -> np.ndarray | None:
-    """Returns the human labels that a spec names, int32 [N], if it does.
-
-    Raises:
-        UsageError: they are not found, or are not those of the images; or a
-            file is given for nothing.
-    """
-    if spec.human is None:
-        return None
-    found, source = tfds_files.read_human_labels(spec.human, file, data_dir)
-    return human_labels_lib.join(
-        found,
-        spec.human,
-        spec.noise,
-        arrays.train_labels,
-        arrays.published,
-        source,
-    )
+    return _split(source.train, chosen, clean[chosen], clean)
 
 
 def _split(
-    images: np.ndarray,
-    labels: np.ndarray,
-    clean: np.ndarray,
+    part: Part,
     indices: np.ndarray,
+    labels: np.ndarray,
+    clean: np.ndarray | None,
 ) -> Split:
     """Returns the split of some examples.
 
     Args:
-        images: [N, H, W, channels], all images.
-        labels: [n], of the chosen examples.
-        clean: [N], all true labels.
+        part: where they are.
         indices: [n], the chosen examples.
+        labels: [n], theirs.
+        clean: [N], the true labels of the whole part, if known.
     """
-    if len(indices) < len(images):  # Else no second copy in memory.
-        images, clean = images[indices], clean[indices]
+    images = part.images.take(indices)
     return Split(
-        fetch=_gather(images),
+        fetch=images.fetch,
         labels=labels,
-        clean_labels=clean,
+        clean_labels=None if clean is None else clean[indices],
         indices=indices.astype(np.int64),
-        images=images,
+        images=images.array,
     )
-
-
-def _gather(images: np.ndarray) -> Callable[[Any, Any], Any]:
-    """Returns the `fetch` of examples that are in memory.
-
-    The tensor is made when it is first needed, so a split whose images are
-    only ever held by the accelerator costs no second copy.
-    """
-    held = []
-
-    def fetch(ids: Any, seeds: Any) -> Any:
-        import tensorflow as tf
-
-        del seeds
-        if not held:
-            # Outside of any graph: inside, it would become part of it.
-            with tf.init_scope(), tf.device('CPU:0'):
-                held.append(tf.constant(images))
-        return tf.gather(held[0], ids)
-
-    return fetch

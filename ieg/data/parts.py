@@ -6,7 +6,7 @@ that are read when a batch needs them; either way they are reached by id.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -141,43 +141,3 @@ class Source:
     policy: str = 'autoaug'
     remarks: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
-
-
-class InMemory:
-    """Images of an array; see `Images`."""
-
-    def __init__(self, array: np.ndarray):
-        self.array = array
-        self.shape = array.shape[1:]
-        self.fetch = _gather(array)
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def take(self, indices: np.ndarray) -> 'InMemory':
-        """Returns some of them; all of them cost no second copy."""
-        count = len(self.array)
-        if len(indices) == count and np.array_equal(indices, np.arange(count)):
-            return self
-        return InMemory(self.array[indices])
-
-
-def _gather(images: np.ndarray) -> Callable[[Any, Any], Any]:
-    """Returns the `fetch` of images that are in memory.
-
-    The tensor is made when it is first needed, so a split whose images are
-    only ever held by the accelerator costs no second copy.
-    """
-    held = []
-
-    def fetch(ids: Any, seeds: Any) -> Any:
-        import tensorflow as tf
-
-        del seeds
-        if not held:
-            # Outside of any graph: inside, it would become part of it.
-            with tf.init_scope(), tf.device('CPU:0'):
-                held.append(tf.constant(images))
-        return tf.gather(held[0], ids)
-
-    return fetch

@@ -192,7 +192,7 @@ class Pipeline:
             if kind == 'step':
                 batch['step'][rest] = values
             if kind == 'ids':
-                split = getattr(self._data, self._parts[rest].split)
+                split = self._data.split(self._parts[rest].split)
                 batch[rest] = {
                     'label': tf.gather(split.labels, values),
                     'index': values,
@@ -228,42 +228,66 @@ class Pipeline:
         index: tf.Tensor,
         draws: Draws,
     ) -> tuple[tf.Tensor, ...]:
-        split = getattr(self._data, split_name)
+        raw = self._raw(split_name, index)
+        made = []
+        for place, view in enumerate(views):
+            own = draws.lane(1 + place)
+            if raw is None:
+                # Cropped while they are read, for each view anew.
+                seeds = None if view in PLAIN else own.lane(1).seeds()
+                images = self._data.split(split_name).fetch(index, seeds)
+            else:
+                images = raw
+            view = self._data.policy if view == 'autoaug' else view
+            made.append(VIEWS[view](images, own, self._data))
+        return tuple(made)
+
+    def _raw(self, split_name: str, index: tf.Tensor) -> tf.Tensor | None:
+        """Returns images that are in memory, before any view of them."""
         if split_name in self._device_images:
             raw = tf.gather(self._device_images[split_name], index)
             # GPUs have no gather of uint8 for the views; 0..255 are exact.
-            raw = tf.cast(raw, tf.float16)
-        else:
-            raw = split.fetch(index, draws.seeds())
-        return tuple(
-            VIEWS[view](raw, draws.lane(1 + place), self._data)
-            for place, view in enumerate(views)
-        )
+            return tf.cast(raw, tf.float16)
+        split = self._data.split(split_name)
+        return None if split.images is None else split.fetch(index, None)
 
     # Sweeps.
 
-    def sweep(self, split_name: str, batch_size: int) -> Iterable:
+    def sweep(
+        self,
+        split_name: str,
+        batch_size: int,
+        chosen: np.ndarray | None = None,
+    ) -> Iterable:
         """Returns batches that show every example of a split once.
 
         Args:
             split_name: 'train', 'test', 'valid' or 'probe'.
             batch_size: examples on all replicas together.
+            chosen: ids of some examples, instead of all.
 
         Returns:
             Batches with `images` (one plain view), `label` and `index`. The
             last one is padded; padding has index -1.
         """
+        everything = np.arange(len(self._data.split(split_name)))
+        if chosen is not None and not np.array_equal(chosen, everything):
+            return self._sweep_dataset(split_name, batch_size, chosen)
         key = ('sweep', split_name, batch_size)
         if key not in self._datasets:
-            self._datasets[key] = self._sweep_dataset(split_name, batch_size)
+            self._datasets[key] = self._sweep_dataset(
+                split_name, batch_size, everything
+            )
         return self._datasets[key]
 
-    def _sweep_dataset(self, split_name: str, batch_size: int) -> Iterable:
-        split: Split = getattr(self._data, split_name)
-        total = len(split.labels)
+    def _sweep_dataset(
+        self, split_name: str, batch_size: int, chosen: np.ndarray
+    ) -> Iterable:
+        split: Split = self._data.split(split_name)
+        total = len(chosen)
         count = batch_size // self._replicas
         ids = np.full(-(-total // batch_size) * batch_size, -1, np.int64)
-        ids[:total] = np.arange(total)
+        ids[:total] = chosen
 
         def batch(index: tf.Tensor) -> dict[str, Any]:
             content = {
@@ -322,7 +346,7 @@ class Pipeline:
         placed = {}
         with self._strategy.scope():
             for name in ('train', 'probe', 'valid', 'test'):
-                split = getattr(self._data, name)
+                split = self._data.split(name)
                 if split is not None and split.images is not None:
                     placed[name] = tf.Variable(
                         split.images, trainable=False, name=f'{name}_images'

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ieg.data import tfds_files
+from ieg.data.memory import InMemory
+from ieg.data.parts import Part, Source
 from ieg.registry import DATASETS
 
 # Part of the data sets `digits` and `fake`: another seed is another data set.
@@ -42,6 +44,24 @@ class Arrays:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     published: np.ndarray | None = None
+
+    def source(self) -> Source:
+        """Returns the same as parts."""
+        return Source(
+            train=_known(self.train_images, self.train_labels),
+            test=_known(self.test_images, self.test_labels),
+            class_names=self.class_names,
+            padding=self.padding,
+            flip=self.flip,
+            mean=self.mean,
+            std=self.std,
+            published=self.published,
+        )
+
+
+def _known(images: np.ndarray, labels: np.ndarray) -> Part:
+    """Returns the part of images whose labels are true."""
+    return Part(InMemory(images), labels, labels)
 
 
 def choose(

@@ -1,6 +1,7 @@
 """The dataset string: `cifar10_asymmetric_0.4` and its kin."""
 
 import dataclasses
+import re
 from collections.abc import Iterable
 
 from ieg.data.human_labels import HUMAN_SETS, human_set
@@ -8,6 +9,8 @@ from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS, NOISES
 
 _TAIL = 'imbal'
+# Any set of TFDS: tfds:NAME.
+TFDS_PREFIX = 'tfds:'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +112,8 @@ def parse(text: str, bases: Iterable[str] | None = None) -> DatasetSpec:
             number that is none or out of range.
     """
     bases = DATASETS.names() if bases is None else list(bases)
+    if text.startswith(TFDS_PREFIX):
+        bases.append(_tfds_name(text))
     human = [name for name, found in HUMAN_SETS.items() if found.base in bases]
     name = _longest_prefix(text, bases + human)
     if name is None:
@@ -120,6 +125,22 @@ def parse(text: str, bases: Iterable[str] | None = None) -> DatasetSpec:
     else:
         base, noise, rate = name, *_noise(text, name, rest)
     return DatasetSpec(base, noise, rate, imbalance)
+
+
+def _tfds_name(text: str) -> str:
+    """Returns the part of `tfds:NAME_...` that is no tail and no noise.
+
+    Raises:
+        UsageError: there is no name.
+    """
+    kinds = '|'.join([_TAIL, *NOISES.names()])
+    name = re.split(f'_(?:{kinds})(?=_|$)', text)[0]
+    if name == TFDS_PREFIX:
+        raise UsageError(
+            f'{text!r} names no data set: write for example '
+            f'{TFDS_PREFIX}beans, a name in TFDS.'
+        )
+    return name
 
 
 def _imbalance(
@@ -217,7 +238,7 @@ def _unknown_base(text: str, bases: list[str]) -> UsageError:
         name = name.split(f'_{kind}')[0]
     return UsageError(
         f'there is no data set {name!r}.{nearest(name.lower(), bases)} '
-        f'Known: {", ".join(sorted(bases))}.'
+        f'Known: {", ".join(sorted(bases))}, {TFDS_PREFIX}NAME.'
     )
 
 

@@ -41,18 +41,28 @@ def tfds_builder(name: str, data_dir: str | None) -> Any:
     with _without_absl_warnings():
         # TFDS reads the variable only once, when it is imported.
         root = data_dir or os.environ.get('TFDS_DATA_DIR')
-        builder = tfds.builder(name, data_dir=root)
+        try:
+            builder = tfds.builder(name, data_dir=root)
+        except tfds.core.DatasetNotFoundError as error:
+            raise UsageError(
+                f'TFDS knows no data set {name!r} and {root or "its folder"} '
+                'has none; see "tfds list" for the names.'
+            ) from error
         if not builder.is_prepared():
             _download(builder)
     return builder
 
 
-def tfds_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
+def tfds_split(
+    builder: Any, split: str, image: str = 'image', label: str = 'label'
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads a whole split into memory, in the order of TFDS.
 
     Args:
         builder: of a prepared data set.
         split: 'train' or 'test'.
+        image: the feature that is the image.
+        label: the one that is the class.
 
     Returns:
         Images, uint8 [N, H, W, channels], and labels, int32 [N].
@@ -61,7 +71,31 @@ def tfds_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
         UsageError: the files are damaged.
     """
     whole = _whole(builder, split)
-    return whole['image'].numpy(), whole['label'].numpy().astype(np.int32)
+    return whole[image].numpy(), whole[label].numpy().astype(np.int32)
+
+
+def encoded_split(
+    builder: Any, split: str, image: str, label: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a whole split into memory without decoding its images.
+
+    Args:
+        builder: of a prepared data set.
+        split: its name.
+        image: the feature that is the image.
+        label: the one that is the class.
+
+    Returns:
+        The encoded images, bytes [N], and labels, int32 [N].
+
+    Raises:
+        UsageError: the files are damaged.
+    """
+    import tensorflow_datasets as tfds
+
+    skip = {image: tfds.decode.SkipDecoding()}
+    whole = _whole(builder, split, decoders=skip)
+    return whole[image].numpy(), whole[label].numpy().astype(np.int32)
 
 
 def numbered(builder: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ class Settings:
         schedule: learning rate by nominal step.
         steps_per_epoch: nominal steps of one epoch.
         total_steps: nominal length of the run; the last epoch may be a part.
+        share: of all steps of an epoch that are made.
         eval_batch_size: examples per step of a sweep, on all replicas.
         eval_every: epochs between evaluations; the last epoch has one.
         eval_splits: what it is evaluated on.
@@ -26,6 +27,7 @@ class Settings:
     steps_per_epoch: int
     total_steps: int
     eval_batch_size: int
+    share: float = 1.0
     eval_every: int = 1
     eval_splits: tuple[str, ...] = ('valid', 'test')
     seed: int = 0

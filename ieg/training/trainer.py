@@ -195,8 +195,8 @@ class Trainer:
         return not self.method.stop_training
 
     def _cut(self, phase: Phase, epoch: int) -> Phase:
-        """Shortens a phase of the run's last epoch to the run's end."""
-        part = self._settings.part_of_epoch(epoch)
+        """Shortens a phase to the share of an epoch that is made."""
+        part = self._settings.share * self._settings.part_of_epoch(epoch)
         if part == 1:
             return phase
         steps = max(1, round(part * phase.num_steps))
@@ -345,14 +345,22 @@ class Trainer:
     # Passes over a split.
 
     def score(
-        self, step: str, *args: Any, split: str = 'train'
+        self,
+        step: str,
+        *args: Any,
+        split: str = 'train',
+        ids: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
-        """Runs a per-example step of the method over a split, by id."""
+        """Runs a per-example step of the method over a split, by id.
+
+        As `StepRunner.score`; what is not asked for is not computed.
+        """
         return self.steps.score(
             step,
             *args,
             split=split,
             batch_size=self._settings.eval_batch_size,
+            ids=ids,
         )
 
     def evaluate(self, split: str = 'test') -> dict[str, float]:
@@ -364,9 +372,9 @@ class Trainer:
             split: 'test', 'valid', 'probe' or 'train'; nothing is returned
                 for one that the data does not have.
         """
-        if getattr(self._data, split) is None:
+        if self._data.split(split) is None:
             return {}
-        labels = getattr(self._data, split).labels
+        labels = self._data.split(split).labels
         logits = self.score('logits_step', split=split)['logits']
         return metrics.evaluation(split, labels, logits)
 
