@@ -1,12 +1,9 @@
 """From a configuration to a run folder: train or evaluate."""
 
-import csv
 import dataclasses
-import io
 import json
 import os
 import platform
-import tempfile
 import textwrap
 import time
 from collections.abc import Sequence
@@ -18,36 +15,20 @@ import tensorflow as tf
 
 import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
-from ieg import assembly
+from ieg import assembly, run_folders
 from ieg import data as ieg_data
 from ieg.analysis import rounds
 from ieg.config import Config
 from ieg.data import noise as label_noise
 from ieg.errors import RunError, UsageError
 from ieg.methods.base import Info
+from ieg.registry import METHODS
+from ieg.run_folders import make_folder, run_folder
 from ieg.training import distribution
 from ieg.training.callbacks import Progress, TensorBoardScalars
 from ieg.training.runlog import headline, write_atomically
 from ieg.training.settings import Settings
 from ieg.training.trainer import Trainer
-
-# Data sets whose name does not say which images they are.
-OWN = ('folder', 'csv', 'npz')
-
-
-def run_folder(config: Config) -> str:
-    """Returns the folder of a run."""
-    train = config.train
-    name = config.data.dataset.replace('/', '-')
-    if name.startswith(OWN):
-        # Two folders of images are two data sets.
-        path = os.path.normpath(os.path.expanduser(config.run.data_dir))
-        name += f'-{os.path.splitext(os.path.basename(path))[0]}'
-    return os.path.join(
-        os.path.expanduser(config.run.checkpoint_path),
-        name,
-        f'{train.method}_{train.network_name}_s{train.seed}',
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,11 +142,15 @@ def build(
                 f'{data.spec.base} are read from files; use host.'
             )
         settings = dataclasses.replace(settings, on_device=False)
+    unused = (
+        METHODS.get(train.method).ignores_probe
+        and not config.data.probe_dataset_hold_ratio
+    )
     info = Info(
         num_classes=data.num_classes,
         image_shape=data.image_shape,
         labels=data.train.labels,
-        num_probe=len(data.probe.labels) if data.probe else 0,
+        num_probe=len(data.probe) if data.probe and not unused else 0,
         batch_size=train.batch_size * replicas,
         epochs=settings.epochs,
         seed=train.seed,
@@ -262,6 +247,13 @@ def train(
             'There is not enough memory for a step; lower --batch_size (and '
             '--val_batch_size).'
         ) from error
+    except tf.errors.OpError as error:
+        if experiment.data.in_memory:
+            raise
+        raise RunError(
+            'An image that was there when the run began cannot be read: '
+            f'{" ".join(error.message.split())[:300]}'
+        ) from error
     summary = _summary(experiment, time.monotonic() - started)
     if experiment.is_chief:
         path = os.path.join(experiment.folder, 'summary.json')
@@ -330,23 +322,6 @@ def evaluate(
     return found
 
 
-def make_folder(folder: str) -> None:
-    """Makes a run folder.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f'The run folder {folder} cannot be written ({error.strerror}); '
-            'choose another --checkpoint_path.'
-        ) from error
-
-
 def _write_head(experiment: Experiment) -> None:
     """Writes what is known before the first step."""
     folder = experiment.folder
@@ -356,11 +331,7 @@ def _write_head(experiment: Experiment) -> None:
         label_noise.save(
             os.path.join(folder, 'noise.npz'), experiment.data.noise
         )
-    if experiment.data.skipped:
-        table = io.StringIO()
-        rows = [('path', 'reason'), *experiment.data.skipped]
-        csv.writer(table).writerows(rows)
-        write_atomically(os.path.join(folder, 'skipped.csv'), table.getvalue())
+    run_folders.write_skipped(folder, experiment.data.skipped)
 
 
 def _summary(experiment: Experiment, seconds: float) -> dict[str, Any]:

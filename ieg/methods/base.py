@@ -71,6 +71,8 @@ class Method(keras.Model):
 
     Config: ClassVar[type]
     # Data set -> network, where a method has another usual one than others.
+    # Whether clean probe images, where the data set has some, are left alone.
+    ignores_probe: ClassVar[bool] = False
     usual_networks: ClassVar[Mapping[str, str]] = {}
 
     def __init__(

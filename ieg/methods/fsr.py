@@ -57,6 +57,7 @@ class FSR(reweighting.Reweighting):
     """
 
     Config = Config
+    ignores_probe = True
 
     def __init__(self, config: Config, info: Info, *args, **kwargs):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync

@@ -2,10 +2,19 @@
 
 import numpy as np
 
+# From how many on the five best are looked at, too.
+MANY_CLASSES = 50
+
 
 def accuracy(labels: np.ndarray, logits: np.ndarray) -> float:
     """Returns the share of rows of logits `[N, C]` with the label on top."""
     return float(np.mean(np.argmax(logits, axis=-1) == labels))
+
+
+def top_accuracy(labels: np.ndarray, logits: np.ndarray, most: int) -> float:
+    """Returns the share of rows `[N, C]` with the label among the top ones."""
+    own = np.take_along_axis(logits, labels[:, np.newaxis], axis=-1)
+    return float(np.mean((logits > own).sum(axis=-1) < most))
 
 
 def balanced_accuracy(labels: np.ndarray, logits: np.ndarray) -> float:
@@ -36,14 +45,17 @@ def evaluation(
         logits: of n networks `[N, n, C]`; they judge together, by their sum.
 
     Returns:
-        Accuracy and loss; for 'valid' the balanced accuracy, and of several
-        networks the accuracy of each.
+        Accuracy and loss; with many classes the share of examples whose label
+        is among the five best; for 'valid' the balanced accuracy; and of
+        several networks the accuracy of each.
     """
     total = logits.sum(axis=1)
     found = {
         f'{split}_accuracy': accuracy(labels, total),
         f'{split}_loss': cross_entropy(labels, total),
     }
+    if logits.shape[-1] >= MANY_CLASSES:
+        found[f'{split}_top5'] = top_accuracy(labels, total, 5)
     if split == 'valid':
         found['valid_balanced_accuracy'] = balanced_accuracy(labels, total)
     if logits.shape[1] > 1:

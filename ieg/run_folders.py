@@ -1,0 +1,60 @@
+"""Where runs are kept."""
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Sequence
+
+from ieg.config import Config
+from ieg.errors import UsageError
+from ieg.training.runlog import write_atomically
+
+# Data sets whose name does not say which images they are.
+OWN = ('folder', 'csv', 'npz')
+
+
+def run_folder(config: Config) -> str:
+    """Returns the folder of a run."""
+    train = config.train
+    name = config.data.dataset.replace('/', '-')
+    if name.startswith(OWN):
+        # Two folders of images are two data sets.
+        path = os.path.normpath(os.path.expanduser(config.run.data_dir))
+        name += f'-{os.path.splitext(os.path.basename(path))[0]}'
+    return os.path.join(
+        os.path.expanduser(config.run.checkpoint_path),
+        name,
+        f'{train.method}_{train.network_name}_s{train.seed}',
+    )
+
+
+def make_folder(folder: str) -> None:
+    """Makes a run folder.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f'The run folder {folder} cannot be written ({error.strerror}); '
+            'choose another --checkpoint_path.'
+        ) from error
+
+
+def write_skipped(folder: str, skipped: Sequence[tuple[str, str]]) -> None:
+    """Writes `skipped.csv`, if any file was no image.
+
+    Args:
+        folder: of the run.
+        skipped: path and reason of each file.
+    """
+    if not skipped:
+        return
+    table = io.StringIO()
+    csv.writer(table).writerows([('path', 'reason'), *skipped])
+    write_atomically(os.path.join(folder, 'skipped.csv'), table.getvalue())
