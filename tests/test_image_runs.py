@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 from command import assert_mistake, ieg
+from test_survey import broken_files, readable_files
 from tiny_sets import Made, make_folder
 
 from ieg import config, experiment
@@ -176,6 +177,21 @@ def test_a_file_that_goes_while_training_ends_the_run_in_one_sentence(
     )
     with pytest.raises(RunError, match='cannot be read: '):
         experiment.train(chosen, [Remove()], progress=False)
+
+
+def test_a_folder_with_files_of_every_odd_and_broken_kind(tmp_path):
+    folder = tmp_path / 'odd'
+    for name in ('good', 'other'):
+        (folder / name).mkdir(parents=True)
+        readable_files(folder / name)
+    broken = broken_files(folder / 'good')
+    summary = run(
+        str(folder), 'supervised', tmp_path / 'runs', image_size=32, max_epoch=1
+    )
+    assert np.isfinite(summary['test_accuracy_last'])
+    skipped = pathlib.Path(summary['folder'], 'skipped.csv').read_text()
+    for path in ('empty.jpg', 'cut.png', 'bomb.png', 'text.jpg'):
+        assert folder / 'good' / path in broken and f'/{path},' in skipped
 
 
 def test_skipped_files_are_listed_in_the_run_folder(tmp_path):

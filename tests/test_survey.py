@@ -87,15 +87,19 @@ READABLE = {
 }
 
 
-@pytest.mark.parametrize('full', [True, False])
-def test_every_kind_of_image_is_known(tmp_path, full):
-    paths = []
+def readable_files(folder):
+    """Makes one file of each kind; returns their paths."""
     for name, (mode, options, _) in READABLE.items():
-        paths.append(tmp_path / name)
         image = picture('L' if mode == 'I;16' else mode)
         if mode == 'I;16':
             image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
-        image.save(paths[-1], **options)
+        image.save(folder / name, **options)
+    return [folder / name for name in READABLE]
+
+
+@pytest.mark.parametrize('full', [True, False])
+def test_every_kind_of_image_is_known(tmp_path, full):
+    paths = readable_files(tmp_path)
     seen = survey(paths, full)
     assert seen.problems == []
     assert seen.readable.all()

@@ -9,6 +9,7 @@ import socket
 import command
 import numpy as np
 import pytest
+from tiny_sets import make_folder
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +31,12 @@ METHODS = {
     'l2r': ('--method=l2r',),
     'ieg': ('--method=ieg',),
     'fsr': ('--method=fsr',),
+    # The second start is in the middle of a refinement.
+    'me_momentum': (
+        '--method=me_momentum',
+        '--early_epochs=1',
+        '--round_epochs=2',
+    ),
 }
 
 
@@ -85,7 +92,8 @@ def test_two_workers_are_two_replicas(method, tmp_path):
     finish(start_workers([together] * 2, *options, '--max_epoch=3'))
     logs = [command.log(path / name) for path in (together, alone)]
     for entry, expected in zip(*logs, strict=True):
-        assert entry.pop('remarks', []) == expected.pop('remarks', [])
+        for name in ('remarks', 'confident_per_class'):
+            assert entry.pop(name, []) == expected.pop(name, [])
         assert entry == pytest.approx(expected, rel=1e-5)
     found = command.weights(together / name)
     expected = command.weights(alone / name)
@@ -94,6 +102,28 @@ def test_two_workers_are_two_replicas(method, tmp_path):
         np.testing.assert_allclose(
             found[variable], values, rtol=1e-5, atol=1e-5 * np.abs(values).max()
         )
+
+
+def test_two_workers_see_the_files_that_two_replicas_see(tmp_path):
+    make_folder(str(tmp_path / 'pictures'))
+    options = (
+        '--dataset=folder',
+        f'--data_dir={tmp_path / "pictures"}',
+        '--image_size=72',
+        '--network_name=cnn',
+        '--batch_size=4',
+        '--max_epoch=1',
+        *METHODS['supervised'],
+    )
+    name = 'folder-pictures/supervised_cnn_s1'
+    alone, together = tmp_path / 'alone', tmp_path / 'together'
+    path = f'--checkpoint_path={alone}'
+    finish([command.start(*options, '--num_replicas=2', path)])
+    finish(start_workers([together] * 2, *options))
+    (entry,), (expected,) = (
+        command.log(path / name) for path in (together, alone)
+    )
+    assert entry == pytest.approx(expected, rel=1e-5)
 
 
 def test_only_the_chief_writes(tmp_path):
