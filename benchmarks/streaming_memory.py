@@ -2,7 +2,7 @@
 
     python benchmarks/streaming_memory.py [--counts=2000,20000]
 
-Generated 256-pixel JPEGs in class folders, seen at 224 pixels; a small network
+Generated 256-pixel JPEGs in class folders, seen at 96 pixels; a small network
 and the same number of steps, each count in a process of its own.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from common import machine
 from PIL import Image
 
-CLASSES, STEPS, BATCH = 10, 200, 32
+CLASSES, STEPS, BATCH = 10, 150, 32
 
 
 def generate(folder: pathlib.Path, count: int) -> None:
@@ -46,7 +46,7 @@ def measure(folder: str) -> None:
         'data_dir': folder,
         'method': 'supervised',
         'network_name': 'cnn',
-        'image_size': 224,
+        'image_size': 96,
         'batch_size': BATCH,
         'max_iteration': STEPS,
         'lr_schedule': 'constant',

@@ -28,6 +28,7 @@ from ieg.training import distribution
 from ieg.training.callbacks import Progress, TensorBoardScalars
 from ieg.training.runlog import headline, write_atomically
 from ieg.training.settings import Settings
+from ieg.training.tracking import PATIENCE, MemorizationTracker
 from ieg.training.trainer import Trainer
 
 
@@ -179,6 +180,10 @@ def build(
         if trial_folder
         else ('valid', 'test', *data.further),
     )
+    if run.stop_on_memorization == 'stop' and not trial_folder:
+        # That of the recommended epoch must still be there.
+        keep = max(settings.keep_checkpoints, PATIENCE + 1)
+        settings = dataclasses.replace(settings, keep_checkpoints=keep)
     folder = trial_folder or run_folder(config)
     watchers = list(callbacks)
     watched = run.mode == 'train' and not trial_folder
@@ -230,6 +235,7 @@ def train(
     started = time.monotonic()
     experiment = build(config, callbacks, strategy)
     trainer = experiment.trainer
+    _track(experiment)
     start = trainer.restore(config.run.restore_step)
     if not start:
         _tell_length(experiment)
@@ -261,6 +267,26 @@ def train(
         picture = os.path.join(experiment.folder, 'rounds.png')
         rounds.draw(picture, trainer.log.entries)
     return summary
+
+
+def _track(experiment: Experiment) -> None:
+    """Adds the memorization tracker where it is asked for."""
+    run = experiment.config.run
+    if not run.track_memorization:
+        if run.stop_on_memorization != 'off':
+            raise UsageError(
+                '--stop_on_memorization needs --track_memorization.'
+            )
+        return
+    path = os.path.join(experiment.folder, 'memorization.json')
+    tracker = MemorizationTracker(
+        experiment.trainer,
+        experiment.data,
+        experiment.strategy,
+        run,
+        path if experiment.is_chief else None,
+    )
+    experiment.trainer.add_callback(tracker)
 
 
 def _tell_length(experiment: Experiment) -> None:

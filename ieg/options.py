@@ -21,7 +21,10 @@ SCHEDULES = {
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Where and how a run executes; does not change what it computes."""
+    """Where and how a run executes; does not change what it computes.
+
+    (Only `stop_on_memorization` can end a run before its length.)
+    """
 
     mode: str = option(
         'train',
@@ -75,6 +78,33 @@ class RunConfig:
     )
     deterministic: bool = option(
         True, 'Use deterministic kernels: same seed, same numbers.'
+    )
+    track_memorization: bool = option(
+        False,
+        'Measure in every epoch how easily the networks would learn random '
+        'labels of held-out images (susceptibility); training stays the same.',
+    )
+    probe_step: str = option(
+        'sgd',
+        'Step that is measured: sgd at --probe_rate, which makes runs '
+        'comparable, or the optimizer of the training at its own rate, as the '
+        'reference does.',
+        choices=('sgd', 'optimizer'),
+    )
+    probe_rate: float = option(
+        0.05, 'Learning rate of --probe_step=sgd, the same always.', minimum=0
+    )
+    unlabeled_dir: str = option(
+        '',
+        'Folder of images, at any depth, to measure with; empty = 1,000 test '
+        'images without their labels.',
+    )
+    stop_on_memorization: str = option(
+        'off',
+        'mark: say when the networks seem to begin to learn wrong labels by '
+        'heart; stop: also end the run some epochs later, which makes it '
+        'shorter than asked, and keep at least that many checkpoints.',
+        choices=('off', 'mark', 'stop'),
     )
 
 

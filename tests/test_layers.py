@@ -40,6 +40,11 @@ PURE = {
     'ieg.search.store',
     'ieg.search.report',
     'ieg.search.searchers',
+    'ieg.analysis.comparison',
+    'ieg.analysis.plane',
+    'ieg.analysis.regions',
+    'ieg.analysis.runs',
+    'ieg.compare',
 }
 HEAVY = ('tensorflow', 'tensorflow_datasets', 'keras', 'absl')
 MATHS = {
@@ -111,6 +116,15 @@ def allowed(module):
                 'ieg.methods.reweighting',
             }
         )
+    if module in ('ieg.training.probing', 'ieg.training.tracking'):
+        # Draws that are the same in every run.
+        return {
+            'ieg.errors',
+            'ieg.randomness',
+            'ieg.methods.base',
+            'ieg.data.*',
+            'ieg.training.*',
+        }
     if module == 'ieg.training.callbacks':
         return BASE | {'ieg.training.metrics', 'ieg.training.runlog'}
     if module.startswith('ieg.training'):

@@ -51,7 +51,8 @@ class Trainer:
         identity: what the run is, for its checkpoints.
         callbacks: Keras callbacks. Batch ends come once per call of the step
             function, which makes several steps, with the share of the run
-            that is done as `progress` (in epochs).
+            that is done as `progress` (in epochs), epoch begins with the rate
+            each phase begins with; `figures(entry)`, if any, joins the entry.
     """
 
     def __init__(
@@ -153,7 +154,9 @@ class Trainer:
         callbacks.on_train_begin()
         try:
             for epoch in range(start, self._settings.epochs):
-                if not self._epoch(epoch, callbacks):
+                # A callback may find that the run was over already.
+                stop = self.method.stop_training
+                if stop or not self._epoch(epoch, callbacks):
                     break
         finally:
             callbacks.on_train_end()
@@ -170,13 +173,16 @@ class Trainer:
         distribution.agree(
             self._strategy, f'{epoch} {self._steps_done}', phases
         )
-        callbacks.on_epoch_begin(epoch)
+        rates = [float(self._rates(phase, epoch)[0]) for phase in phases]
+        callbacks.on_epoch_begin(epoch, {'learning_rates': rates})
         entry = {'epoch': epoch} | self._train_phases(epoch, phases, callbacks)
-        figures, remarks = self.method.take_reports()
-        entry |= figures
         for split in self._due_splits(epoch, bool(phases)):
             entry |= self.evaluate(split)
-        entry |= self._selection_quality()
+        for callback in self._callbacks:
+            if hasattr(callback, 'figures'):
+                entry |= callback.figures(entry)
+        figures, remarks = self.method.take_reports()
+        entry |= figures | self._selection_quality()
         entry['seconds'] = time.monotonic() - started
         if remarks:
             entry['remarks'] = remarks

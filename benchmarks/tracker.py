@@ -1,0 +1,82 @@
+"""What the memorization tracker costs, against an epoch of the same run.
+
+    python benchmarks/tracker.py
+
+A probe is a forward pass, a backward pass and another forward pass on 128
+images, 4 times a forward pass where a training step is 3: 4 / (3 S) of an
+epoch of S steps. The fit of the given labels is a forward pass over 1 % of the
+training examples (over all where they are 5,000 or fewer). An epoch here is
+all training steps; the median of several, the first one left out.
+"""
+
+import os
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # As the package does.
+
+import tempfile
+import types
+
+import keras
+import tensorflow as tf
+from common import interleaved, machine
+from lenet_epoch import TRAIN, noise28  # noqa: F401  # Registers the images.
+
+from ieg import config as ieg_config
+from ieg import experiment
+from ieg.training.tracking import MemorizationTracker
+
+RUNS = {
+    'digits': {'dataset': 'digits_symmetric_0.5', 'network_name': 'cnn'},
+    f'noise, {TRAIN:,} of 28x28': {
+        'dataset': 'noise28',
+        'network_name': 'lenet',
+        'valid_ratio': 0.1,
+        'batch_size': 128,
+    },
+}
+
+
+def parts(folder: str, options: dict):
+    """Returns functions that train an epoch, probe, and measure the fit."""
+    given = {'method': 'supervised', 'precision': 'float32'} | options
+    config = ieg_config.resolve(given | {'checkpoint_path': folder})
+    built = experiment.build(config)
+    trainer = built.trainer
+    tracker = MemorizationTracker(
+        trainer, built.data, built.strategy, config.run
+    )
+    tracker.set_model(trainer.method)
+    callbacks = keras.callbacks.CallbackList([])
+
+    def epoch() -> None:
+        phases = trainer.method.begin_epoch(0, trainer.score)
+        trainer._train_phases(0, phases, callbacks)
+
+    functions = {
+        'epoch': epoch,
+        'probe': lambda: tracker.on_epoch_begin(0, {'learning_rates': [0.05]}),
+        'fit': tracker._fit,
+    }
+    return functions, built.settings.steps_per_epoch
+
+
+def main() -> None:
+    print(f'{machine()}; TensorFlow {tf.__version__}, float32')
+    print('| run | steps | epoch | probe | of it | 4/(3 S) | fit | of it |')
+    print('| --- | --- | --- | --- | --- | --- | --- | --- |')
+    for name, options in RUNS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            functions, steps = parts(folder, options)
+            s = types.SimpleNamespace(**interleaved(functions, rounds=5))
+        print(
+            f'| {name}, {options["network_name"]} | {steps} | {s.epoch:.2f} s '
+            f'| {1e3 * s.probe:.0f} ms | {s.probe / s.epoch:.2%} '
+            f'| {4 / 3 / steps:.2%} | {1e3 * s.fit:.0f} ms '
+            f'| {s.fit / s.epoch:.2%} |',
+            flush=True,
+        )
+
+
+if __name__ == '__main__':
+    main()
