@@ -217,6 +217,7 @@ def resolve(given: Mapping[str, Any]) -> Config:
     config = Config(*parts, _said(advice, given, values))
     _check_schedule(given, config.train)
     _check_search(given, config.search)
+    _check_tracking(given, config.run)
     return config
 
 
@@ -319,6 +320,14 @@ def _check_search(given: Mapping[str, Any], search: SearchConfig) -> None:
             raise UsageError(
                 f'--{name} needs --search, which says what to search for.'
             )
+
+
+def _check_tracking(given: Mapping[str, Any], run: RunConfig) -> None:
+    usual = RunConfig()
+    for name in ('probe_step', 'probe_rate', 'unlabeled_dir'):
+        if name in given and not run.track_memorization:
+            if given[name] != getattr(usual, name):
+                raise UsageError(f'--{name} needs --track_memorization.')
 
 
 def _build(cls: type, values: Mapping[str, Any]) -> Any:
