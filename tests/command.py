@@ -1,5 +1,7 @@
-"""Runs `python -m ieg.main` in a process of its own."""
+"""Runs `python -m ieg.main`, in this process or in one of its own."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -7,10 +9,40 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import tensorflow as tf
+from absl import flags
+
+from ieg import main
 
 ROOT = pathlib.Path(__file__).parents[1]
 TIMES = {'seconds', 'images_per_second'}
+
+
+def ieg(*arguments):
+    """Runs the command in this process; returns code, output and errors."""
+    for name in flags.FLAGS:
+        flags.FLAGS[name].unparse()
+    flags.FLAGS.unparse_flags()
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as caught,
+    ):
+        patch.setattr(sys, 'argv', ['ieg', *arguments])
+        main.main()
+    return caught.value.code or 0, out.getvalue(), err.getvalue()
+
+
+def assert_mistake(result, *words):
+    code, _, err = result
+    assert code == 2, err
+    (line,) = err.splitlines()
+    assert line.startswith('ieg: ') and 'Traceback' not in err
+    for word in words:
+        assert word in line
 
 
 def start(*arguments, cwd=None, **environment):

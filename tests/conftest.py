@@ -11,10 +11,13 @@ os.environ['CUDA_VISIBLE_DEVICES'] = '-1'
 import_tensorflow()  # First, and without its notes.
 
 import keras  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import ieg.experiment  # noqa: E402, F401
+from ieg.networks import layers  # noqa: E402
+from ieg.registry import KEEP_SCHEDULES, NETWORKS  # noqa: E402
 from ieg.training.distribution import make_strategy  # noqa: E402
 
 TWO_REPLICAS = make_strategy('mirrored', num_replicas=2)
@@ -43,3 +46,39 @@ def precision():
     yield choose
     keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture
+def double(precision):
+    precision('float64', 'float64')
+
+
+@pytest.fixture
+def constant_rate(monkeypatch):
+    """Registers a keep schedule that is one number."""
+    monkeypatch.setitem(
+        KEEP_SCHEDULES._entries,
+        'constant',
+        lambda schedule, epochs, total: np.full(total, schedule.numbers[0]),
+    )
+
+
+def _tiny(num_classes, image_shape):
+    images = keras.Input(image_shape)
+    x = layers.torch_conv(images, 8, 3, 'conv', padding=1)
+    x = layers.global_mean(layers.bn_relu(x, 'bn'))
+    logits = layers.torch_dense(
+        x, num_classes, 'logits', dtype=keras.config.floatx()
+    )
+    return keras.Model(images, logits)
+
+
+@pytest.fixture(scope='module')
+def tiny():
+    """Registers a network that is quick to compile and returns its name.
+
+    One convolution and BatchNorm, which is enough for the data set `fake`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETWORKS._entries, 'tiny', _tiny)
+        yield 'tiny'

@@ -1,31 +1,20 @@
 """The network cnn9: recorded numbers, sizes, and its channel dropout."""
 
-import pathlib
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from network_recordings import NORMALIZATION, PLAIN, Recording, count
+from recordings import in_keras_layout
 
 from ieg.errors import UsageError
 from ieg.networks import create_network
 from ieg.networks.cnn9 import ChannelDropout
 
-GOLDEN = pathlib.Path(__file__).parent / 'golden'
 NARROW = (8, 8, 8, 12, 12, 12, 16, 12, 8)
 COLOUR = (32, 32, 3)
 GREY = (28, 28, 1)
 RATE = 0.25
-# The mean and the variance of BN, and the weights that PyTorch calls so.
-KINDS = {
-    'bn': {
-        'weight': 'gamma',
-        'bias': 'beta',
-        'running_mean': 'moving_mean',
-        'running_var': 'moving_variance',
-    },
-    'c': {'weight': 'kernel', 'bias': 'bias'},
-}
 
 
 def create(dropout_mode='train_only', image_shape=GREY, widths=NARROW):
@@ -39,33 +28,15 @@ def images_for(image_shape=GREY, batch=3):
     return rng.uniform(0, 1, (batch, *image_shape)).astype('float32')
 
 
-def count(variables):
-    return sum(int(np.prod(v.shape)) for v in variables)
-
-
-def close(actual, expected, tolerance):
-    actual, expected = np.asarray(actual), np.asarray(expected)
-    assert actual.shape == expected.shape
-    error = np.abs(actual - expected) / (1 + np.abs(expected))
-    assert error.max() < tolerance
-
-
-def by_path(arrays, prefix):
-    """Returns recorded tensors, in our layout, by our variable paths."""
-    found = {}
-    for key, value in arrays.items():
-        if not key.startswith(prefix):
-            continue
-        layer, kind = key.removeprefix(prefix).split('.')
-        kinds = KINDS['bn' if layer.startswith('bn') else 'c']
-        if layer == 'l_c1':
-            layer = 'logits'
-        elif not layer.startswith('bn'):
-            layer = layer.replace('c', 'conv')
-        if value.ndim == 4:
-            value = value.transpose(2, 3, 1, 0)
-        found[f'{layer}/{kinds[kind]}'] = value.T if value.ndim == 2 else value
-    return found
+def cnn9_variable(name, value):
+    """Returns path and value, in our layout, of a recorded tensor."""
+    layer, kind = name.split('.')
+    kinds = NORMALIZATION if layer.startswith('bn') else PLAIN
+    if layer == 'l_c1':
+        layer = 'logits'
+    elif not layer.startswith('bn'):
+        layer = layer.replace('c', 'conv')
+    return f'{layer}/{kinds[kind]}', in_keras_layout(value)
 
 
 def with_exact_slope(net):
@@ -96,43 +67,17 @@ def with_exact_slope(net):
 @pytest.mark.parametrize('file', ['arch_cnn9_narrow', 'arch_cnn9_narrow_gray'])
 def test_recorded_numbers(precision, file, dtype, exact_slope, tolerance):
     precision(dtype, dtype)
-    with np.load(GOLDEN / f'{file}.npz') as stored:
-        arrays = dict(stored)
-    images = arrays['input_nhwc'].astype(dtype)
-    net = create('off', images.shape[1:])
+    recording = Recording(file, cnn9_variable)
+    net = create('off', recording['input_nhwc'].shape[1:])
     if exact_slope:
         net = with_exact_slope(net)
-    weights = by_path(arrays, 'weights/')
-    assert set(weights) == {v.path for v in net.variables}
-    for variable in net.variables:
-        variable.assign(weights[variable.path])
 
-    close(net(images), arrays['f64/eval/logits'], tolerance)
-
-    with tf.GradientTape() as tape:
-        logits = net(images, training=True)
-        loss = tf.reduce_mean(
-            tf.nn.sparse_softmax_cross_entropy_with_logits(
-                arrays['label'], logits
-            )
-        )
-    assert logits.dtype == dtype
-    close(logits, arrays['f64/train/logits'], tolerance)
-    close(loss, arrays['f64/train/loss'], tolerance)
-    expected = by_path(arrays, 'f64/train/grad/')
-    assert set(expected) == {v.path for v in net.trainable_variables}
-    gradients = tape.gradient(loss, [v.value for v in net.trainable_variables])
-    for variable, gradient in zip(
-        net.trainable_variables, gradients, strict=True
-    ):
+    def is_noise(path):
         # Before BN the gradient of a bias is rounding noise.
-        noise = 'conv' in variable.path and variable.path.endswith('bias')
-        if dtype == 'float64' or not noise:
-            close(gradient, expected[variable.path], tolerance)
-    statistics = by_path(arrays, 'f64/train/after/')
-    assert set(statistics) == {v.path for v in net.non_trainable_variables}
-    for variable in net.non_trainable_variables:
-        close(variable, statistics[variable.path], tolerance)
+        bias = 'conv' in path and path.endswith('bias')
+        return bias and dtype == 'float32'
+
+    recording.compare(net, tolerance, is_noise)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """Options: who wins, and what is refused."""
 
+import ast
 import dataclasses
+import functools
 import json
+import pathlib
 
 import pytest
 from absl import flags
 
+import ieg
 from ieg import config, options
 from ieg.config import resolve
 from ieg.errors import UsageError
@@ -196,6 +200,38 @@ def test_the_length_counts_where_the_learning_rate_depends_on_it():
 def test_every_option_explains_itself():
     for field, _ in config._options().values():
         assert field.metadata['help'].endswith('.')
+
+
+@functools.cache
+def attributes_read():
+    """Returns the options that the package reads off a configuration."""
+    read = set()
+    for path in pathlib.Path(ieg.__file__).parent.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                owner = ast.unparse(node.value).split('.')[-1]
+                owners = ('config', 'run', 'data', 'train', 'search', 'asked')
+                if path.stem.endswith('_options'):
+                    owners += ('self',)  # A Config reads itself.
+                if owner in owners:
+                    read.add(node.attr)
+    return read
+
+
+@pytest.mark.parametrize(
+    'options_class',
+    [
+        options.RunConfig,
+        options.DataConfig,
+        options.TrainConfig,
+        options.SearchConfig,
+        *(METHODS.get(n).Config for n in METHODS.names() if n != 'elr'),
+    ],
+    ids=lambda cls: f'{cls.__module__}.{cls.__name__}',
+)
+def test_every_option_is_read(options_class):
+    names = {field.name for field in dataclasses.fields(options_class)}
+    assert names - attributes_read() == set()
 
 
 def test_two_methods_cannot_share_a_name_for_different_things(monkeypatch):

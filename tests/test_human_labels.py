@@ -1,13 +1,11 @@
 """Labels that people gave, from every kind of file."""
 
-import collections
 import os
 import pathlib
-import pickle
-import zipfile
 
 import numpy as np
 import pytest
+from human_files import COUNT, WRITERS, WRONG, made_arrays, write_npz, write_pt
 
 from ieg import data
 from ieg.data import human_labels, sources, tfds_files
@@ -18,22 +16,11 @@ from ieg.registry import DATASETS
 ROOT = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
 TFDS = pathlib.Path(os.environ.get('TFDS_DATA_DIR', ROOT / 'tfds'))
 FILES = ROOT / 'cifar_n'
-# So many that 100 wrong labels are the published 9.01 %.
-COUNT = 1110
-WRONG = 100
-# What NumPy 1 wrote and PyTorch saves: modules that NumPy 2 has renamed.
-OLD_NAMES = (b'numpy._core', b'numpy.core')
 
 
 @pytest.fixture
 def arrays():
-    """Clean and `aggre` labels in the order of the published files."""
-    rng = np.random.default_rng(0)
-    clean = rng.integers(0, 10, COUNT)
-    clean[-10:] = np.arange(10)
-    given = clean.copy()
-    given[:WRONG] = (given[:WRONG] + 1) % 10
-    return {'clean_label': clean, 'aggre_label': given}
+    return made_arrays()
 
 
 @pytest.fixture
@@ -56,36 +43,6 @@ def order(arrays, monkeypatch):
     )
     monkeypatch.setitem(DATASETS._entries, 'cifar10', lambda data_dir: small)
     return numbers
-
-
-def write_npz(path, arrays):
-    np.savez(path, **arrays)
-
-
-def write_fields(path, arrays):
-    records = np.zeros(COUNT, [(name, np.uint8) for name in arrays])
-    for name, values in arrays.items():
-        records[name] = values
-    np.save(path, records)
-
-
-def write_npy(path, arrays):
-    np.save(path, np.array(arrays, object), allow_pickle=True)
-
-
-def write_pt(path, arrays):
-    content = pickle.dumps(arrays, protocol=2).replace(*OLD_NAMES)
-    with zipfile.ZipFile(path, 'w') as archive:
-        archive.writestr('CIFAR-10_human/data.pkl', content)
-        archive.writestr('CIFAR-10_human/version', '3\n')
-
-
-WRITERS = {
-    'CIFAR-10_human.npz': write_npz,
-    'fields.npy': write_fields,
-    'CIFAR-10_human.npy': write_npy,
-    'CIFAR-10_human.pt': write_pt,
-}
 
 
 @pytest.mark.parametrize('name', WRITERS)
@@ -269,86 +226,6 @@ def test_a_file_for_nothing_is_named():
 def test_no_sampler_of_a_reference_code_has_human_labels():
     with pytest.raises(UsageError, match="'memomentum' .* no worse noise"):
         data.load('cifar10n_worse', noise_sampler='memomentum')
-
-
-class Evil:
-    """Pickles as a call of a function of Python."""
-
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
-
-
-@pytest.mark.parametrize('writer', [write_pt, write_npy])
-@pytest.mark.parametrize(
-    ('payload', 'name'),
-    [
-        (Evil(os.mkdir, 'owned'), 'mkdir'),
-        (Evil(eval, '1 + 1'), 'eval'),
-        (Evil(getattr, 'text', 'upper'), 'getattr'),
-        (collections.OrderedDict(a=1), 'OrderedDict'),
-        (np.zeros(2, 'datetime64[s]'), 'the type datetime64'),
-        (Evil(np.dtype, 'f8'), 'the type float64'),
-    ],
-)
-def test_a_pickle_of_anything_else_is_refused(
-    writer, payload, name, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    writer('labels', {'clean_label': payload})
-    path = 'labels' if os.path.exists('labels') else 'labels.npy'
-    with pytest.raises(UsageError, match=f'asks for .*{name}') as caught:
-        human_labels.read(path)
-    assert '\n' not in str(caught.value)
-    assert not os.path.exists('owned')
-
-
-def test_a_tensor_and_a_codec_are_refused(tmp_path):
-    class Tensors(pickle.Pickler):
-        def persistent_id(self, obj):
-            return ('storage',) if isinstance(obj, int) else None
-
-    path = tmp_path / 'labels.pt'
-    for content, words in (
-        (None, 'asks for a tensor'),
-        # What protocol 2 writes for bytes, with another codec.
-        (b'c_codecs\nencode\n(Va\nVrot13\ntR.', 'the encoding rot13'),
-        (b'cnumpy\nndarray\n((I9\ntR.', 'cannot be read'),
-    ):
-        with zipfile.ZipFile(path, 'w') as archive:
-            with archive.open('archive/data.pkl', 'w') as file:
-                if content is None:
-                    Tensors(file, protocol=2).dump({'clean_label': 3})
-                else:
-                    file.write(content)
-        with pytest.raises(UsageError, match=words):
-            human_labels.read(str(path))
-
-
-@pytest.mark.parametrize('name', WRITERS)
-@pytest.mark.parametrize('damage', ['short', 'bits', 'text', 'empty'])
-def test_a_damaged_file_is_one_sentence(name, damage, arrays, tmp_path):
-    path = tmp_path / name
-    WRITERS[name](path, arrays)
-    content = path.read_bytes()
-    path.write_bytes(
-        {
-            'short': content[: len(content) // 2],
-            'bits': content[:90] + b'\x55' * 60 + content[150:],
-            'text': b'hello',
-            'empty': b'',
-        }[damage]
-    )
-    if name == 'fields.npy' and damage == 'bits':
-        return  # Labels themselves, whose damage the checks see.
-    try:
-        human_labels.read(str(path))
-    except UsageError as error:
-        assert str(path) in str(error) and '\n' not in str(error)
-    else:
-        assert damage == 'bits'  # A zip archive may have one array fewer.
 
 
 def test_numbers_come_from_the_ids_of_tfds():

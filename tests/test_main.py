@@ -4,13 +4,12 @@ import json
 import os
 import pathlib
 import shutil
-import sys
 
 import command
 import pytest
-from absl import flags
+from command import assert_mistake, ieg
 
-from ieg import experiment, main
+from ieg import experiment
 from ieg.config import resolve
 
 PLUGINS = pathlib.Path(__file__).parent / 'plugins'
@@ -21,22 +20,6 @@ SMALL = (
     '--train_examples=64',
     '--batch_size=32',
 )
-
-
-@pytest.fixture
-def ieg(monkeypatch, capsys):
-    """Returns the command as a function, in this process."""
-
-    def call(*arguments):
-        for name in flags.FLAGS:
-            flags.FLAGS[name].unparse()
-        flags.FLAGS.unparse_flags()
-        monkeypatch.setattr(sys, 'argv', ['ieg', *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main.main()
-        return caught.value.code or 0, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture(scope='module')
@@ -76,7 +59,7 @@ def test_training_prints_the_options_the_course_and_a_table(trained):
     assert f'{summary["test_accuracy_last"]:.2%}' in out
 
 
-def test_the_same_command_shows_the_table_again(trained, tmp_path, ieg):
+def test_the_same_command_shows_the_table_again(trained, tmp_path):
     path, out, _ = trained
     shutil.copytree(path, tmp_path, dirs_exist_ok=True)
     log = (run_folder(path) / 'log.jsonl').read_text()
@@ -88,7 +71,7 @@ def test_the_same_command_shows_the_table_again(trained, tmp_path, ieg):
     assert (run_folder(tmp_path) / 'log.jsonl').read_text() == log
 
 
-def test_more_epochs_go_on_from_there(trained, tmp_path, ieg):
+def test_more_epochs_go_on_from_there(trained, tmp_path):
     path, _, _ = trained
     shutil.copytree(path, tmp_path, dirs_exist_ok=True)
     code, _, err = ieg(*ELR, '--max_epoch=2', f'--checkpoint_path={tmp_path}')
@@ -99,7 +82,7 @@ def test_more_epochs_go_on_from_there(trained, tmp_path, ieg):
     assert len(entries) == 2
 
 
-def test_evaluation_prints_the_figures_and_appends_them(trained, ieg):
+def test_evaluation_prints_the_figures_and_appends_them(trained):
     path, _, _ = trained
     code, out, err = ieg(*ELR, '--mode=evaluation', f'--checkpoint_path={path}')
     assert (code, err) == (0, '')
@@ -109,22 +92,12 @@ def test_evaluation_prints_the_figures_and_appends_them(trained, ieg):
     assert json.loads(lines[-1])['test_accuracy'] == accuracy
 
 
-def test_a_saved_configuration_repeats_the_run(trained, ieg):
+def test_a_saved_configuration_repeats_the_run(trained):
     path, out, _ = trained
     config = run_folder(path) / 'config.json'
     code, again, _ = ieg(f'--config={config}', '--plugin=elr')
     assert code == 0
     assert again == out
-
-
-def assert_mistake(result, *words):
-    code, out, err = result
-    assert code == 2
-    (line,) = err.splitlines()
-    assert line.startswith('ieg: ')
-    assert 'Traceback' not in err
-    for word in words:
-        assert word in line
 
 
 @pytest.mark.parametrize(
@@ -171,7 +144,7 @@ def assert_mistake(result, *words):
     ids=lambda value: value[0] if value[0].startswith('-') else '',
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
-    arguments, words, ieg, tmp_path, monkeypatch
+    arguments, words, tmp_path, monkeypatch
 ):
     monkeypatch.delenv('TF_CONFIG', raising=False)
     result = ieg(*SMALL, f'--checkpoint_path={tmp_path}', *arguments)
@@ -198,7 +171,7 @@ def test_the_views_are_as_the_options_say(tmp_path):
         ['--method=supervised', '--probe_use=only'],
     ],
 )
-def test_a_method_that_needs_a_probe_says_so(ieg, tmp_path, options):
+def test_a_method_that_needs_a_probe_says_so(tmp_path, options):
     result = ieg(
         *SMALL,
         *options,
@@ -212,7 +185,7 @@ def test_a_method_that_needs_a_probe_says_so(ieg, tmp_path, options):
     )
 
 
-def test_a_checkpoint_of_other_options_is_a_mistake(trained, ieg):
+def test_a_checkpoint_of_other_options_is_a_mistake(trained):
     path, _, _ = trained
     for mode in ('train', 'evaluation'):
         result = ieg(
@@ -224,7 +197,7 @@ def test_a_checkpoint_of_other_options_is_a_mistake(trained, ieg):
         assert_mistake(result, 'elr_lambda is 2.0 there and 3.0 here')
 
 
-def test_a_shorter_run_than_there_is_is_a_mistake(trained, tmp_path, ieg):
+def test_a_shorter_run_than_there_is_is_a_mistake(trained, tmp_path):
     path, _, _ = trained
     shutil.copytree(path, tmp_path, dirs_exist_ok=True)
     more = (*ELR, f'--checkpoint_path={tmp_path}')
@@ -239,9 +212,7 @@ def flip(content):
 
 @pytest.mark.parametrize('part', ['data-00000-of-00001', 'index'])
 @pytest.mark.parametrize('damage', [lambda content: content[:100], flip])
-def test_a_damaged_checkpoint_is_a_mistake(
-    part, damage, trained, tmp_path, ieg
-):
+def test_a_damaged_checkpoint_is_a_mistake(part, damage, trained, tmp_path):
     path, _, _ = trained
     shutil.copytree(path, tmp_path, dirs_exist_ok=True)
     (file,) = (run_folder(tmp_path) / 'checkpoints').glob(f'*.{part}')
@@ -250,7 +221,7 @@ def test_a_damaged_checkpoint_is_a_mistake(
     assert_mistake(result, 'cannot be read', '--restore_step')
 
 
-def test_a_folder_that_cannot_be_written_is_a_mistake(tmp_path, ieg):
+def test_a_folder_that_cannot_be_written_is_a_mistake(tmp_path):
     file = tmp_path / 'file'
     file.write_text('')
     result = ieg(*SMALL, f'--checkpoint_path={file}/runs')
@@ -264,7 +235,7 @@ def test_a_mistake_in_a_process_of_its_own():
 
 
 @pytest.mark.parametrize('flag', ['--help', '-h', '--helpshort'])
-def test_help_names_what_there_is(flag, ieg):
+def test_help_names_what_there_is(flag):
     code, out, err = ieg(flag)
     assert (code, err) == (0, '')
     for word in ('dividemix', 'cnn', 'digits', 'uniform', '--learning_rate='):

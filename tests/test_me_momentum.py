@@ -245,6 +245,8 @@ def run(tmp_path, **options):
         {
             'dataset': 'fake_uniform_0.4',
             'method': 'me_momentum',
+            'network_name': 'tiny',
+            'learning_rate': 0.05,
             'checkpoint_path': str(tmp_path),
             'outer_rounds': 2,
             'inner_rounds': 2,
@@ -260,6 +262,7 @@ def run(tmp_path, **options):
     return config, summary, log
 
 
+@pytest.mark.usefixtures('tiny')
 def test_a_run_ends_with_the_network_of_the_best_refinement(tmp_path):
     config, summary, log = run(tmp_path)
     assert config.train.max_epoch == 2 * (2 + 2 * 2) + 1
@@ -289,6 +292,7 @@ def test_a_run_ends_with_the_network_of_the_best_refinement(tmp_path):
         }
 
 
+@pytest.mark.usefixtures('tiny')
 def test_a_class_that_validation_lacks_is_told(tmp_path, monkeypatch):
     load = experiment.ieg_data.load
 
@@ -304,6 +308,7 @@ def test_a_class_that_validation_lacks_is_told(tmp_path, monkeypatch):
     assert remark.startswith('no validation example is labelled 2,')
 
 
+@pytest.mark.usefixtures('tiny')
 def test_without_validation_it_is_refused(tmp_path):
     with pytest.raises(UsageError, match='^[^\n]*--valid_ratio[^\n]*$'):
         run(tmp_path, valid_ratio=0.0)

@@ -16,12 +16,6 @@ RATE = 0.1
 TOLERANCE = {'float64': 1e-10, 'float32': 1e-5}
 
 
-@pytest.fixture(params=TOLERANCE)
-def floatx(request, precision):
-    precision(request.param, request.param)
-    return request.param
-
-
 class Problem:
     """A BatchNorm network, a batch, a probe batch and a momentum."""
 
@@ -161,19 +155,30 @@ def by_alignment(problem, kind, weight, momentum, decay, leak):
     return -RATE * change, -RATE * weight * slope
 
 
-@pytest.mark.parametrize('kind', ['jvp', 'double'])
+def check_kinds(setting, floatx):
+    problem = Problem(floatx)
+    expected = by_back_propagation(problem, *setting)
+    for kind in ('jvp', 'double'):
+        found = by_alignment(problem, kind, *setting)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert np.abs(theirs).max() > 1e-6 or setting[0] == 0
+            close(ours, theirs, TOLERANCE[floatx], kind)
+
+
 @pytest.mark.parametrize(
     'setting',
     list(itertools.product([0.0, 1 / ROWS], [0.0, 0.9], [0.0, 5e-3], [0, 1])),
     ids=lambda s: 'w={:.2f} m={} l2={} leak={}'.format(*s),
 )
-def test_it_is_back_propagation_through_the_look_ahead(kind, setting, floatx):
-    problem = Problem(floatx)
-    expected = by_back_propagation(problem, *setting)
-    found = by_alignment(problem, kind, *setting)
-    for ours, theirs in zip(found, expected, strict=True):
-        assert np.abs(theirs).max() > 1e-6 or setting[0] == 0
-        close(ours, theirs, TOLERANCE[floatx], kind)
+def test_it_is_back_propagation_through_the_look_ahead(setting, precision):
+    precision('float64', 'float64')
+    check_kinds(setting, 'float64')
+
+
+@pytest.mark.parametrize('weight', [0.0, 1 / ROWS])
+@pytest.mark.parametrize('leak', [0, 1])
+def test_single_precision_comes_close(weight, leak):
+    check_kinds((weight, 0.9, 5e-3, leak), 'float32')
 
 
 def test_finite_differences_come_close(precision):

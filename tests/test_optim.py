@@ -1,4 +1,4 @@
-"""Learning rates, the optimizer and the average of weights."""
+"""Learning rates, the optimizers and the average of weights."""
 
 import pathlib
 import types
@@ -10,7 +10,13 @@ import tensorflow as tf
 
 from ieg.errors import UsageError
 from ieg.options import TrainConfig
-from ieg.training.optim import SGD, Schedule, WeightAverage, make_schedule
+from ieg.training.optim import (
+    SGD,
+    Adam,
+    Schedule,
+    WeightAverage,
+    make_schedule,
+)
 
 # Recorded from the code of IEG (TensorFlow 1).
 GOLDEN = np.load(pathlib.Path(__file__).parent / 'golden' / 'lr_schedules.npz')
@@ -107,6 +113,18 @@ def test_other_runs_end_where_they_are_told(name):
     assert schedule(name).run_end(777) == 777
 
 
+def test_linear_rates_are_those_of_the_specification():
+    for start, expected in (
+        (80, {80: 1e-3, 81: 9.9167e-4, 140: 5e-4, 199: 8.3333e-6}),
+        (100, {101: 9.9e-4, 150: 5e-4, 199: 1e-5}),
+    ):
+        schedule = Schedule(
+            'linear', 1e-3, (start * 7.0,), total_steps=1400, steps_per_epoch=7
+        )
+        found = schedule(np.array(list(expected)) * 7)
+        np.testing.assert_allclose(found, list(expected.values()), rtol=5e-5)
+
+
 def test_a_constant_rate_is_constant():
     np.testing.assert_array_equal(schedule('constant')(np.arange(5)), 0.1)
 
@@ -170,6 +188,112 @@ def test_sgd_is_that_of_pytorch_through_a_drop(momentum):
             weights[i] = weights[i] - rate * velocities[i]
     for variable, expected in zip(variables, weights, strict=True):
         np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-12)
+
+
+# Adam.
+
+
+def compiled_adam(weights, dtype='float64', **options):
+    """Returns variables, their Adam, and its step as one graph."""
+    variables = [keras.Variable(w, dtype=dtype) for w in weights]
+    optimizer = Adam(**options)
+    optimizer.build(variables)
+
+    @tf.function(autograph=False)
+    def step(gradients):
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+    return variables, optimizer, step
+
+
+@pytest.mark.usefixtures('double')
+@pytest.mark.parametrize('l2', [0.0, 0.03])
+def test_adam_is_that_of_pytorch_through_changes_of_rate_and_beta1(l2):
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=(3, 2)), rng.normal(size=4)]
+    variables, optimizer, step = compiled_adam(weights, l2=l2)
+    first, second = ([np.zeros_like(w) for w in weights] for _ in range(2))
+    for t in range(1, 9):
+        beta, rate = (0.9, 1e-3) if t < 5 else (0.1, 2e-4)
+        optimizer.beta_1.assign(beta)
+        optimizer.learning_rate.assign(rate)
+        given = [rng.normal(0, 10.0**-t, w.shape) for w in weights]
+        step([tf.constant(g) for g in given])
+        for i, g in enumerate(given):
+            g = g + l2 * weights[i]
+            first[i] = beta * first[i] + (1 - beta) * g
+            second[i] = 0.999 * second[i] + 0.001 * g * g
+            root = np.sqrt(second[i] / (1 - 0.999**t)) + 1e-8
+            weights[i] = weights[i] - rate * first[i] / (1 - beta**t) / root
+    for found, expected in (
+        (variables, weights),
+        (optimizer.first_moments, first),
+        (optimizer.second_moments, second),
+    ):
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a.numpy(), b, rtol=1e-10)
+    assert step.experimental_get_tracing_count() == 1
+
+
+def test_a_new_beta1_reaches_a_compiled_step():
+    _, optimizer, step = compiled_adam([[0.0]], 'float32')
+    (moment,) = optimizer.first_moments
+    step([tf.constant([1.0])])
+    np.testing.assert_allclose(moment.numpy(), 0.1, rtol=1e-6)
+    optimizer.beta_1.assign(0.1)
+    step([tf.constant([2.0])])
+    np.testing.assert_allclose(moment.numpy(), 1.81, rtol=1e-6)
+    assert step.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
+def test_adam_leaves_a_gradient_out_that_is_not_finite(bad):
+    variables, optimizer, step = compiled_adam([[1.0, 2.0], [3.0]], 'float32')
+    step([tf.constant([0.1, -0.1]), tf.constant([0.2])])
+
+    def state():
+        moments = optimizer.first_moments + optimizer.second_moments
+        return [v.numpy() for v in [*variables, *moments]]
+
+    before = state()
+    step([tf.constant([0.1, bad]), tf.constant([bad])])
+    for a, b in zip(before, state(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    step([tf.constant([0.1, -0.1]), tf.constant([0.2])])
+    after = state()
+    assert np.isfinite(np.concatenate(after)).all()
+    assert all((a != b).all() for a, b in zip(before, after, strict=True))
+
+
+def test_everything_that_adam_knows_is_in_its_variables():
+    gradients = [tf.constant([0.3, -0.1])]
+    weights, optimizer, step = compiled_adam([[1.0, 2.0]], 'float32')
+    step(gradients)
+    optimizer.beta_1.assign(0.1)
+    optimizer.learning_rate.assign(0.5)
+    others, other, other_step = compiled_adam([[0.0, 0.0]], 'float32')
+    for source, target in zip(
+        [*weights, *optimizer.variables],
+        [*others, *other.variables],
+        strict=True,
+    ):
+        target.assign(source)
+    step(gradients)
+    other_step(gradients)
+    np.testing.assert_array_equal(weights[0].numpy(), others[0].numpy())
+    assert float(other.beta_1) == np.float32(0.1)
+
+
+@pytest.mark.parametrize('momentum', [0.0, 0.5])
+def test_the_first_step_of_adam_is_the_rate_whatever_beta1(momentum):
+    variables, _, step = compiled_adam(
+        [[1.0, 1.0]], 'float32', learning_rate=0.25, momentum=momentum
+    )
+    step([tf.constant([3.0, -1e-3])])
+    np.testing.assert_allclose(variables[0].numpy(), [0.75, 1.25], rtol=1e-4)
+
+
+# The average of weights.
 
 
 def network(value):

@@ -79,16 +79,23 @@ def test_a_run_within_the_warm_up_is_refused(tmp_path):
         experiment.build(config)
 
 
-def test_a_run_that_ended_inside_an_epoch_is_not_made_longer(tmp_path):
+def test_a_run_that_ended_inside_an_epoch_is_not_made_longer(tiny, tmp_path):
+    def run(max_iteration):
+        config = options(
+            tmp_path,
+            method='supervised',
+            network_name=tiny,
+            max_iteration=max_iteration,
+        )
+        return experiment.train(config, progress=False)['steps']
+
     # Four steps per epoch.
-    short = options(tmp_path, max_iteration=6)
-    first = experiment.train(short, progress=False)
-    assert first['steps'] == 6
-    assert experiment.train(short, progress=False)['steps'] == 6
+    assert run(6) == 6
+    assert run(6) == 6
     with pytest.raises(UsageError, match='inside an epoch, after 6 steps'):
-        experiment.train(options(tmp_path, max_iteration=12), progress=False)
+        run(12)
     with pytest.raises(UsageError, match='6 steps already'):
-        experiment.train(options(tmp_path, max_iteration=5), progress=False)
+        run(5)
 
 
 def test_labels_drawn_earlier_are_used_again():

@@ -36,6 +36,7 @@ METHODS = {
         '--method=me_momentum',
         '--early_epochs=1',
         '--round_epochs=2',
+        '--learning_rate=0.05',
     ),
 }
 
@@ -92,8 +93,8 @@ def test_two_workers_are_two_replicas(method, tmp_path):
     finish(start_workers([together] * 2, *options, '--max_epoch=3'))
     logs = [command.log(path / name) for path in (together, alone)]
     for entry, expected in zip(*logs, strict=True):
-        for name in ('remarks', 'confident_per_class'):
-            assert entry.pop(name, []) == expected.pop(name, [])
+        for listed in ('remarks', 'confident_per_class'):
+            assert entry.pop(listed, []) == expected.pop(listed, [])
         assert entry == pytest.approx(expected, rel=1e-5)
     found = command.weights(together / name)
     expected = command.weights(alone / name)
