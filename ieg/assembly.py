@@ -1,13 +1,15 @@
 """The parts of an experiment: numerics, settings, networks, a method."""
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from ieg.config import Config
-from ieg.errors import UsageError
+from ieg.errors import RunError, UsageError
 from ieg.methods.base import Info, Method, steps_for
 from ieg.networks import create_network
 from ieg.options import TrainConfig
@@ -148,3 +150,33 @@ def build_method(
         return METHODS.get(train.method)(
             config.method, info, build_network, build_optimizer
         )
+
+
+@contextlib.contextmanager
+def one_sentence(in_memory: bool) -> Iterator[None]:
+    """Turns what goes wrong outside of this program into one sentence.
+
+    Args:
+        in_memory: whether no image is read any more.
+
+    Raises:
+        RunError: memory is short, or an image cannot be read any more.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise RunError(
+            'There is not enough memory for a step; lower --batch_size (and '
+            '--val_batch_size).'
+        ) from error
+    except (
+        tf.errors.InvalidArgumentError,
+        tf.errors.NotFoundError,
+        tf.errors.UnknownError,
+    ) as error:
+        if in_memory:
+            raise
+        raise RunError(
+            'An image that was there when the run began cannot be read: '
+            f'{" ".join(error.message.split())[:300]}'
+        ) from error

@@ -77,7 +77,7 @@ class Config:
         stretched = self.train.lr_schedule in ('cosine_one', 'linear')
         if not (stretched or getattr(self.method, 'depends_on_length', False)):
             del found['max_epoch'], found['max_iteration']
-        # Paths; what is in them is told by the hash of the labels.
+        # Paths; what is in them is told by hashes of labels and images.
         del found['human_labels'], found['probe_dir']
         found['global_batch_size'] = found.pop('batch_size') * replicas
         return found
@@ -218,6 +218,7 @@ def resolve(given: Mapping[str, Any]) -> Config:
     _check_schedule(given, config.train)
     _check_search(given, config.search)
     _check_tracking(given, config.run)
+    _check_together(given, values)
     return config
 
 
@@ -320,6 +321,22 @@ def _check_search(given: Mapping[str, Any], search: SearchConfig) -> None:
             raise UsageError(
                 f'--{name} needs --search, which says what to search for.'
             )
+
+
+def _check_together(
+    given: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+    """Raises UsageError where two options say one thing."""
+    if values.get('steps_per_epoch') and values.get('epoch_examples'):
+        raise UsageError(
+            'Give --steps_per_epoch or --epoch_examples, not both: each says '
+            'how long an epoch is.'
+        )
+    if given.get('eval_freq') and 'eval_every' in given:
+        raise UsageError(
+            'Give --eval_freq or --eval_every, not both: each says how often '
+            'to evaluate.'
+        )
 
 
 def _check_tracking(given: Mapping[str, Any], run: RunConfig) -> None:

@@ -20,7 +20,7 @@ from ieg import data as ieg_data
 from ieg.analysis import rounds
 from ieg.config import Config
 from ieg.data import noise as label_noise
-from ieg.errors import RunError, UsageError
+from ieg.errors import UsageError
 from ieg.methods.base import Info
 from ieg.registry import METHODS
 from ieg.run_folders import make_folder, run_folder
@@ -203,6 +203,7 @@ def _identity(
     return config.identity(strategy.num_replicas_in_sync) | {
         'precision': keras.config.dtype_policy().compute_dtype,
         'labels_sha256': data.labels_sha256,
+        'images_sha256': data.fingerprint,
     }
 
 
@@ -246,20 +247,8 @@ def train(
             for text in experiment.data.remarks:
                 print(textwrap.fill(text, 79), flush=True)
             _watch(experiment, start)
-    try:
+    with assembly.one_sentence(experiment.data.in_memory):
         trainer.train(start)
-    except tf.errors.ResourceExhaustedError as error:
-        raise RunError(
-            'There is not enough memory for a step; lower --batch_size (and '
-            '--val_batch_size).'
-        ) from error
-    except tf.errors.OpError as error:
-        if experiment.data.in_memory:
-            raise
-        raise RunError(
-            'An image that was there when the run began cannot be read: '
-            f'{" ".join(error.message.split())[:300]}'
-        ) from error
     summary = _summary(experiment, time.monotonic() - started)
     if experiment.is_chief:
         path = os.path.join(experiment.folder, 'summary.json')
@@ -335,7 +324,8 @@ def evaluate(
             'flags and --mode=train.'
         )
     experiment = build(config, strategy=strategy)
-    found = experiment.trainer.evaluate_checkpoint(config.run.restore_step)
+    with assembly.one_sentence(experiment.data.in_memory):
+        found = experiment.trainer.evaluate_checkpoint(config.run.restore_step)
     if experiment.is_chief:
         path = os.path.join(folder, 'evaluation.jsonl')
         try:

@@ -18,10 +18,12 @@ def run_folder(config: Config) -> str:
     """Returns the folder of a run."""
     train = config.train
     name = config.data.dataset.replace('/', '-')
-    if name.startswith(OWN):
+    base = name.split('_')[0]
+    if base in OWN:
         # Two folders of images are two data sets.
         path = os.path.normpath(os.path.expanduser(config.run.data_dir))
-        name += f'-{os.path.splitext(os.path.basename(path))[0]}'
+        stem = os.path.basename(path)
+        name += f'-{stem.removesuffix(f".{base}")}'
     return os.path.join(
         os.path.expanduser(config.run.checkpoint_path),
         name,

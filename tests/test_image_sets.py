@@ -206,6 +206,49 @@ def test_arrays_are_taken_as_they_are(tmp_path):
         load('npz', path, image_size=16)
 
 
+def test_test_images_have_the_true_labels_where_they_are_known(made):
+    folder, _ = made('csv')
+    found = load('csv', f'{folder}/labels.csv')
+    np.testing.assert_array_equal(found.test.labels, found.test.clean_labels)
+
+
+def test_labels_that_change_in_the_file_change_in_the_next_run(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    clean, path = np.arange(40) % 2, tmp_path / 'x.npz'
+    noisy = [clean.copy(), clean.copy()]
+    noisy[0][[0, 2]] = 1
+    noisy[1][[4, 6]] = 1
+    found = []
+    for labels in noisy:
+        np.savez(path, x_train=images, y_train=labels, clean_train=clean)
+        frozen = found[0].noise if found else None
+        found.append(load('npz', path, frozen=frozen))
+    one, two = found
+    assert np.any(one.noise.noisy != two.noise.noisy)
+    assert one.fingerprint != two.fingerprint
+
+
+def test_a_file_that_is_there_twice_is_on_one_side(tmp_path):
+    for number in range(20):
+        for name in ('a', 'b'):
+            write(tmp_path / name / f'{number}.png', (number, 0, ord(name)))
+            write(tmp_path / name / f'{number}x.png', (number, 0, ord(name)))
+    found = load('folder', tmp_path)
+    one, two = (
+        {image.tobytes() for image in split.images}
+        for split in (found.train, found.test)
+    )
+    assert two and not one & two
+
+
+def test_two_folders_of_equal_counts_are_two_data_sets(tmp_path):
+    one, two = coloured(tmp_path / 'one'), coloured(tmp_path / 'two')
+    assert load('folder', one).fingerprint == load('folder', two).fingerprint
+    (two / 'train' / 'red' / '3.png').rename(two / 'train' / 'blue' / 'x.png')
+    (two / 'train' / 'blue' / '4.png').rename(two / 'train' / 'red' / 'y.png')
+    assert load('folder', one).fingerprint != load('folder', two).fingerprint
+
+
 # TFDS.
 
 

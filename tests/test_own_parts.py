@@ -47,15 +47,25 @@ def test_training_copies_of_test_images_are_left_out(split):
 def test_copies_in_valid_count_and_in_probe_do_not(split):
     image = (split / 'train' / 'cat' / '1.jpg').read_bytes()
     write(split, 'valid/dog/1.jpg', 'probe/dog/1.jpg')
-    for part in ('valid', 'probe'):
-        path = split / part / 'cat' / '1.jpg'
+    copies = [split / part / 'cat' / '1.jpg' for part in ('valid', 'probe')]
+    for path in copies:
         path.parent.mkdir()
-        path.write_bytes(image)
-    found = read_folder(str(split))
-    assert len(found.parts['train']) == 2
-    assert len(found.parts['probe']) == len(found.parts['valid']) == 2
-    (split / 'valid' / 'cat' / '1.jpg').unlink()
+    copies[1].write_bytes(image)
+    write(split, 'valid/cat/2.jpg')
     assert len(read_folder(str(split)).parts['train']) == 3
+    copies[1].unlink()
+    write(split, 'probe/cat/3.jpg')
+    copies[0].write_bytes(image)
+    assert len(read_folder(str(split)).parts['train']) == 2
+
+
+@pytest.mark.parametrize('part', ['valid', 'test'])
+def test_a_probe_image_must_not_be_measured_on(split, part):
+    write(split, 'probe/cat/1.jpg', 'probe/dog/2.jpg', f'{part}/dog/8.jpg')
+    image = (split / part / 'dog' / '8.jpg').read_bytes()
+    (split / 'probe' / 'dog' / '2.jpg').write_bytes(image)
+    message = refusal(str(split))
+    assert f'are in the {part} part' in message and 'probe/dog/2.jpg' in message
 
 
 def test_class_whose_images_are_all_copies(split):

@@ -68,6 +68,7 @@ class Data:
         policy: the view that stands for the learnt augmentation policy.
         remarks: whole sentences that a user should read.
         skipped: (path, reason) of each file that is no image.
+        fingerprint: tells a user's images from others; '' for known sets.
     """
 
     spec: DatasetSpec
@@ -87,6 +88,7 @@ class Data:
     policy: str = 'autoaug'
     remarks: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    fingerprint: str = ''
 
     def split(self, name: str) -> Split | None:
         """Returns a split by its name, None for one that is not there."""
@@ -207,7 +209,9 @@ def load(
         requests.human(spec, source, human_labels, data_dir),
     )
     rest = np.setdiff1d(pool, probe)
-    if noise is not None and frozen is not None and _is_same(noise, frozen):
+    # Labels that were not drawn are those of the files, whatever was before.
+    drawn = noise is not None and noise.rate is not None
+    if drawn and frozen is not None and _is_same(noise, frozen):
         noise = frozen
     labels = given[rest] if noise is None else noise.noisy
     part = None if spec.noise is None else SAMPLERS[noise_sampler].train_part
@@ -228,9 +232,9 @@ def load(
         image_shape=source.train.images.shape,
         class_names=source.class_names,
         train=noisy_split(~is_valid),
-        test=_own(source.test),
+        test=_true(source.test),
         probe=_probe(source, probe, clean, seed),
-        valid=_own(source.valid)
+        valid=_own_valid(source.valid)
         if source.valid
         else (noisy_split(is_valid) if is_valid.any() else None),
         noise=noise,
@@ -238,10 +242,11 @@ def load(
         flip=source.flip if flip == 'auto' else flip == 'on',
         mean=mean,
         std=std,
-        further={name: _own(part) for name, part in source.further.items()},
+        further={name: _true(part) for name, part in source.further.items()},
         policy=source.policy,
         remarks=source.remarks,
         skipped=source.skipped,
+        fingerprint=source.fingerprint,
     )
 
 
@@ -253,9 +258,14 @@ def _is_same(one: NoisyLabels, other: NoisyLabels) -> bool:
     )
 
 
-def _own(part: Part) -> Split:
-    """Returns a whole part as a split."""
-    return _split(part, np.arange(len(part)), part.labels, part.labels)
+def _true(part: Part) -> Split:
+    """Returns a whole part as a split with its best known labels."""
+    return _split(part, np.arange(len(part)), part.truth, part.truth)
+
+
+def _own_valid(part: Part) -> Split:
+    """Returns the owner's validation examples, with the given labels."""
+    return _split(part, np.arange(len(part)), part.labels, part.clean)
 
 
 def _probe(
@@ -265,7 +275,7 @@ def _probe(
     part = source.probe
     if part is not None:
         chosen = requests.own_probe(part, len(source.class_names), seed)
-        return _split(part, chosen, part.labels[chosen], part.labels)
+        return _split(part, chosen, part.truth[chosen], part.truth)
     if not len(chosen):
         return None
     return _split(source.train, chosen, clean[chosen], clean)

@@ -104,17 +104,34 @@ def source(name: str, data_dir: str | None, image_size: int) -> Source:
     image, label = _image_and_label(builder)
     names = {'train': _train_name(builder)}
     splits = builder.info.splits
-    for part, choices in (('test', ('test', 'validation')), ('valid', ())):
-        chosen = [c for c in choices if c in splits and splits[c].num_examples]
-        if chosen:
-            names[part] = chosen[0]
-    shape = builder.info.features[image].shape
+    held_out = [
+        name
+        for name in ('test', 'validation')
+        if name in splits and splits[name].num_examples
+    ]
+    # A validation split beside a test split stays what it is.
+    names |= dict(zip(('test', 'valid'), held_out, strict=False))
+    feature = builder.info.features[image]
+    shape = feature.shape
+    if shape[-1] not in (1, 3, None) or feature.np_dtype != np.uint8:
+        raise UsageError(
+            f'the images of the TFDS set {name!r} are {feature.np_dtype} with '
+            f'{shape[-1]} channels: uint8 with 1 or 3 are needed.'
+        )
+    count = sum(splits[split].num_examples for split in names.values())
     whole = None not in shape and image_size in (0, shape[0])
+    whole = whole and count * int(np.prod(shape)) <= _ENCODED_BYTES
     parts = {
         part: _tfds_part(builder, split, image, label, image_size, whole)
         for part, split in names.items()
     }
     class_names = tuple(builder.info.features[label].names)
+    for part, found in parts.items():
+        if found.labels.min() < 0:
+            raise UsageError(
+                f'the split {names[part]} of the TFDS set {name!r} has '
+                'examples without a class: choose another set.'
+            )
     return complete(parts, class_names, (), flip=shape[-1] != 1)
 
 

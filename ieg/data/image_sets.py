@@ -1,5 +1,6 @@
 """From what a reader found to a data set: sizes, decoding, missing parts."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 
@@ -9,7 +10,7 @@ import tensorflow as tf
 from ieg.data import own, sources
 from ieg.data.files import FileImages, Framing
 from ieg.data.memory import InMemory
-from ieg.data.own_checks import shown
+from ieg.data.own_checks import copies, shown
 from ieg.data.parts import Found, Listing, Part, Source
 from ieg.data.survey import survey
 from ieg.data.web_recipes import SetRecipe
@@ -42,6 +43,8 @@ def own_source(found: Found, image_size: int) -> Source:
     """
     listings, odd, grey, skipped, remarks = _readable(found)
     sizes = listings.pop('sizes')
+    if 'test' not in listings:
+        remarks.append(_hold_out(listings, odd))
     side = image_size or usual_side(sizes)
     framing = Framing(side, 1 if grey else 3, area=OWN_AREA)
     count = sum(map(len, listings.values()))
@@ -64,7 +67,45 @@ def own_source(found: Found, image_size: int) -> Source:
         (*found.remarks, *remarks),
         skipped=tuple(skipped),
         flip=not grey,
+        fingerprint=_fingerprint(listings),
     )
+
+
+def _hold_out(listings: dict[str, Listing], odd: dict[str, np.ndarray]) -> str:
+    """Moves training files into a test part; returns what to say of it.
+
+    Files that are there twice are not on both sides.
+    """
+    train, was_odd = listings['train'], odd['train']
+    rest, test = _held_out(train.labels)
+    paths = np.array(train.paths, object)
+    twins = copies(paths[rest].tolist(), paths[test].tolist())
+    for part, chosen in (('train', np.delete(rest, twins)), ('test', test)):
+        listings[part] = train.take(chosen)
+        odd[part] = was_odd[chosen]
+    return _about_test(len(test), train.clean is not None)
+
+
+def _about_test(count: int, known: bool) -> str:
+    labels = 'true' if known else 'given'
+    return (
+        f'there is no test part, so {count} of the images are held out, and '
+        f'test figures are by their {labels} labels'
+    )
+
+
+def _fingerprint(listings: Mapping[str, Listing]) -> str:
+    """Returns a hash of names and labels of all files."""
+    found = hashlib.sha256()
+    every = [path for listing in listings.values() for path in listing.paths]
+    start = len(os.path.commonpath([os.path.dirname(path) for path in every]))
+    for part, listing in sorted(listings.items()):
+        found.update(part.encode())
+        for path, label in zip(listing.paths, listing.labels, strict=True):
+            found.update(os.fsencode(path[start:]) + b'\0%d\n' % label)
+        if listing.clean is not None:
+            found.update(listing.clean.astype('<i4').tobytes())
+    return found.hexdigest()
 
 
 def usual_side(sizes: np.ndarray) -> int:
@@ -96,11 +137,7 @@ def _readable(found: Found) -> tuple:
         grey.append(seen.grey[kept].all())
         if name == 'train':
             sizes = seen.sizes[kept]
-        listings[name] = Listing(
-            [listing.paths[place] for place in kept],
-            listing.labels[kept],
-            None if listing.clean is None else listing.clean[kept],
-        )
+        listings[name] = listing.take(kept)
     remarks = []
     if skipped:
         path, reason = skipped[0]
@@ -109,14 +146,12 @@ def _readable(found: Found) -> tuple:
             f'are left out, because they are no images; the first is {path}: '
             f'{reason}'
         )
-    counts = np.bincount(
-        listings['train'].labels, minlength=len(found.class_names)
-    )
-    if not counts.all():
-        missing = found.class_names[int(np.argmin(counts))]
+    before, after = found.parts['train'].labels, listings['train'].labels
+    lost = np.setdiff1d(before, after)
+    if len(lost):
         raise UsageError(
-            f'No training image of the class {missing!r} can be read; '
-            + (f'{skipped[0][0]}: {skipped[0][1]}.' if skipped else 'add some.')
+            f'No training image of the class {found.class_names[lost[0]]!r} '
+            f'can be read; {skipped[0][0]}: {skipped[0][1]}.'
         )
     return listings | {'sizes': sizes}, odd, all(grey), skipped, remarks
 
@@ -165,16 +200,16 @@ def complete(
     remarks: tuple[str, ...],
     flip: bool,
     skipped: tuple[tuple[str, str], ...] = (),
+    fingerprint: str = '',
 ) -> Source:
     """Returns a user's data set; images in memory are shifted by padding."""
     parts = dict(parts)
     if 'test' not in parts:
-        parts['train'], parts['test'] = _test_held_out(parts['train'])
-        remarks += (
-            f'there is no test part, so {len(parts["test"])} of the images are '
-            'held out, and test figures are by their given labels',
-        )
-    height, _, channels = parts['train'].images.shape
+        train = parts['train']
+        rest, test = _held_out(train.labels)
+        parts['train'], parts['test'] = train.take(rest), train.take(test)
+        remarks += (_about_test(len(test), train.clean is not None),)
+    height, width, channels = parts['train'].images.shape
     array = parts['train'].images.array
     if array is None:
         mean, std = _of_imagenet(channels)
@@ -186,13 +221,14 @@ def complete(
         valid=parts.get('valid'),
         probe=parts.get('probe'),
         class_names=class_names,
-        padding=0 if array is None else height // 8,
+        padding=0 if array is None else min(height, width) // 8,
         flip=flip,
         mean=mean,
         std=std,
         policy='imagenet_autoaug' if height >= 96 else 'autoaug',
         remarks=remarks,
         skipped=skipped,
+        fingerprint=fingerprint,
     )
 
 
@@ -204,25 +240,24 @@ def _of_imagenet(channels: int) -> tuple[tuple, tuple]:
     return (mean,) * channels, (std,) * channels
 
 
-def _test_held_out(train: Part) -> tuple[Part, Part]:
-    """Returns the training examples without the test examples, and those.
+def _held_out(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which examples stay in training, and which are for tests.
 
     Raises:
         UsageError: there are too few.
     """
-    total = max(1, round(len(train) * _TEST_SHARE))
+    total = max(1, round(len(labels) * _TEST_SHARE))
     # The same whatever the seed of the run, so that runs compare.
     test = sources.choose_stratified(
-        train.labels, total, np.random.default_rng(_SEED)
+        labels, total, np.random.default_rng(_SEED)
     )
-    rest = np.setdiff1d(np.arange(len(train)), test)
-    kept = np.bincount(train.labels[rest], minlength=train.labels.max() + 1)
-    if not kept.all():
+    rest = np.setdiff1d(np.arange(len(labels)), test)
+    if len(np.setdiff1d(labels, labels[rest])):
         raise UsageError(
-            f'{len(train)} images are too few to hold a test part out; add '
+            f'{len(labels)} images are too few to hold a test part out; add '
             'images, or a test part.'
         )
-    return train.take(rest), train.take(test)
+    return rest, test
 
 
 def of_arrays(found: own.Arrays) -> Source:
@@ -231,8 +266,17 @@ def of_arrays(found: own.Arrays) -> Source:
         name: Part(InMemory(part.images), part.labels, part.clean)
         for name, part in found.parts.items()
     }
-    colour = parts['train'].images.shape[-1] == 3
-    return complete(parts, found.class_names, tuple(found.remarks), flip=colour)
+    fingerprint = hashlib.sha256()
+    for name, part in sorted(parts.items()):
+        fingerprint.update(name.encode() + part.images.array.tobytes())
+        fingerprint.update(part.labels.astype('<i4').tobytes())
+    return complete(
+        parts,
+        found.class_names,
+        tuple(found.remarks),
+        flip=parts['train'].images.shape[-1] == 3,
+        fingerprint=fingerprint.hexdigest(),
+    )
 
 
 def web_source(found: Found, recipe: SetRecipe, image_size: int) -> Source:
@@ -276,11 +320,12 @@ def web_source(found: Found, recipe: SetRecipe, image_size: int) -> Source:
         valid=parts.get('valid'),
         probe=parts.get('probe'),
         class_names=found.class_names,
-        padding=recipe.padding if held else 0,
+        padding=(recipe.padding or side // 8) if held else 0,
         flip=recipe.flip,
         mean=recipe.mean,
         std=recipe.std,
         further={n: p for n, p in parts.items() if n not in known},
         policy='imagenet_autoaug' if side >= 96 else 'autoaug',
         remarks=found.remarks,
+        fingerprint=_fingerprint(found.parts),
     )

@@ -168,7 +168,8 @@ def _schedule(side: int, count: int, channels: int) -> dict[str, Any]:
         batch //= 2
     return {
         'network_name': network,
-        'batch_size': min(batch, count),
+        # Some may be held out for tests, validation or a probe.
+        'batch_size': max(1, min(batch, count // 2)),
         'max_epoch': int(np.clip(2_000_000 // count, 20, 100)),
         'learning_rate': 0.02,
         'lr_schedule': 'cosine_one',

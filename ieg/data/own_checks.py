@@ -1,6 +1,5 @@
 """What the readers of a user's own images share: classes, copies, wording."""
 
-import dataclasses
 import decimal
 import hashlib
 import os
@@ -175,18 +174,18 @@ def leave_out_copies(
     """
     train = parts['train']
     remarks = []
+    if 'probe' in parts:
+        _check_probe_copies(parts)
     for part in _MEASURING:
-        copies = (
-            _copies(train.paths, parts[part].paths) if part in parts else []
-        )
-        if not copies:
+        twins = copies(train.paths, parts[part].paths) if part in parts else []
+        if not twins:
             continue
-        first = train.paths[copies[0]]
+        first = train.paths[twins[0]]
         remarks.append(
-            f'Left out of training: {counted(len(copies), "image")} that the '
+            f'Left out of training: {counted(len(twins), "image")} that the '
             f'{part} part has, too, byte for byte, such as {first!r}.'
         )
-        rest = _without(train, copies)
+        rest = train.take(np.delete(np.arange(len(train)), twins))
         lost = np.setdiff1d(train.labels, rest.labels)
         if len(lost):
             names = [list(class_names)[index] for index in lost]
@@ -199,17 +198,20 @@ def leave_out_copies(
     return {**parts, 'train': train}, remarks
 
 
-def _without(listing: Listing, left_out: list[int]) -> Listing:
-    kept = np.delete(np.arange(len(listing)), left_out)
-    return dataclasses.replace(
-        listing,
-        paths=[listing.paths[index] for index in kept],
-        labels=listing.labels[kept],
-        clean=None if listing.clean is None else listing.clean[kept],
-    )
+def _check_probe_copies(parts: Mapping[str, Listing]) -> None:
+    """Raises UsageError where probe images are measured on, too."""
+    probe = parts['probe'].paths
+    for part in _MEASURING:
+        twins = copies(probe, parts[part].paths) if part in parts else []
+        if twins:
+            raise UsageError(
+                f'{probe[twins[0]]!r} and {len(twins) - 1} more probe images '
+                f'are in the {part} part, too, from which nothing may be '
+                'learnt: remove them from one of both.'
+            )
 
 
-def _copies(paths: list[str], others: list[str]) -> list[int]:
+def copies(paths: list[str], others: list[str]) -> list[int]:
     """Returns which of the files are among the others, byte for byte."""
     mine: dict[int, tuple] = dict.fromkeys(range(len(paths)), ())
     theirs: dict[int, tuple] = dict.fromkeys(range(len(others)), ())

@@ -235,12 +235,14 @@ def _check_probe_dir(probe_dir: str, folders: Mapping[str, str]) -> None:
             f'there are two probe sets, {folders["probe"]} and {probe_dir}: '
             'remove one, or leave --probe_dir out.'
         )
-    train = os.path.realpath(folders['train'])
-    if os.path.commonpath([train, os.path.realpath(probe_dir)]) == train:
-        raise UsageError(
-            f'the probe set {probe_dir} lies in {folders["train"]}, which is '
-            'all trained on: move it to a folder elsewhere.'
-        )
+    probe = os.path.realpath(probe_dir)
+    for part, folder in folders.items():
+        other = os.path.realpath(folder)
+        if os.path.commonpath([other, probe]) == other:
+            raise UsageError(
+                f'the probe set {probe_dir} lies in {folder}, which is the '
+                f'{part} part: move it to a folder elsewhere.'
+            )
 
 
 def _check_classes_named_as_parts(

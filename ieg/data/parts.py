@@ -64,6 +64,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def truth(self) -> np.ndarray:
+        """The true classes, or where nobody knows them the given ones."""
+        return self.labels if self.clean is None else self.clean
+
     def take(self, indices: np.ndarray) -> 'Part':
         """Returns some examples, in that order."""
         clean = None if self.clean is None else self.clean[indices]
@@ -86,6 +91,14 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def take(self, indices: np.ndarray) -> 'Listing':
+        """Returns some files, in that order."""
+        return Listing(
+            [self.paths[index] for index in indices],
+            self.labels[indices],
+            None if self.clean is None else self.clean[indices],
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,6 +138,8 @@ class Source:
         policy: the view that stands for the learnt augmentation policy.
         remarks: whole sentences that a user should read.
         skipped: (path, reason) of each file that is no image.
+        fingerprint: a hash of everything in a data set that has no name of
+            its own; '' for known sets.
     """
 
     train: Part
@@ -141,3 +156,4 @@ class Source:
     policy: str = 'autoaug'
     remarks: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    fingerprint: str = ''

@@ -345,7 +345,8 @@ class Pipeline:
         """Copies the images of all array splits to every device."""
         placed = {}
         with self._strategy.scope():
-            for name in ('train', 'probe', 'valid', 'test'):
+            names = ('train', 'probe', 'valid', 'test', *self._data.further)
+            for name in names:
                 split = self._data.split(name)
                 if split is not None and split.images is not None:
                     placed[name] = tf.Variable(

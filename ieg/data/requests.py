@@ -135,10 +135,17 @@ def own_probe(part: Part, num_classes: int, seed: int) -> np.ndarray:
     Returns:
         Positions, int64 [C * P], of classes 0, ..., C - 1, 0, ...; P is the
         size of the smallest class.
+
+    Raises:
+        UsageError: a class has none.
     """
-    each = int(np.bincount(part.labels, minlength=num_classes).min())
+    each = int(np.bincount(part.truth, minlength=num_classes).min())
+    if not each:
+        raise UsageError(
+            'The probe has no example of some class; it needs one of each.'
+        )
     rng = generator(seed, 'probe')
-    return sources.choose_interleaved(part.labels, each, num_classes, rng)
+    return sources.choose_interleaved(part.truth, each, num_classes, rng)
 
 
 def probe_and_noise(

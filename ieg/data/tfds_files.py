@@ -48,6 +48,12 @@ def tfds_builder(name: str, data_dir: str | None) -> Any:
                 f'TFDS knows no data set {name!r} and {root or "its folder"} '
                 'has none; see "tfds list" for the names.'
             ) from error
+        # What TFDS raises for a name that is none, or lacks a package.
+        except (ValueError, AssertionError, ImportError) as error:
+            reason = (str(error).splitlines() or ['no such name'])[0]
+            raise UsageError(
+                f'TFDS cannot open the data set {name!r}: {reason}'
+            ) from error
         if not builder.is_prepared():
             _download(builder)
     return builder

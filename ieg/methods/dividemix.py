@@ -144,7 +144,7 @@ class DivideMix(Method):
         ]
         self._store(
             [
-                self._guarded(epoch, net, fits[net], drawn[net])
+                self._guarded(net, fits[net], drawn[net])
                 for net in range(NUM_NETWORKS)
             ]
         )
@@ -158,7 +158,7 @@ class DivideMix(Method):
         return weight
 
     def _guarded(
-        self, epoch: int, net: int, fit: mixture.Mixture, drawn: np.ndarray
+        self, net: int, fit: mixture.Mixture, drawn: np.ndarray
     ) -> np.ndarray:
         """Returns clean probabilities `[N]`, the last ones after a collapse."""
         if fit.unimodal:
@@ -170,12 +170,12 @@ class DivideMix(Method):
         if known:
             probability[:] = previous[net]
         probability[drawn] = fit.clean_probability
-        if not known:
+        # There is no last division of examples that are drawn anew.
+        if not known or len(drawn) < len(probability):
             return probability
         kept = self.host_state['kept_division']
-        last = self._drawn(epoch - 1, net)
-        jump = np.mean(self._chosen(probability[drawn])) - np.mean(
-            self._chosen(previous[net, last])
+        jump = np.mean(self._chosen(probability)) - np.mean(
+            self._chosen(previous[net])
         )
         # Kept once, not for ever: a lasting change is no collapse.
         kept[net] = abs(jump) > LARGEST_JUMP and not kept[net]

@@ -287,7 +287,8 @@ class Trainer:
         `rewind.Rewind`).
         """
         seconds = 0.0
-        for number, phase in enumerate(self.method.begin_epoch(0, self.score)):
+        phases = self.method.begin_epoch(0, self.score)
+        for number, phase in enumerate(self._cut(p, 0) for p in phases):
             rates = self._rates(phase, 0)
             iterator = self._pipeline.batches(phase, 0, number, rates)
             self.steps.train(phase, iterator, 1)  # Traces.
@@ -341,11 +342,8 @@ class Trainer:
             for remark in entry.get('remarks', ()):
                 if hasattr(callback, 'remark'):
                     callback.remark(epoch, remark)
-        numbers = {
-            name: value
-            for name, value in entry.items()
-            if isinstance(value, int | float)
-        }
+        kinds = int | float
+        numbers = {n: v for n, v in entry.items() if isinstance(v, kinds)}
         callbacks.on_epoch_end(epoch, numbers)
 
     # Passes over a split.
@@ -385,7 +383,7 @@ class Trainer:
         return metrics.evaluation(split, labels, logits)
 
     def evaluate_checkpoint(self, step: int = 0) -> dict[str, Any]:
-        """Restores a checkpoint and evaluates it on the test split.
+        """Restores a checkpoint and evaluates it on the test sets.
 
         Raises:
             UsageError: there is no checkpoint.
@@ -397,4 +395,6 @@ class Trainer:
                 'same flags and --mode=train.'
             )
         found = {'epoch': facts['epoch'] - 1, 'step': facts['steps']}
-        return found | self.evaluate('test')
+        for split in ('test', *self._data.further):
+            found |= self.evaluate(split)
+        return found
