@@ -116,27 +116,29 @@ def vgg19_of_four_channels():
     return create_network('vgg19', 10, (32, 32, 4))
 
 
-@pytest.fixture(scope='module')
-def networks(resnet50, resnet50v2, inception, vgg19):
-    return {
-        'resnet50': resnet50[0],
-        'resnet50v2': resnet50v2,
-        'inception_resnet_v2': inception,
-        'vgg19': vgg19,
-    }
+@pytest.fixture
+def network(request, name):
+    """The network of the test's parameter `name`, built once."""
+    fixture = 'inception' if name.startswith('inception') else name
+    found = request.getfixturevalue(fixture)
+    return found[0] if isinstance(found, tuple) else found
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
     ('name', 'num_classes', 'parameters', 'statistics'),
     [
         ('resnet50', 14, 23_563_278, 53_120),
-        ('resnet50v2', 10, 23_539_850, 45_440),
-        ('inception_resnet_v2', 50, 54_383_314, 60_544),
+        slow('resnet50v2', 10, 23_539_850, 45_440),
+        slow('inception_resnet_v2', 50, 54_383_314, 60_544),
         ('vgg19', 10, 20_029_514, 0),
     ],
 )
-def test_networks_of_keras(networks, name, num_classes, parameters, statistics):
-    net = networks[name]
+def test_networks_of_keras(network, name, num_classes, parameters, statistics):
+    net = network
     assert net.name == name
     assert net.output_shape == (None, num_classes)
     assert net.output.dtype == 'float32'
@@ -150,14 +152,14 @@ def test_networks_of_keras(networks, name, num_classes, parameters, statistics):
     ('name', 'layers', 'epsilon'),
     [
         ('resnet50', 53, 1.001e-5),
-        ('resnet50v2', 49, 1.001e-5),
-        ('inception_resnet_v2', 204, 1e-3),
+        slow('resnet50v2', 49, 1.001e-5),
+        slow('inception_resnet_v2', 204, 1e-3),
     ],
 )
 def test_normalisation_is_fused_and_has_our_momentum(
-    networks, name, layers, epsilon
+    network, name, layers, epsilon
 ):
-    net = networks[name]
+    net = network
     norms = [la for la in net.layers if 'BatchNorm' in type(la).__name__]
     assert len(norms) == layers
     assert all(isinstance(la, FusedBatchNormalization) for la in norms)
@@ -165,6 +167,7 @@ def test_normalisation_is_fused_and_has_our_momentum(
     assert {la.epsilon for la in norms} == {epsilon}
 
 
+@pytest.mark.slow
 def test_inception_has_names_that_do_not_count_the_layers_of_the_process(
     inception,
 ):

@@ -39,8 +39,8 @@ def scores_of(loss):
     """A pass over the data that gives both networks these losses `[N]`."""
     logits = np.zeros((len(loss), 2, 10), np.float32)
 
-    def score(step):
-        assert step == 'example_losses'
+    def score(step, ids):
+        assert step == 'example_losses' and len(ids) == len(loss)
         return {'loss': np.stack([loss, loss], axis=1), 'logits': logits}
 
     return score
@@ -76,7 +76,7 @@ def test_a_division_makes_one_pass_per_network_from_its_peer():
     method = make_method(np.zeros(400), 10, 0.0, warm_up=0, lambda_u='50')
     loss = np.stack([separable(), separable(wrong=100)], axis=1)
     score = {'loss': loss, 'logits': np.zeros((400, 2, 10), np.float32)}
-    first, second = method.begin_epoch(0, lambda step: score)
+    first, second = method.begin_epoch(0, lambda step, ids: score)
     assert (first.args, second.args) == ((0,), (1,))
     # Network 0 is trained on what network 1 calls clean, and vice versa.
     assert np.array_equal(first.examples['labeled'], np.arange(100, 400))

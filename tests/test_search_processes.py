@@ -96,6 +96,15 @@ def test_the_number_of_processes_changes_nothing(alone, tmp_path):
     assert command.log(tmp_path / RUN) == command.log(alone / RUN)
 
 
+@pytest.fixture
+def interruptible():
+    """Lets processes take SIGINT where pytest itself is in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('interruptible')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_search(number, alone, tmp_path):
     process = start(tmp_path, '--parallel_trials=2')

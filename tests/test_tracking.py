@@ -34,7 +34,7 @@ GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'susceptibility.npz'
 OWN = {'fit_accuracy', 'fit_right', 'fit_wrong', 'prediction_changes'}
 OWN |= {'phi_before', 'phi_after', 'tracker_seconds'}
 # A run of supervised training is compared on one replica anyway.
-FAST = {'one': ('dividemix', 'ieg', 'me_momentum'), 'two': ('supervised',)}
+FAST = {'one': ('dividemix',), 'two': ('supervised',)}
 
 
 def every_method(replicas):

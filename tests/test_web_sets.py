@@ -175,8 +175,8 @@ def test_clothing1m_layouts(tmp_path):
             np.testing.assert_array_equal(
                 listing.labels, found[0].parts[part].labels
             )
-    assert list(found[0].parts) == ['train', 'valid', 'test']
-    for part in ('valid', 'test'):
+    assert list(found[0].parts) == ['train', 'valid', 'test', 'probe']
+    for part in ('valid', 'test', 'probe'):
         labels = found[0].parts[part].labels
         np.testing.assert_array_equal(labels, np.repeat(np.arange(14), 2))
 
