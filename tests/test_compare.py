@@ -481,7 +481,7 @@ def test_labels_are_the_options_that_differ(tmp_path):
     )
     labels = [row.label for row in compare([str(tmp_path)]).rows]
     assert sorted(labels) == [
-        'ieg learning_rate=0.2',
+        'ieg',
         'supervised learning_rate=0.2',
         'supervised learning_rate=0.3',
     ]

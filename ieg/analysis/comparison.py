@@ -337,22 +337,36 @@ def differing(runs: Sequence[Run]) -> list[str]:
     ]
 
 
+# Options that need no name beside their value.
+TITLES = ('method', 'network_name')
+
+
 def labels(runs: Sequence[Run]) -> list[str]:
     """Returns a short name of each run: the options in which they differ.
 
+    Beside method and network, those in which runs of its method differ.
     The folder stands beside them where two runs have the same, and a single
     run is called by its folder.
     """
     if len(runs) == 1:
         return [runs[0].folder]
     names = differing(runs)
+    # Methods have presets of their own, which say nothing here.
+    methods = {run.options.get('method') for run in runs}
+    own = {
+        method: differing(
+            [r for r in runs if r.options.get('method') == method]
+        )
+        for method in methods
+    }
     found = [
         ' '.join(
             str(run.options[name])
-            if name in ('method', 'network_name')
+            if name in TITLES
             else f'{name}={run.options[name]}'
             for name in names
             if name in run.options
+            and (name in TITLES or name in own[run.options.get('method')])
         )
         for run in runs
     ]
