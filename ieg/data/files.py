@@ -99,6 +99,10 @@ class FileImages:
             self._encoded,
         )
 
+    def encoded(self, number: int) -> bytes:
+        """Returns an image that is encoded in memory."""
+        return self._sources[number]
+
     def fetch(self, ids: Any, seeds: Any) -> tf.Tensor:
         """Returns a batch; see `parts.Images`.
 

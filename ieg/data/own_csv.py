@@ -1,14 +1,12 @@
 """Images that a CSV file lists, with their labels."""
 
-import codecs
-import csv
 import dataclasses
-import io
 import os
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from ieg.data import tables
 from ieg.data.own_checks import (
     check_classes,
     counted,
@@ -17,13 +15,11 @@ from ieg.data.own_checks import (
     listed,
     normal,
     number,
-    unreadable,
 )
 from ieg.data.parts import PARTS, Found, Listing
 from ieg.errors import UsageError, nearest
 
 COLUMNS = ('path', 'label', 'clean_label', 'split')
-_DELIMITERS = ',;\t'
 # The part that a value of the column 'split' is of, in lower case.
 _SPLITS = {part: part for part in PARTS} | {
     'val': 'valid',
@@ -63,7 +59,7 @@ def read_csv(path: str) -> Found:
         UsageError: the file, or a row of it, is not like that; or there is
             nothing to train on.
     """
-    rows = list(_rows(_text(path), path))
+    rows = list(_rows(tables.read_text(path), path))
     if not rows:
         raise UsageError(f'{path} has a header, but no rows: list the images.')
     by_part = {p: [row for row in rows if row.part == p] for p in PARTS}
@@ -96,93 +92,18 @@ def read_csv(path: str) -> Found:
     )
 
 
-def _text(path: str) -> str:
-    """Returns the text of a file.
-
-    Raises:
-        UsageError: it cannot be read, is empty, or is not UTF-8.
-    """
-    try:
-        with open(path, 'rb') as file:
-            content = file.read()
-    except OSError as error:
-        raise unreadable('CSV file', path, error) from None
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UsageError(f'{path} is UTF-16: save it as UTF-8.')
-    if b'\0' in content:
-        raise UsageError(f'{path} is no text file: give a CSV file.')
-    try:
-        text = content.decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        line = content.count(b'\n', 0, error.start) + 1
-        raise UsageError(
-            f'{path} is not UTF-8 (line {line}): save it as UTF-8.'
-        ) from None
-    if not text.strip():
-        raise UsageError(
-            f'{path} is empty: it needs a first line such as path,label.'
-        )
-    return text
-
-
-def _records(
-    text: str, delimiter: str, path: str
-) -> Iterator[tuple[int, list[str]]]:
-    """Yields the line and the fields of all rows that are not blank.
-
-    Raises:
-        UsageError: a row is no CSV.
-    """
-    reader = csv.reader(
-        io.StringIO(text, newline=''),
-        delimiter=delimiter,
-        skipinitialspace=True,
-        strict=True,
-    )
-    try:
-        for fields in reader:
-            stripped = [field.strip() for field in fields]
-            if stripped not in ([], ['']):
-                yield reader.line_num, stripped
-    except csv.Error as error:
-        raise UsageError(
-            f'line {reader.line_num} of {path} is no CSV ({error}): check the '
-            'quotes there and before.'
-        ) from None
-
-
-def _header(text: str, delimiter: str, path: str) -> list[str]:
-    """Returns the names of the columns if that is the delimiter."""
-    _, names = next(_records(text, delimiter, path), (0, []))
-    return [name.lower() for name in names]
-
-
-def _delimiter(text: str, path: str) -> str:
-    """Returns the delimiter that finds the most columns in the header."""
-
-    def columns(delimiter: str) -> int:
-        try:
-            header = _header(text, delimiter, path)
-        # Quotes can be in order for one delimiter and not for another.
-        except UsageError:
-            return -1
-        return len(set(COLUMNS) & set(header))
-
-    return max(_DELIMITERS, key=columns)
-
-
 def _rows(text: str, path: str) -> Iterator[_Row]:
     """Yields the rows of a CSV file.
 
     Raises:
         UsageError: there is no header, or a row does not fit it.
     """
-    delimiter = _delimiter(text, path)
-    header = _header(text, delimiter, path)
+    delimiter = tables.find_delimiter(text, path, COLUMNS)
+    header = tables.header(text, delimiter, path)
     _check_header(header, path)
-    records = _records(text, delimiter, path)
+    records = tables.records(text, delimiter, path)
     next(records)
-    for line, fields in records:
+    for _, line, fields in records:
         if len(fields) != len(header):
             raise UsageError(
                 f'line {line} of {path} has {counted(len(fields), "field")} '
@@ -231,7 +152,8 @@ def _row(line: int, fields: Mapping[str, str], path: str) -> _Row:
                 'the line.'
             )
     split = fields.get('split', 'train')
-    if split.lower() not in _SPLITS:
+    part = part_of(split)
+    if part is None:
         raise UsageError(
             f'line {line} of {path} has the split {split!r}, which is none of '
             f'{", ".join(_SPLITS)}: correct it.{nearest(split, _SPLITS)}'
@@ -241,8 +163,13 @@ def _row(line: int, fields: Mapping[str, str], path: str) -> _Row:
         os.path.join(os.path.dirname(path), fields['path']),
         fields['label'],
         fields.get('clean_label', ''),
-        _SPLITS[split.lower()],
+        part,
     )
+
+
+def part_of(split: str) -> str | None:
+    """Returns the part that a value of the column 'split' is of, if any."""
+    return _SPLITS.get(split.lower())
 
 
 def _check_repeats(rows: list[_Row], path: str) -> str:

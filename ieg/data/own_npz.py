@@ -19,14 +19,14 @@ from ieg.errors import UsageError, nearest
 # How the parts are called in the file.
 _PARTS = {part: part for part in PARTS} | {'val': 'valid'}
 # The part that an array is of and what it is there, by its name.
-_KEYS: dict[str, tuple[str, str]] = {
+KEYS: dict[str, tuple[str, str]] = {
     'images': ('train', 'images'),
     'labels': ('train', 'labels'),
     'clean_labels': ('train', 'clean'),
     'clean_train': ('train', 'clean'),
 }
 for _name, _part in _PARTS.items():
-    _KEYS |= {
+    KEYS |= {
         f'x_{_name}': (_part, 'images'),
         f'y_{_name}': (_part, 'labels'),
         f'{_name}_images': (_part, 'images'),
@@ -174,13 +174,13 @@ def _load_from(file: BinaryIO, path: str) -> dict[str, np.ndarray]:
 
 
 def _check_keys(keys: list[str], path: str) -> None:
-    unknown = [k for k in keys if k not in _KEYS and k != 'class_names']
+    unknown = [k for k in keys if k not in KEYS and k != 'class_names']
     if unknown:
         raise UsageError(
             f'{path} has arrays of unknown names, {listed(unknown)}: call them '
             'x_train, y_train, clean_train, x_test, y_test, x_valid, y_valid, '
             'x_probe, y_probe or class_names, or leave them out.'
-            f'{nearest(unknown[0], [*_KEYS, "class_names"])}'
+            f'{nearest(unknown[0], [*KEYS, "class_names"])}'
         )
 
 
@@ -194,7 +194,7 @@ def _by_part(
     """
     found: dict[str, dict[str, _Named]] = {'train': {}}
     for key, array in arrays.items():
-        part, role = _KEYS[key]
+        part, role = KEYS[key]
         held = found.setdefault(part, {})
         if role in held:
             raise UsageError(

@@ -1,0 +1,176 @@
+"""Tables that people edit, and how they go wrong."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from ieg.analysis.edits import Known, corrected_labels
+from ieg.errors import UsageError
+
+NAMES = ('cat', 'dog', 'owl')
+HEADER = 'split,index,path,given_label,corrected_label'
+OTHER = (
+    'the table is damaged or of another run, or the data have changed since; '
+    'take the label_issues.csv of this run.'
+)
+
+
+def known(names=None):
+    """Returns examples 10, 20, 30, 40 of the classes 0, 1, 2, 0."""
+    indices = np.array([10, 20, 30, 40])
+    return Known(indices, np.array([0, 1, 2, 0], np.int32), names)
+
+
+def read(path, *lines, header=HEADER, names=NAMES, **splits):
+    path.write_text('\n'.join([header, *lines]) + '\n', 'utf-8')
+    found = corrected_labels(str(path), names, splits or {'train': known()})
+    return {name: labels.tolist() for name, labels in found.items()}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'corrected.csv'
+
+
+def test_labels_change_where_a_class_is_written(path):
+    found = read(
+        path,
+        'train,20,,dog,cat',
+        'train,10,,cat,',
+        'valid,30,,owl,-',
+        'train,40,,cat,owl',
+        train=known(),
+        valid=known(),
+    )
+    assert found == {'train': [0, 0, 2, 2], 'valid': [0, 1, -1, 0]}
+
+
+@pytest.mark.parametrize('delimiter', [',', ';', '\t'])
+@pytest.mark.parametrize('mark', ['', '\ufeff'])
+def test_what_spreadsheets_save(path, delimiter, mark):
+    lines = [
+        ['Index', 'Given_label', 'corrected_label', 'split', 'path', 'seen'],
+        ['20.0', '1.0', '10.0', 'Train', 'a, b; c.png', 'yes'],
+        ['10', '0', '', 'train', 'a.png', ''],
+        # Empty fields at the end of a line are gone.
+        ['30', '10', '2', 'train'],
+        [],
+    ]
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter).writerows(lines)
+    path.write_bytes((mark + text.getvalue()).encode())
+    files = np.array(['a.png', 'a, b; c.png', 'c.png', 'd.png'])
+    splits = {'train': known(files)}
+    found = corrected_labels(str(path), ('0', '1', '10', '2'), splits)
+    assert found['train'].tolist() == [0, 2, 3, 0]
+
+
+def test_a_number_that_could_be_two_classes_is_none(path):
+    names = ('1', '01', '2')
+    assert read(path, 'train,10,,1,2', names=names)['train'] == [2, 1, 2, 0]
+    with pytest.raises(UsageError, match="the corrected label '1.0', which"):
+        read(path, 'train,30,,2.0,1.0', names=names)
+
+
+@pytest.mark.parametrize(
+    ('lines', 'sentence'),
+    [
+        (
+            ['train,10,,cat,', 'train,20,,dog,oul'],
+            "line 3 of {} has the corrected label 'oul', which is none of the "
+            "3 classes ('cat', 'dog', 'owl'): correct it. Did you mean 'owl'?",
+        ),
+        (
+            ['train,20,,dog,cat', 'train,20,,dog,owl'],
+            'lines 2 and 3 of {} correct train example 20 in two ways: keep '
+            'one of them.',
+        ),
+        (
+            ['train,20,,dog,cat', 'train,20,,dog,-'],
+            'lines 2 and 3 of {} correct train example 20 in two ways: keep '
+            'one of them.',
+        ),
+        (
+            ['train,21,,dog,cat'],
+            'line 2 of {} is about train example 21, which the run does not '
+            f'have: {OTHER}',
+        ),
+        (
+            ['valid,20,,dog,cat'],
+            'line 2 of {} is about valid example 20, which the run does not '
+            f'have: {OTHER}',
+        ),
+        (
+            ['train,20,,cat,owl'],
+            'line 2 of {} is not about train example 20 of the run, because '
+            f"its given label is 'cat' and not 'dog': {OTHER}",
+        ),
+        (
+            ['train,20,b.png,dog,owl'],
+            'line 2 of {} is not about train example 20 of the run, because '
+            f"its path is 'b.png' and not '': {OTHER}",
+        ),
+        (
+            ['train,2x,,dog,cat'],
+            "line 2 of {} has the index '2x', which is no whole number: take "
+            'it from label_issues.csv.',
+        ),
+        (
+            ['train,20,a, b.png,dog,cat'],
+            'line 2 of {} has 6 fields and not 5: put quotes around a field '
+            "that has ',' in it.",
+        ),
+        (
+            ['train,20,,dog,', 'train,10,,cat,cat'],
+            '{} corrects nothing: write the right class of an example into '
+            'the column corrected_label, or - to leave it out.',
+        ),
+        (
+            ['train,20,"a,dog,cat'],
+            'line 2 of {} is no CSV (unexpected end of data): check the '
+            'quotes there and before.',
+        ),
+    ],
+)
+def test_mistakes_are_one_sentence(path, lines, sentence):
+    with pytest.raises(UsageError) as caught:
+        read(path, *lines)
+    assert str(caught.value) == sentence.format(path)
+
+
+@pytest.mark.parametrize(
+    ('header', 'sentence'),
+    [
+        (
+            'split,index,given_label,corrected',
+            "{} has no column 'corrected_label', only 'split', 'index', "
+            "'given_label', 'corrected': keep the first line of "
+            'label_issues.csv as it is.',
+        ),
+        (
+            'split,index,split,given_label,corrected_label',
+            "{} has 2 columns 'split': keep one.",
+        ),
+    ],
+)
+def test_columns_must_be_there_once(path, header, sentence):
+    with pytest.raises(UsageError) as caught:
+        read(path, header=header)
+    assert str(caught.value) == sentence.format(path)
+
+
+def test_a_table_in_another_encoding_is_refused(path):
+    path.write_bytes(f'{HEADER}\ntrain,20,,h\xe9,cat\n'.encode('latin-1'))
+    with pytest.raises(UsageError, match=r'is not UTF-8 \(line 2\): save it'):
+        corrected_labels(str(path), NAMES, {'train': known()})
+    with pytest.raises(UsageError, match='there is no CSV file'):
+        corrected_labels(f'{path}x', NAMES, {'train': known()})
+
+
+def test_a_class_that_is_a_dash_cannot_be_chosen(path):
+    names = ('-', 'dog', 'owl')
+    assert read(path, 'train,10,,-,dog', names=names)['train'] == [1, 1, 2, 0]
+    with pytest.raises(UsageError, match='rename the class first'):
+        read(path, 'train,20,,dog,-', names=names)
