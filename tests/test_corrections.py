@@ -21,7 +21,7 @@ from ieg.data.files import FileImages, Framing
 from ieg.data.parts import Part, Source
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
-from ieg.run_folders import run_folder
+from ieg.run_folders import OWN, run_folder
 
 HEADER = (
     'rank,index,path,split,given_label,suggested_label,score,margin,agreement,'
@@ -54,7 +54,8 @@ class Finished:
     def rows(self):
         """Returns the rows of label_issues.csv, backwards."""
         names, found = self.data.class_names, []
-        for split_name in ('train', 'valid'):
+        own = self.config.data.dataset.split('_')[0] in OWN
+        for split_name in ('train', 'valid', *(('test',) if own else ())):
             split = self.data.split(split_name)
             for place in range(len(split) if split else 0):
                 path = '' if split.names is None else split.names[place]
@@ -195,13 +196,17 @@ def test_class_folders_without_parts_validation_examples_too(tmp_path):
     index = int(valid.indices[0])
     given = run.data.class_names[valid.labels[0]]
     wanted = {'cat': 'dog', 'dog': 'owl', 'owl': 'cat'}[given]
-    said = run.apply({('valid', index): wanted}, str(tmp_path / 'new place'))
+    held_out = run.data.test
+    asked = {('valid', index): wanted, ('test', 0): 'owl', ('test', 1): '-'}
+    assert run.data.class_names[held_out.labels[0]] != 'owl'
+    said = run.apply(asked, str(tmp_path / 'new place'))
     assert 'chosen anew' in said
     found = again(said)
     both = by_content(found.train, found.class_names)
     both |= by_content(found.test, found.class_names)
     assert both[content(valid)[0]] == wanted
-    assert len(both) == 25
+    assert both[content(held_out)[0]] == 'owl'
+    assert content(held_out)[1] not in both and len(both) == 24
     # Below the class folder it stays where it was.
     moved = os.path.relpath(valid.names[0], root).split(os.sep)
     assert (tmp_path / 'new place' / wanted / os.sep.join(moved[1:])).is_file()
@@ -212,8 +217,9 @@ def test_the_owners_validation_part_is_corrected_in_its_place(tmp_path):
         tmp_path / 'photos', WITH_PARTS | {'val/cat': 3, 'val/dog': 3}
     )
     run = Finished(tmp_path, dataset='folder', data_dir=root, valid_ratio=0.3)
-    said = run.apply({('valid', 0): 'dog', ('train', 0): 'dog'})
-    found = again(said)
+    asked = {('valid', 0): 'dog', ('train', 0): 'dog', ('test', 0): 'dog'}
+    found = again(run.apply(asked))
+    np.testing.assert_array_equal(np.bincount(found.test.labels), [1, 3, 2])
     np.testing.assert_array_equal(
         np.bincount(found.valid.labels, minlength=3), [2, 4, 0]
     )
@@ -410,9 +416,12 @@ def test_arrays(tmp_path, changes):
     np.savez(tmp_path / 'my.npz', **held)
     run = Finished(tmp_path, dataset='npz', data_dir=tmp_path / 'my.npz')
     last = run.data.class_names[3]
-    said = run.apply({('train', 4): last, ('train', 9): '-'})
-    assert said.startswith(f'{tmp_path}/my-corrected.npz has 1 label corr')
+    asked = {('train', 4): last, ('train', 9): '-', ('test', 1): last}
+    said = run.apply(asked)
+    assert said.startswith(f'{tmp_path}/my-corrected.npz has 2 labels corr')
     expected = dict(held)
+    expected['y_test'] = held['y_test'].copy()
+    expected['y_test'][1] = 3
     expected['y_train'] = held['y_train'].copy()
     expected['y_train'][4] = 3
     for key in ('x_train', 'y_train'):
@@ -446,6 +455,7 @@ def test_arrays_without_a_test_part_and_with_long_names(tmp_path):
             ('train', train.indices[0]): 'a long name',
             ('valid', valid.indices[1]): 'a long name',
             ('valid', valid.indices[2]): '-',
+            ('test', 3): 'a long name',
         }
     )
     assert 'held out' not in said and 'tests are chosen anew' in said
@@ -456,6 +466,7 @@ def test_arrays_without_a_test_part_and_with_long_names(tmp_path):
     was = by_pixels(held)
     was[train.images[0].tobytes()] = b'a long name'
     was[valid.images[1].tobytes()] = b'a long name'
+    was[run.data.test.images[3].tobytes()] = b'a long name'
     del was[valid.images[2].tobytes()]
     assert by_pixels(found) == was
 

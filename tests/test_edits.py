@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 
 import numpy as np
 import pytest
@@ -162,9 +163,16 @@ def test_columns_must_be_there_once(path, header, sentence):
 
 
 def test_a_table_in_another_encoding_is_refused(path):
-    path.write_bytes(f'{HEADER}\ntrain,20,,h\xe9,cat\n'.encode('latin-1'))
-    with pytest.raises(UsageError, match=r'is not UTF-8 \(line 2\): save it'):
-        corrected_labels(str(path), NAMES, {'train': known()})
+    names = np.array(['é', 'é', 'c', os.fsdecode(b'\xe9')])
+    for row in ('20,é,dog,cat', '20,,é,cat'):
+        path.write_bytes(f'{HEADER}\ntrain,{row}\n'.encode('latin-1'))
+        text = r'corrected.csv is not UTF-8 \(line 2\): save it'
+        with pytest.raises(UsageError, match=text):
+            corrected_labels(str(path), NAMES, {'train': known(names)})
+    # The name of this file really is these bytes.
+    path.write_bytes(f'{HEADER}\ntrain,40,é,cat,dog\n'.encode('latin-1'))
+    found = corrected_labels(str(path), NAMES, {'train': known(names)})
+    assert found['train'].tolist() == [0, 1, 2, 1]
     with pytest.raises(UsageError, match='there is no CSV file'):
         corrected_labels(f'{path}x', NAMES, {'train': known()})
 

@@ -10,6 +10,7 @@ from ieg.analysis.edits import LEFT_OUT
 from ieg.data import noise as label_noise
 from ieg.data.own_checks import counted
 from ieg.errors import UsageError
+from ieg.run_folders import OWN
 
 if TYPE_CHECKING:
     from ieg.analysis import forms
@@ -48,7 +49,10 @@ def apply(folder: str, csv_path: str, output: str | None = None) -> str:
     config = _config(folder)
     data = experiment.load_data(config)
     _check_noise(folder, data)
-    splits = {'train': data.train, 'valid': data.valid}
+    # Those that are in label_issues.csv.
+    own = data.spec.base in OWN
+    names = ('train', 'valid', 'test') if own else ('train', 'valid')
+    splits = {name: data.split(name) for name in names}
     known = {
         name: edits.Known(split.indices, split.labels, split.names)
         for name, split in splits.items()

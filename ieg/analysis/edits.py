@@ -159,9 +159,18 @@ def _check_same(
         if _plain(row.path) != _plain(name):
             differs = f'its path is {row.path!r} and not {shown(name)!r}'
     if differs:
+        _check_text(row.path, row.line, path)
         raise UsageError(
             f'line {row.line} of {path} is not about {row.split} example '
             f'{row.index} of the run, because {differs}: {_OTHER}'
+        )
+
+
+def _check_text(text: str, line: int, path: str) -> None:
+    """Raises UsageError for what another program has written."""
+    if not text.isascii() and shown(text) != text:
+        raise UsageError(
+            f'{path} is not UTF-8 (line {line}): save it as UTF-8.'
         )
 
 
@@ -175,7 +184,8 @@ def _rows(path: str) -> list[_Row]:
     Raises:
         UsageError: it is not like that.
     """
-    text = tables.read_text(path)
+    # A file name need not be UTF-8, everything else has to be.
+    text = tables.read_text(path, errors='surrogateescape')
     delimiter = tables.find_delimiter(text, path, COLUMNS)
     header = tables.header(text, delimiter, path)
     for name in COLUMNS:
@@ -208,8 +218,11 @@ def _row(line: int, fields: Mapping[str, str], path: str) -> _Row:
     """Returns one row.
 
     Raises:
-        UsageError: its index is no number.
+        UsageError: its index is no number, or the file is not UTF-8.
     """
+    for name, text in fields.items():
+        if name != 'path':
+            _check_text(text, line, path)
     index = re.fullmatch(r'([0-9]+)(\.0*)?', fields['index'])
     if index is None:
         raise UsageError(

@@ -2,7 +2,14 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Container,
+    Hashable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +30,8 @@ class Run:
         folder: of the run.
         config: of the run.
         data: that it learnt from.
-        labels: int32 [n] of 'train' and 'valid', `LEFT_OUT` for none.
+        labels: int32 [n] of 'train' and 'valid', and of the user's own images
+            of 'test'; `LEFT_OUT` for none.
     """
 
     folder: str
@@ -50,7 +58,10 @@ class Run:
         return bool(shared or not self.config.data.valid_ratio)
 
     def part_of(self, split: str) -> str:
-        """Returns the part of the data set that a split is of."""
+        """Returns the part of the data set that a split is of.
+
+        Test images are those that are held out of the training part.
+        """
         return 'valid' if split == 'valid' and self.has_own_valid else 'train'
 
     def members(self, part: str) -> Iterator[tuple[Split, np.ndarray]]:
@@ -108,40 +119,42 @@ def write(run: Run, path: str | None) -> Written:
 def _folder(run: Run, path: str | None) -> Written:
     path = path or f'{os.path.normpath(run.data_dir)}-corrected'
     parts = own.read_folder(run.data_dir).parts
-    corrected.write_folder(
-        run.data_dir,
-        path,
-        parts['train'].paths,
-        _changes(run, lambda part, split, place: split.names[place]),
-    )
+
+    def key(name: str, part: str, place: int) -> str:
+        return run.data.split(name).names[place]
+
+    changes = _changes(run, parts, key)
+    paths = parts['train'].paths
+    corrected.write_folder(run.data_dir, path, paths, changes)
     return Written(path, 'folder', path, _own_remarks(run, 'test' in parts))
 
 
 def _csv(run: Run, path: str | None) -> Written:
     path = path or _beside(run.data_dir)
     parts = own.read_csv(run.data_dir).parts
-    corrected.write_csv(
-        run.data_dir,
-        path,
-        _changes(run, lambda part, split, place: (part, split.names[place])),
-    )
+
+    def key(name: str, part: str, place: int) -> tuple[str, str]:
+        return part, run.data.split(name).names[place]
+
+    corrected.write_csv(run.data_dir, path, _changes(run, parts, key))
     return Written(path, 'csv', path, _own_remarks(run, 'test' in parts))
 
 
 def _npz(run: Run, path: str | None) -> Written:
     path = path or _beside(run.data_dir)
     found = own.read_npz(run.data_dir)
-    # Row of each training example in the file.
-    rows = np.arange(len(found.parts['train'].labels))
+    rest, test = (), ()
     if 'test' not in found.parts:
-        rows, _ = image_sets.held_out(found.parts['train'].labels)
+        rest, test = image_sets.held_out(found.parts['train'].labels)
 
-    def key(part: str, split: Split, place: int) -> tuple[str, int]:
-        index = split.indices[place]
-        return part, int(rows[index] if part == 'train' else index)
+    def key(name: str, part: str, place: int) -> tuple[str, int]:
+        index = run.data.split(name).indices[place]
+        if part == 'train' and len(rest):
+            index = (test if name == 'test' else rest)[index]
+        return part, int(index)
 
     changes: dict[str, dict[int, str | None]] = {}
-    for (part, row), label in _changes(run, key).items():
+    for (part, row), label in _changes(run, found.parts, key).items():
         changes.setdefault(part, {})[row] = label
     corrected.write_npz(run.data_dir, path, found.class_names, changes)
     remarks = _own_remarks(run, 'test' in found.parts)
@@ -158,14 +171,17 @@ def _beside(path: str) -> str:
 
 
 def _changes(
-    run: Run, key: Callable[[str, Split, int], Hashable]
+    run: Run,
+    parts: Container[str],
+    key: Callable[[str, str, int], Hashable],
 ) -> dict[Any, str | None]:
     """Returns what becomes of the examples whose labels in the files change.
 
     Args:
         run: that is corrected.
-        key: (part, split, place in it) -> what stands for an example in the
-            files.
+        parts: of the files.
+        key: (split, its part, place in the split) -> what stands for an
+            example in the files.
 
     Returns:
         Classes, None for what is left out.
@@ -176,11 +192,13 @@ def _changes(
     found: dict[Any, str | None] = {}
     for name, labels in run.labels.items():
         split, part = run.data.split(name), run.part_of(name)
+        if name == 'test' and name in parts:
+            part = name
         # Noise that was drawn is not in the files.
         drawn = run.data.spec.noise is not None and part == 'train'
         before = split.clean_labels if drawn else split.labels
         for place in np.flatnonzero(labels != before):
-            what, label = key(part, split, place), run.name_of(labels[place])
+            what, label = key(name, part, place), run.name_of(labels[place])
             if found.setdefault(what, label) != label:
                 raise UsageError(
                     f'{split.names[place]!r} is there twice in the data, and '

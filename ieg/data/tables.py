@@ -26,8 +26,12 @@ class Record(NamedTuple):
     fields: list[str]
 
 
-def read_text(path: str) -> str:
+def read_text(path: str, errors: str = 'strict') -> str:
     """Returns the text of a CSV file, without a mark of the encoding.
+
+    Args:
+        path: of the file.
+        errors: as of `bytes.decode`.
 
     Raises:
         UsageError: it cannot be read, is empty, or is not UTF-8.
@@ -42,7 +46,7 @@ def read_text(path: str) -> str:
     if b'\0' in content:
         raise UsageError(f'{path} is no text file: give a CSV file.')
     try:
-        text = content.decode('utf-8-sig')
+        text = content.decode('utf-8-sig', errors)
     except UnicodeDecodeError as error:
         line = content.count(b'\n', 0, error.start) + 1
         raise UsageError(
