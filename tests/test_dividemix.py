@@ -91,7 +91,12 @@ def one_recorded_step(
             'label': tf.constant(recorded[f'{data}/label'][x], tf.int32),
             'index': tf.range(x.start, x.stop, dtype=tf.int64),
         },
-        'unlabeled': {'images': (images['u1'], images['u2'])},
+        # Only to be remembered by: its labels are not learnt.
+        'unlabeled': {
+            'images': (images['u1'], images['u2']),
+            'label': tf.zeros(len(images['u1']), tf.int32),
+            'index': tf.range(len(images['u1']), dtype=tf.int64),
+        },
         'step': {
             'share': tf.constant(recorded[f'{where}/l'], TYPES[dtype]),
             'unlabeled_weight': tf.constant(weight, TYPES[dtype]),
@@ -144,6 +149,7 @@ def test_warm_up_repeats_the_authors(name, mode, dtype, precision):
         part = {
             'images': (images,),
             'label': tf.constant(recorded['label'][rows], tf.int32),
+            'index': tf.range(size, dtype=tf.int64),
         }
         logs = method.warm_up_step(1, {'train': part})
         where = f'{dtype}/{mode}/step{step}'
@@ -223,7 +229,11 @@ def test_targets_have_no_gradient_and_five_updates_move_the_statistics():
                 'label': tf.zeros(8, tf.int32),
                 'index': tf.range(8, dtype=tf.int64),
             },
-            'unlabeled': {'images': (u, u)},
+            'unlabeled': {
+                'images': (u, u),
+                'label': tf.zeros(len(u), tf.int32),
+                'index': tf.range(len(u), dtype=tf.int64),
+            },
             'step': {'share': 0.7, 'unlabeled_weight': 1.0},
         },
     )

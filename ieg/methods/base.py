@@ -45,6 +45,11 @@ __all__ = [
 
 # Keeps a method's random numbers apart from those of the views.
 METHOD_LANE = 2
+# What is known of visits beside probabilities: their number, at how many of
+# them the given label was predicted, and the sum of the numbers of those.
+VISIT_FACTS = 3
+# 1 GiB of float32: beyond that, no visits are remembered.
+MOST_VISIT_NUMBERS = 2**28
 
 
 class Method(keras.Model):
@@ -91,6 +96,7 @@ class Method(keras.Model):
         for net, optimizer in zip(self.nets, self.optimizers, strict=True):
             optimizer.build(net.trainable_variables)
         self.host_state: dict[str, np.ndarray] = {}
+        self.visits = self._visits()
         self._figures: dict[str, float] = {}
         self._remarks: list[str] = []
         self.built = True
@@ -171,6 +177,43 @@ class Method(keras.Model):
         return {'logits': self.network_logits(batch['images'][0])}
 
     # What to tell.
+
+    def _visits(self) -> keras.Variable | None:
+        """Returns what visits are added up in, None where it is too large."""
+        columns = VISIT_FACTS + self.info.num_classes
+        if self.info.num_examples * columns > MOST_VISIT_NUMBERS:
+            return None
+        return self.example_variable('visits', (columns,))
+
+    def observe(self, part: Mapping[str, Any], logits: tf.Tensor) -> Logs:
+        """Remembers what was said of training examples when they were shown.
+
+        It costs one small update on the device, and is all that the list of
+        label issues needs: no pass and no epoch is made for that.
+
+        Args:
+            part: a stream's part of a batch, of the training split.
+            logits: of its images in a pass of the step `[b, C]`; images mixed
+                with others count if their own share is the larger one.
+
+        Returns:
+            `train_accuracy`: agreement with the given labels.
+        """
+        if self.visits is not None:
+            said = tf.nn.softmax(tf.cast(tf.stop_gradient(logits), tf.float32))
+            guess = tf.argmax(said, axis=-1, output_type=part['label'].dtype)
+            agrees = tf.cast(guess == part['label'], tf.float32)[:, tf.newaxis]
+            before = tf.gather(self.visits.value[:, :1], part['index'])
+            row = tf.concat(
+                [tf.ones_like(agrees), agrees, agrees * before, said], axis=1
+            )
+            # One bad step would spoil the sums for good.
+            bad = tf.reduce_any(~tf.math.is_finite(row), axis=1, keepdims=True)
+            row = tf.where(bad, 0.0, row)
+            self.update_examples(
+                self.visits, part['index'], tf.zeros_like(row), row
+            )
+        return log_accuracy(part, logits)
 
     def epoch_costs(self) -> np.ndarray:
         """Returns how long epochs take relative to each other `[epochs]`.
@@ -273,21 +316,23 @@ class Method(keras.Model):
 
         Args:
             variable: made by `example_variable`.
-            index: ids `[b]`, different ones on different replicas.
+            index: ids `[b]`.
             old: the rows as this step read them `[b, ...]`.
             new: the rows to be `[b, ...]`. An id that is in the batch twice,
                 where the ids of a phase wrap around, gets both changes.
         """
-        rows = index[:, tf.newaxis]
-        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-            variable.value.scatter_nd_add(rows, new - old)
-            return
-        change = tf.scatter_nd(
-            rows, new - old, tf.cast(variable.shape, rows.dtype)
+        # The rows travel, not the variable: it may be a thousand times larger.
+        change = new - old
+        context = tf.distribute.get_replica_context()
+        if context.num_replicas_in_sync > 1:
+            index = context.all_gather(index, axis=0)
+            change = context.all_gather(change, axis=0)
+        # Of this replica's copy; `assign_add` would sum over the replicas.
+        tf.raw_ops.ResourceScatterNdAdd(
+            ref=variable.value.handle,
+            indices=index[:, tf.newaxis],
+            updates=change,
         )
-        # Not `variable.assign_add`: Keras makes that assign(self + change),
-        # and the aggregation would sum `self` over the replicas as well.
-        variable.value.assign_add(change)
 
 
 def copy_weights(target: keras.Model, source: keras.Model) -> None:

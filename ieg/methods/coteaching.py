@@ -20,7 +20,6 @@ from ieg.methods.base import (
     Score,
     Selection,
     Stream,
-    log_accuracy,
 )
 from ieg.registry import METHODS
 from ieg.training import keep, losses, optim
@@ -182,7 +181,7 @@ class CoTeaching(Method):
         first, second = (tf.argmax(rows, axis=-1) for rows in logits)
         agree = tf.cast(first == second, tf.float32)
         logs['agreement'] = tf.reduce_mean(agree)
-        return logs | log_accuracy(part, tf.add_n(logits))
+        return logs | self.observe(part, tf.add_n(logits) / PAIR)
 
     def example_losses(
         self, label: tf.Tensor, logits: list[tf.Tensor]

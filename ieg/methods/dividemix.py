@@ -21,7 +21,6 @@ from ieg.methods.base import (
     Selection,
     Stream,
     balanced_draw,
-    log_accuracy,
     steps_for,
 )
 from ieg.methods.dividemix_options import Config
@@ -271,14 +270,14 @@ class DivideMix(Method):
                     logits
                 )
             loss = tf.reduce_mean(loss)
-        return self.minimize(tape, loss, net) | log_accuracy(part, logits)
+        return self.minimize(tape, loss, net) | self.observe(part, logits)
 
     def mix_step(self, net: int, batch: Batch) -> Logs:
         """One step on labelled and unlabelled rows (algorithm 1)."""
         labeled, unlabeled = batch['labeled'], batch['unlabeled']
         # The order of the four training-mode calls matters: each one moves
         # the BatchNorm statistics, as does the call on the mixed rows.
-        guesses = self._guess(net, unlabeled['images'])
+        guesses = self._guess(net, unlabeled)
         refined = self._refine(net, labeled)
         rows = tf.concat([*labeled['images'], *unlabeled['images']], axis=0)
         targets = tf.concat([refined, refined, guesses, guesses], axis=0)
@@ -327,13 +326,14 @@ class DivideMix(Method):
             'loss_prior': prior,
         }
 
-    def _guess(self, net: int, views: tuple[tf.Tensor, ...]) -> tf.Tensor:
+    def _guess(self, net: int, unlabeled) -> tf.Tensor:
         """Co-guessing (eq. 7): mean prediction of both networks, sharpened.
 
         The trained network runs in training mode, its peer in inference mode,
         where one call on both views gives the same as two.
         """
-        own = [tf.nn.softmax(self.nets[net](x, training=True)) for x in views]
+        views = unlabeled['images']
+        own = self._predictions(net, unlabeled)
         peer = self.nets[1 - net](tf.concat(views, axis=0), training=False)
         peer = tf.split(tf.nn.softmax(peer), len(views))
         guess = tf.add_n(own + peer) / (2 * len(views))
@@ -341,10 +341,7 @@ class DivideMix(Method):
 
     def _refine(self, net: int, labeled) -> tf.Tensor:
         """Co-refinement (eqs. 5, 6): the peer weighs label and prediction."""
-        own = [
-            tf.nn.softmax(self.nets[net](x, training=True))
-            for x in labeled['images']
-        ]
+        own = self._predictions(net, labeled)
         prediction = tf.add_n(own) / len(own)
         weight = tf.gather(
             self.clean_probability.value[1 - net], labeled['index']
@@ -355,6 +352,12 @@ class DivideMix(Method):
         )
         refined = weight * given + (1 - weight) * prediction
         return losses.sharpen(refined, self.config.temperature)
+
+    def _predictions(self, net: int, part) -> list[tf.Tensor]:
+        """Returns what the network in training says of each view `[b, C]`."""
+        logits = [self.nets[net](x, training=True) for x in part['images']]
+        self.observe(part, tf.add_n(logits) / len(logits))
+        return [tf.nn.softmax(rows) for rows in logits]
 
     def _mixed(self, batch: Batch, rows: tf.Tensor, targets: tf.Tensor):
         """Mixes all rows with a permutation of themselves (eqs. 8, 9)."""

@@ -22,7 +22,6 @@ from ieg.methods.base import (
     Phase,
     Score,
     Stream,
-    log_accuracy,
 )
 from ieg.methods.fsr_options import Config, check_sizes
 from ieg.randomness import generator
@@ -160,7 +159,7 @@ class FSR(reweighting.Reweighting):
         logs |= self.record(part['index'], weights)
         logs |= self.remember(part, loss, logits, ahead)
         # Of the images as they are, not of mixed ones.
-        return logs | log_accuracy(part, ahead.logits)
+        return logs | self.observe(part, ahead.logits)
 
     def inputs(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns images and targets `[b, C]`, mixed or smoothed."""

@@ -13,7 +13,7 @@ import tensorflow as tf
 from ieg import draws
 from ieg.errors import UsageError
 from ieg.methods import recipes, web_recipes
-from ieg.methods.base import Batch, Info, Logs, Stream, log_accuracy
+from ieg.methods.base import Batch, Info, Logs, Stream
 from ieg.methods.reweighting import ProbeConfig, ProbeReweighting
 from ieg.registry import METHODS, option
 from ieg.training import losses, meta
@@ -133,7 +133,7 @@ class IEG(ProbeReweighting):
             targets.weights,
             (targets.keeps, targets.guess),
         )
-        return logs | log_accuracy(part, logits)
+        return logs | self.observe(part, logits)
 
     def targets(
         self, tape, batch: Batch, logits, features

@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from ieg.methods import recipes
-from ieg.methods.base import Batch, Logs, log_accuracy
+from ieg.methods.base import Batch, Logs
 from ieg.methods.reweighting import ProbeConfig, ProbeReweighting
 from ieg.registry import METHODS
 from ieg.training import losses, meta
@@ -48,7 +48,7 @@ class L2R(ProbeReweighting):
             loss = tf.reduce_sum(weights * loss)
         logs = self.update(tape, loss) | found
         logs |= self.record(part['index'], weights)
-        return logs | log_accuracy(part, logits)
+        return logs | self.observe(part, logits)
 
     def look_ahead(self) -> list[tf.Tensor]:
         """Returns where a step with all weights 0 leads: the penalty's."""

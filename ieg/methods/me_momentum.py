@@ -25,7 +25,6 @@ from ieg.methods.base import (
     Selection,
     Stream,
     copy_weights,
-    log_accuracy,
     steps_for,
 )
 from ieg.registry import METHODS, option
@@ -342,7 +341,7 @@ class MeMomentum(Method):
         with tf.GradientTape() as tape:
             logits = self.nets[0](images, training=True)
             loss = self._mean(losses.cross_entropy(label, logits), label)
-        return self.minimize(tape, loss) | log_accuracy(part, logits)
+        return self.minimize(tape, loss) | self.observe(part, logits)
 
     def _mean(self, loss: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
         """Returns the mean of losses `[b]`, or sum(w loss) / sum(w).

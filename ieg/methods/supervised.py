@@ -93,6 +93,8 @@ class Supervised(Method):
         rng = generator(self.info.seed, 'share', epoch)
         alpha = self.config.mixup
         share = rng.beta(alpha, alpha, phase.num_steps)
+        # An image is mostly itself; partners are each other's mirror image.
+        share = np.maximum(share, 1 - share)
         return [dataclasses.replace(phase, per_step={'share': share})]
 
     def train_step(self, batch: Batch) -> Logs:
@@ -109,7 +111,10 @@ class Supervised(Method):
         if self.average:
             # Before the step, as in the reference.
             self.average.update(self.optimizers[0].iterations)
-        return self.minimize(tape, loss) | log_accuracy(part, logits)
+        logs = self.minimize(tape, loss)
+        if self.config.probe_use == 'only':
+            return logs | log_accuracy(part, logits)
+        return logs | self.observe(part, logits)
 
     def _loss(self, label: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         return losses.cross_entropy(label, logits, self.config.label_smoothing)

@@ -9,7 +9,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from ieg.methods.base import Method, log_accuracy
+from ieg.methods.base import Method
 from ieg.registry import METHODS, option
 from ieg.training import losses
 
@@ -53,4 +53,4 @@ class ELR(Method):
             loss += self.config.elr_lambda * tf.math.log(1 - agreement)
             loss = tf.reduce_mean(loss)
         self.update_examples(self.targets, index, old, target)
-        return self.minimize(tape, loss) | log_accuracy(part, logits)
+        return self.minimize(tape, loss) | self.observe(part, logits)
