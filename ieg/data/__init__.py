@@ -30,6 +30,7 @@ class Split:
             set itself (of its test part for the test split); ascending but
             for the probe.
         images: uint8 [N, H, W, channels], or None for examples in files.
+        names: str [N], the files that the images come from; None without.
     """
 
     fetch: Callable[[Any, Any], Any]
@@ -37,6 +38,7 @@ class Split:
     clean_labels: np.ndarray | None
     indices: np.ndarray
     images: np.ndarray | None = None
+    names: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,7 +54,7 @@ class Data:
         image_shape: (H, W, channels) after the views.
         class_names: one name per class.
         train: noisy, unless the spec names no noise and the set has none.
-        test: clean, as far as its owner knows.
+        test: clean, as far as its owner knows; or None.
         probe: clean and class balanced, split off before the noise; or None.
             Its classes are 0, 1, ..., C - 1, 0, 1, ..., so consecutive
             examples are class balanced too.
@@ -76,7 +78,7 @@ class Data:
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     train: Split
-    test: Split
+    test: Split | None
     probe: Split | None
     valid: Split | None
     noise: NoisyLabels | None
@@ -232,7 +234,7 @@ def load(
         image_shape=source.train.images.shape,
         class_names=source.class_names,
         train=noisy_split(~is_valid),
-        test=_true(source.test),
+        test=_true(source.test) if len(source.test) else None,
         probe=_probe(source, probe, clean, seed),
         valid=_own_valid(source.valid)
         if source.valid
@@ -302,4 +304,5 @@ def _split(
         clean_labels=None if clean is None else clean[indices],
         indices=indices.astype(np.int64),
         images=images.array,
+        names=None if part.names is None else part.names[indices],
     )

@@ -1,5 +1,6 @@
 """From what a reader found to a data set: sizes, decoding, missing parts."""
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Mapping
@@ -56,6 +57,7 @@ def own_source(found: Found, image_size: int) -> Source:
             FileImages(_encoded_names(listing.paths), odd[name], framing),
             listing.labels,
             listing.clean,
+            listing.names,
         )
         for name, listing in listings.items()
     }
@@ -77,7 +79,7 @@ def _hold_out(listings: dict[str, Listing], odd: dict[str, np.ndarray]) -> str:
     Files that are there twice are not on both sides.
     """
     train, was_odd = listings['train'], odd['train']
-    rest, test = _held_out(train.labels)
+    rest, test = held_out(train.labels)
     paths = np.array(train.paths, object)
     twins = copies(paths[rest].tolist(), paths[test].tolist())
     for part, chosen in (('train', np.delete(rest, twins)), ('test', test)):
@@ -174,7 +176,7 @@ def _decoded(part: Part) -> Part:
     for images in dataset:
         array[done : done + len(images)] = images.numpy()
         done += len(images)
-    return Part(InMemory(array), part.labels, part.clean)
+    return dataclasses.replace(part, images=InMemory(array))
 
 
 def _statistics(array: np.ndarray) -> tuple[tuple, tuple]:
@@ -206,7 +208,7 @@ def complete(
     parts = dict(parts)
     if 'test' not in parts:
         train = parts['train']
-        rest, test = _held_out(train.labels)
+        rest, test = held_out(train.labels)
         parts['train'], parts['test'] = train.take(rest), train.take(test)
         remarks += (_about_test(len(test), train.clean is not None),)
     height, width, channels = parts['train'].images.shape
@@ -240,7 +242,7 @@ def _of_imagenet(channels: int) -> tuple[tuple, tuple]:
     return (mean,) * channels, (std,) * channels
 
 
-def _held_out(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def held_out(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns which examples stay in training, and which are for tests.
 
     Raises:
@@ -307,6 +309,7 @@ def web_source(found: Found, recipe: SetRecipe, image_size: int) -> Source:
             ),
             listing.labels,
             listing.clean,
+            listing.names,
         )
         for name, listing in found.parts.items()
     }

@@ -55,11 +55,13 @@ class Part:
         images: of the examples.
         labels: int32 [N], as given.
         clean: int32 [N], the true classes; None where unknown.
+        names: str [N], the files that the images come from; None without.
     """
 
     images: Images
     labels: np.ndarray
     clean: np.ndarray | None = None
+    names: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -72,7 +74,9 @@ class Part:
     def take(self, indices: np.ndarray) -> 'Part':
         """Returns some examples, in that order."""
         clean = None if self.clean is None else self.clean[indices]
-        return Part(self.images.take(indices), self.labels[indices], clean)
+        names = None if self.names is None else self.names[indices]
+        images = self.images.take(indices)
+        return Part(images, self.labels[indices], clean, names)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,6 +95,11 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def names(self) -> np.ndarray:
+        """The paths, as a `Part` has them: str [N]."""
+        return np.array(self.paths, object)
 
     def take(self, indices: np.ndarray) -> 'Listing':
         """Returns some files, in that order."""

@@ -1,0 +1,236 @@
+"""Label issues: from what was said of examples to a ranked list."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from ieg.analysis import audit, dynamics, issues
+from ieg.analysis.dynamics import Evidence
+from ieg.errors import UsageError
+
+CLASSES = 4
+
+
+def planted(count=4000, rate=0.3, seed=0):
+    """Returns true and given labels, and visits that mostly see the truth."""
+    rng = np.random.default_rng(seed)
+    clean = rng.integers(CLASSES, size=count)
+    wrong = rng.random(count) < rate
+    given = np.where(wrong, (clean + 1) % CLASSES, clean)
+    logits = rng.normal(size=(count, CLASSES))
+    logits[np.arange(count), clean] += 4
+    said = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return clean, given, said
+
+
+def evidence_of(said, given):
+    return Evidence.of_predictions(given, said)
+
+
+def test_evidence_adds_up_what_visits_said():
+    rng = np.random.default_rng(1)
+    visits, labels = 5, np.array([0, 2, 1])
+    said = rng.dirichlet(np.ones(CLASSES), size=(visits, 3))
+    agrees = said.argmax(axis=2) == labels
+    sums = np.zeros((3, 3 + CLASSES))
+    for number in range(visits):
+        sums[:, 0] += 1
+        sums[:, 1] += agrees[number]
+        sums[:, 2] += agrees[number] * number
+        sums[:, 3:] += said[number]
+    found = Evidence.of_visits(labels, sums)
+    np.testing.assert_allclose(found.probabilities, said.mean(axis=0))
+    np.testing.assert_allclose(found.agreement, agrees.mean(axis=0))
+    weights = np.arange(visits, 0, -1) - 0.5
+    weights /= weights.sum()
+    np.testing.assert_allclose(found.early, weights @ agrees, atol=1e-12)
+    own = said.mean(axis=0)[np.arange(3), labels]
+    others = said.mean(axis=0)
+    others[np.arange(3), labels] = 0
+    np.testing.assert_allclose(found.margin, own - others.max(axis=1))
+
+
+def test_what_was_never_shown_gives_no_evidence():
+    found = Evidence.of_visits(np.array([1]), np.zeros((1, 3 + CLASSES)))
+    assert found.agreement == found.early == 0
+    assert np.isfinite(found.score).all()
+
+
+def test_what_is_learnt_late_looks_worse():
+    early = np.array([[10, 5, sum(range(5)), 5, 5, 0, 0]], float)
+    late = np.array([[10, 5, sum(range(5, 10)), 5, 5, 0, 0]], float)
+    one, other = (
+        Evidence.of_visits(np.array([0]), visits) for visits in (early, late)
+    )
+    assert one.agreement == other.agreement
+    assert one.score > other.score
+
+
+@pytest.mark.parametrize('rate', [0.05, 0.3, 0.6])
+def test_the_noise_is_estimated(rate):
+    clean, given, said = planted(rate=rate)
+    found = dynamics.estimate(evidence_of(said, given))
+    realised = np.mean(clean != given)
+    assert abs(found.rate - realised) < 0.05
+    assert found.interval[0] <= realised <= found.interval[1]
+    assert found.interval[0] <= found.rate <= found.interval[1]
+    truth = np.zeros((CLASSES, CLASSES))
+    np.add.at(truth, (clean, given), 1)
+    truth /= truth.sum(axis=1, keepdims=True)
+    assert np.abs(found.transition - truth).max() < 0.08
+    np.testing.assert_allclose(found.transition.sum(axis=1), 1)
+
+
+def test_without_noise_little_is_estimated():
+    _, given, said = planted(rate=0.0)
+    said = 0.9 * np.eye(CLASSES)[given] + 0.1 * said
+    found = dynamics.estimate(evidence_of(said, given))
+    assert found.rate == 0
+    np.testing.assert_array_equal(found.transition, np.eye(CLASSES))
+
+
+def test_a_class_without_labels_changes_nothing_else():
+    clean, given, said = planted()
+    wider = np.concatenate([said, np.zeros((len(said), 1))], axis=1)
+    found = dynamics.estimate(evidence_of(wider, given))
+    np.testing.assert_array_equal(found.transition[-1], np.eye(CLASSES + 1)[-1])
+    assert abs(found.rate - np.mean(clean != given)) < 0.05
+
+
+def test_detection_agrees_with_scikit_learn():
+    clean, given, said = planted()
+    right, score = clean == given, evidence_of(said, given).score
+    found = dynamics.detection(right, score)
+    assert found['roc_auc'] == pytest.approx(roc_auc_score(right, score))
+    assert found['average_precision'] == pytest.approx(
+        average_precision_score(~right, -score)
+    )
+    budget = int((~right).sum())
+    lowest = np.argsort(score)[:budget]
+    missed = 1 - np.isin(np.flatnonzero(~right), lowest).mean()
+    assert found['budget'] == budget
+    assert found['false_negative_rate_at_budget'] == pytest.approx(missed)
+    assert found['recall_at_budget'] == pytest.approx(1 - missed)
+
+
+def test_detection_says_nothing_where_every_label_is_right():
+    found = dynamics.detection(np.ones(5, bool), np.linspace(0, 1, 5))
+    assert found['roc_auc'] is found['average_precision'] is None
+    assert found['budget'] == 0
+
+
+@pytest.fixture(scope='module')
+def audited():
+    clean, given, said = planted(count=2000)
+    half = 1500
+    parts = [
+        audit.Examples(
+            'train',
+            np.arange(half) * 2,
+            None,
+            evidence_of(said[:half], given[:half]),
+            chosen=clean[:half] == given[:half],
+            clean=clean[:half],
+        ),
+        audit.Examples(
+            'valid',
+            np.arange(500),
+            np.array([f'a/{n}.png' for n in range(500)], object),
+            evidence_of(said[half:], given[half:]),
+        ),
+    ]
+    rows, figures = audit.audit(parts, ['cat', 'Ärger, "x"', '=1', 'd'])
+    return rows, figures, clean, given
+
+
+def test_rows_come_most_suspicious_first(audited):
+    rows, figures, clean, given = audited
+    assert len(rows) == 2000
+    np.testing.assert_array_equal(rows.rank, np.arange(1, 2001))
+    assert (np.diff(rows.score) >= 0).all()
+    assert figures['count'] == rows.is_issue.sum() > 0
+    assert figures['hard'] == rows.is_hard.sum()
+    assert not (rows.is_issue & rows.is_hard).any()
+    # All issues come before all others.
+    assert rows.is_issue[: figures['count']].all()
+    wrong = np.mean((clean != given)[:1500])
+    assert figures['budget'] == round(wrong * 1500)
+    assert figures['roc_auc'] > 0.95
+
+
+def test_rows_keep_what_belongs_together(audited):
+    rows, _, clean, given = audited
+    names = np.array(['cat', 'Ärger, "x"', '=1', 'd'], object)
+    train, valid = rows.split == 'train', rows.split == 'valid'
+    assert train.sum() == 1500 and valid.sum() == 500
+    place = rows.index[train] // 2
+    np.testing.assert_array_equal(rows.given[train], names[given[place]])
+    right = (clean == given)[place]
+    np.testing.assert_array_equal(rows.in_selection[train], right)
+    assert np.isnan(rows.in_selection[valid]).all()
+    assert rows.path[valid].tolist() == [
+        f'a/{n}.png' for n in rows.index[valid]
+    ]
+    assert not rows.path[train].any()
+    # An issue is never suggested to be what it is called.
+    assert (rows.suggested != rows.given)[rows.is_issue].all()
+    found = train & rows.is_issue
+    truth = names[clean[rows.index[found] // 2]]
+    assert np.mean(rows.suggested[found] == truth) > 0.9
+
+
+def test_the_file_gives_back_what_was_written(audited, tmp_path):
+    rows = audited[0]
+    path = str(tmp_path / 'label_issues.csv')
+    odd = rows.path.copy()
+    odd[0] = 'café "a,b"\n.png'
+    rows = dataclasses.replace(rows, path=odd)
+    issues.write(path, rows)
+    found = issues.read(path)
+    for field in dataclasses.fields(rows):
+        ours, theirs = getattr(rows, field.name), getattr(found, field.name)
+        if ours.dtype == float:
+            np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(theirs, ours)
+    header = (tmp_path / 'label_issues.csv').read_text().split('\n')[0]
+    assert header.startswith(
+        'rank,index,path,split,given_label,suggested_label,score,'
+    )
+
+
+HEAD = ','.join(issues.COLUMNS)
+GOOD = '1,7,,train,a,b,0.1,-0.8,0,,1,0,'
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ('', 'does not begin with the columns'),
+        ('a,b\n1,2\n', 'does not begin with the columns'),
+        (f'{HEAD}\n{GOOD}\n1,2\n', 'Line 3 .* has 2 cells and not 13'),
+        (f'{HEAD}\nx{GOOD}\n', "Line 2 .* has 'x1' where a number belongs"),
+        (f'{HEAD}\n{GOOD.replace(",1,0,", ",2,0,")}\n', "Line 2 .* has '2'"),
+    ],
+)
+def test_what_is_no_such_table_is_refused(text, said, tmp_path):
+    path = tmp_path / 'label_issues.csv'
+    path.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        issues.read(str(path))
+
+
+def test_a_file_name_that_is_no_unicode_leaves_a_table(audited, tmp_path):
+    rows = audited[0]
+    path = str(tmp_path / 'label_issues.csv')
+    odd = rows.path.copy()
+    odd[0] = 'caf\udce9.png'
+    issues.write(path, dataclasses.replace(rows, path=odd))
+    assert issues.read(path).path[0] == 'caf\\udce9.png'
+
+
+def test_a_missing_table_is_told(tmp_path):
+    with pytest.raises(UsageError, match='cannot be read'):
+        issues.read(str(tmp_path / 'label_issues.csv'))
