@@ -106,6 +106,12 @@ class RunConfig:
         'shorter than asked, and keep at least that many checkpoints.',
         choices=('off', 'mark', 'stop'),
     )
+    export: str = option(
+        '',
+        'What to write at the end beside model.keras: a SavedModel of '
+        'TensorFlow, a LiteRT model, or both.',
+        choices=('', 'savedmodel', 'litert', 'savedmodel,litert'),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Whether a machine can train: what it is, and what follows from that."""

@@ -1,0 +1,1 @@
+"""Exported networks: what is in their file, and images for them."""

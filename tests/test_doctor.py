@@ -1,0 +1,445 @@
+"""What the doctor says of machines, most of which are made up."""
+
+import copy
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from ieg import doctor
+from ieg.diagnosis import facts as real
+from ieg.diagnosis import measuring
+from ieg.diagnosis.verdicts import (
+    OK,
+    PROBLEM,
+    VERSIONS,
+    WARNING,
+    examine,
+)
+
+KERNELS = ['sm_60', 'sm_70', 'sm_80', 'sm_89', 'compute_90']
+H200 = {'name': 'NVIDIA H200', 'capability': [9, 0], 'memory': 140}
+RTX_5090 = {'name': 'RTX 5090', 'capability': [12, 0], 'memory': 32}
+B200 = {'name': 'NVIDIA B200', 'capability': [10, 0], 'memory': 180}
+OLD = {'name': 'GTX 970', 'capability': [5, 2], 'memory': 4}
+# A machine without a GPU on which everything works.
+HEALTHY = {
+    'python': '3.11.7',
+    'system': 'Linux',
+    'machine': 'x86_64',
+    'versions': {
+        'ieg': '0.1.0',
+        **dict.fromkeys(real.PACKAGES, '9.9'),
+        **dict.fromkeys(real.OPTIONAL),
+        'tensorflow': '2.21.0',
+        'keras': '3.15.1',
+    },
+    'cpu': {
+        'cores': 8,
+        'usable': 8,
+        'model': 'A processor',
+        'flags': ['avx', 'avx2'],
+        'memory': 32.0,
+    },
+    'gpus': {'present': False, 'driver': None, 'devices': []},
+    'hidden': False,
+    'libraries': dict.fromkeys(real.LIBRARIES),
+    'data': {'folder': '/data', 'exists': True, 'sets': ['mnist']},
+    'tensorflow': {
+        'version': '2.21.0',
+        'cuda': '12.5.1',
+        'cudnn': '9',
+        'kernels': KERNELS,
+    },
+    'devices': [],
+    'xla': '',
+    'self_test': {
+        'loss': 1.5,
+        'same': True,
+        'seconds': 7.0,
+        'precision': 'float32',
+        'replicas': 1,
+    },
+    'ended': 0,
+    'error': '',
+}
+
+
+def machine(*paths_and_values, without=()):
+    """Returns the facts of a healthy machine but for some, by 'a.b'."""
+    facts = copy.deepcopy(HEALTHY)
+    for path, value in paths_and_values:
+        *outer, name = path.split('.')
+        place = facts
+        for key in outer:
+            place = place[key]
+        place[name] = value
+    for name in without:
+        del facts[name]
+    return facts
+
+
+def with_gpu(gpu, *more, used=True, **options):
+    return machine(
+        ('gpus', {'present': True, 'driver': '570.1', 'devices': [gpu]}),
+        ('libraries', dict.fromkeys(real.LIBRARIES, '12.5.82')),
+        ('devices', [{**gpu, 'memory': None}] if used else []),
+        *more,
+        **options,
+    )
+
+
+def states(facts):
+    return {check.state for check in examine(facts)}
+
+
+def said(facts, title, state):
+    """Returns the words of the only check of a title and a state."""
+    (check,) = [
+        c for c in examine(facts) if c.title == title and c.state == state
+    ]
+    return f'{check.text} {check.advice}'.strip()
+
+
+def test_a_machine_without_a_gpu_is_fine():
+    checks = examine(HEALTHY)
+    assert states(HEALTHY) == {OK}
+    assert not any(check.advice for check in checks)
+    text = doctor.text(checks)
+    for words in (
+        'ieg 0.1.0, python 3.11.7, tensorflow 2.21.0',
+        'A processor, 8 cores, 32.0 GiB',
+        'none of NVIDIA: training runs on the CPU',
+        'without a GPU none is needed',
+        'float32, not bfloat16',
+        'in /data: mnist. digits',
+        'not needed: cleanlab, ai-edge-litert',
+        '7.0 seconds, and are the same bit for bit',
+        'No problem.',
+    ):
+        assert words in ' '.join(text.split())
+    assert max(map(len, text.splitlines())) <= 79
+
+
+def test_a_gpu_that_works():
+    facts = with_gpu(H200)
+    assert states(facts) == {OK}
+    text = said(facts, 'GPU', OK)
+    assert 'NVIDIA H200, compute capability 9.0, 140 GiB' in text
+    assert 'cudart 12.5.82' in said(facts, 'CUDA', OK)
+    assert 'auto is bfloat16: the GPU is fast' in said(facts, 'precision', OK)
+
+
+@pytest.mark.parametrize('gpu', [RTX_5090, B200])
+def test_blackwell(gpu):
+    facts = with_gpu(gpu, ('kept_off', True), used=False)
+    text = said(facts, 'GPU', PROBLEM)
+    assert gpu['name'] in text and 'CUDA 12.5.1' in text
+    assert 'does not run on it' in text
+    assert 'CUDA_VISIBLE_DEVICES=-1 trains on the CPU' in text
+    assert 'nvcr.io/nvidia/tensorflow' in text
+    # Nothing else is wrong, and it was not tried.
+    assert [c.state for c in examine(facts)].count(PROBLEM) == 1
+    assert 'two short trainings' in said(facts, 'self-test (on the CPU)', OK)
+    assert '1 problem.' in doctor.text(examine(facts))
+
+
+def test_blackwell_with_a_tensorflow_that_is_built_for_it():
+    kernels = [*KERNELS, 'sm_100', 'compute_120']
+    for gpu in (RTX_5090, B200):
+        assert states(with_gpu(gpu, ('tensorflow.kernels', kernels))) == {OK}
+
+
+def test_a_gpu_that_is_too_old():
+    text = said(with_gpu(OLD, used=False), 'GPU', PROBLEM)
+    assert 'does not run on it' in text and 'Blackwell' not in text
+
+
+def test_one_of_two_gpus_does_not_fit():
+    facts = with_gpu(H200, used=False)
+    facts['gpus']['devices'].append(RTX_5090)
+    assert 'RTX 5090' in said(facts, 'GPU', PROBLEM)
+    assert 'H200' not in doctor.text(examine(facts))
+
+
+@pytest.mark.parametrize(
+    ('capability', 'runs'),
+    [
+        ((6, 0), True),
+        ((6, 1), True),
+        ((7, 5), True),
+        ((8, 6), True),
+        ((8, 9), True),
+        ((9, 0), True),
+        ((10, 0), False),
+        ((12, 0), False),
+        ((12, 1), False),
+        ((5, 2), False),
+        (None, True),
+    ],
+)
+def test_what_this_build_runs_on(capability, runs):
+    assert real.runs_on(capability, KERNELS) == runs
+    assert real.runs_on(capability, [])
+
+
+def test_a_kernel_is_for_its_major_number_only():
+    assert not real.runs_on((9, 0), ['sm_89'])
+    assert not real.runs_on((8, 0), ['sm_86'])
+    assert real.runs_on((12, 1), ['compute_100'])
+    assert real.runs_on((12, 0), ['sm_120a', 'nonsense'])
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ([('tensorflow.cuda', None)], ('without CUDA', "pip install '.[gpu]'")),
+        (
+            [('libraries.libcudnn.so.9', None)],
+            ('missing (libcudnn.so.9)', "pip install '.[gpu]'"),
+        ),
+        ([('gpus.driver', '470.82')], ('driver 470.82 is too old', '525')),
+        ([], ('does not say why', 'list_physical_devices')),
+    ],
+)
+def test_a_gpu_that_tensorflow_does_not_use(changes, words):
+    facts = with_gpu(H200, used=False)
+    for path, value in changes:
+        outer, _, name = path.partition('.')
+        facts[outer][name] = value
+    text = said(facts, 'GPU', PROBLEM)
+    assert all(word in text for word in words)
+
+
+def test_a_gpu_that_is_hidden():
+    facts = with_gpu(H200, ('hidden', True), used=False)
+    assert 'hidden by CUDA_VISIBLE' in said(facts, 'GPU', WARNING)
+    assert PROBLEM not in states(facts)
+
+
+@pytest.mark.parametrize(
+    ('value', 'hidden'),
+    [(None, False), ('0', False), ('0,1', False), ('', True), ('-1', True)],
+)
+def test_what_hides_gpus(value, hidden):
+    assert real.hidden_gpus(value) == hidden
+
+
+def test_a_driver_that_does_not_answer():
+    facts = machine(('gpus.present', True))
+    assert 'driver does not answer' in said(facts, 'GPU', PROBLEM)
+    # A container without nvidia-smi.
+    facts['devices'] = [{'name': 'A GPU', 'capability': [8, 0]}]
+    assert 'TensorFlow uses it' in said(facts, 'GPU', OK)
+
+
+@pytest.mark.parametrize('flag', ['avx512_bf16', 'amx_bf16'])
+def test_a_processor_that_is_fast_at_bfloat16(flag):
+    facts = machine(('cpu.flags', ['avx', flag]), ('cpu.usable', 2))
+    text = said(facts, 'precision', OK)
+    assert text == f'--precision=auto is bfloat16: the CPU has {flag}.'
+    assert 'may use 2 of them' in said(facts, 'CPU', OK)
+
+
+def test_a_processor_that_is_too_old():
+    facts = machine(('cpu.flags', ['sse4_2']))
+    assert 'no AVX' in said(facts, 'CPU', PROBLEM)
+
+
+def test_a_package_is_missing_or_of_another_version():
+    facts = machine(
+        ('versions.scipy', None),
+        ('versions.tensorflow', '2.19.1'),
+        ('python', '3.14.0'),
+    )
+    text = doctor.text(examine(facts))
+    assert 'not installed: scipy' in text
+    assert 'tensorflow 2.19.1 is not a version' in ' '.join(text.split())
+    assert 'python 3.14.0 is not a version' in text
+    assert states(facts) == {OK, WARNING, PROBLEM}
+
+
+def test_versions_are_those_of_the_package():
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    with open(os.path.join(root, 'pyproject.toml')) as file:
+        text = file.read()
+    needed = dict(re.findall('^    "([a-z-]+)(>=.*)",$', text, re.M))
+    for name in ('tensorflow', 'keras'):
+        low, beyond = ('.'.join(map(str, v)) for v in VERSIONS[name])
+        assert needed[name] == f'>={low},<{beyond}'
+    low = '.'.join(map(str, VERSIONS['python'][0]))
+    assert f'requires-python = ">={low}"' in text
+    assert set(real.PACKAGES) <= needed.keys()
+
+
+@pytest.mark.parametrize(
+    ('changes', 'without', 'title', 'words'),
+    [
+        ([('ended', 'timeout')], ['self_test'], 'self-test', 'not end in 180'),
+        ([('ended', -11)], ['self_test'], 'self-test', 'died.*signal 11'),
+        (
+            [('ended', 1), ('error', 'OpError: no kernel image.')],
+            ['self_test', 'xla'],
+            'self-test',
+            'exit code 1: OpError: no kernel image\\)',
+        ),
+        (
+            [('ended', 1), ('error', 'ImportError: libx')],
+            ['tensorflow', 'devices', 'xla', 'self_test'],
+            'TensorFlow',
+            'cannot be imported.*ImportError: libx',
+        ),
+        ([('self_test.loss', None)], [], 'self-test', 'no finite loss'),
+        ([('self_test.loss', math.nan)], [], 'self-test', 'no finite loss'),
+        ([('xla', 'libdevice not found.')], [], 'XLA', 'libdevice not found'),
+    ],
+)
+def test_a_training_that_does_not_work(changes, without, title, words):
+    facts = machine(*changes, without=without)
+    assert re.search(words, said(facts, title, PROBLEM))
+
+
+def test_a_training_that_cannot_be_repeated():
+    facts = machine(('self_test.same', False))
+    assert 'different numbers' in said(facts, 'self-test', WARNING)
+
+
+def test_data_sets(tmp_path):
+    for name in ('mnist/3.0.1', 'some/config/1.0.0'):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / 'dataset_info.json').write_text('{}')
+    (tmp_path / 'downloads' / 'x').mkdir(parents=True)
+    found = real.data_sets(str(tmp_path))
+    assert found['sets'] == ['mnist', 'some/config'] and found['exists']
+    gone = real.data_sets(str(tmp_path / 'gone'))
+    assert gone['sets'] == [] and not gone['exists']
+    text = said(machine(('data', gone)), 'data sets', OK)
+    assert 'there is no folder' in text and 'digits' in text
+
+
+def test_data_sets_in_the_usual_place(tmp_path, monkeypatch):
+    monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
+    assert real.data_sets()['folder'] == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('answer', 'devices', 'driver'),
+    [
+        (
+            'NVIDIA H200, 9.0, 143771 MiB, 570.86.15\n'
+            'NVIDIA A100-SXM4-40GB, 8.0, 40960 MiB, 570.86.15\n',
+            [
+                {'name': 'NVIDIA H200', 'capability': [9, 0], 'memory': 140},
+                {
+                    'name': 'NVIDIA A100-SXM4-40GB',
+                    'capability': [8, 0],
+                    'memory': 40,
+                },
+            ],
+            '570.86.15',
+        ),
+        (
+            'GRID, [N/A], [N/A], 535.1\n',
+            [{'name': 'GRID', 'capability': None, 'memory': None}],
+            '535.1',
+        ),
+        ('No devices were found\n', None, None),
+        ('', None, None),
+    ],
+)
+def test_what_the_driver_says(answer, devices, driver):
+    found = real.parse_smi(answer)
+    assert found.get('devices') == devices
+    assert found.get('driver') == driver
+
+
+def fake_smi(tmp_path, monkeypatch, script):
+    (tmp_path / 'nvidia-smi').write_text(f'#!/bin/sh\n{script}\n')
+    (tmp_path / 'nvidia-smi').chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path))
+
+
+def test_the_driver_is_asked(tmp_path, monkeypatch):
+    fake_smi(tmp_path, monkeypatch, 'echo "RTX 5090, 12.0, 32768 MiB, 570.1"')
+    found = real.gpus()
+    assert found['present'] and found['devices'] == [
+        {**RTX_5090, 'name': 'RTX 5090'}
+    ]
+    fake_smi(tmp_path, monkeypatch, 'echo "no driver"; exit 9')
+    assert real.gpus()['devices'] == []
+    monkeypatch.setenv('PATH', '')
+    assert real.gpus()['driver'] is None
+
+
+def test_facts_of_this_machine():
+    found = real.gather()
+    assert json.loads(json.dumps(found)) == found
+    assert found['versions']['tensorflow'].startswith('2.')
+    assert found['cpu']['cores'] >= found['cpu']['usable'] >= 1
+    assert found['libraries'].keys() == real.LIBRARIES.keys()
+    assert real.version('no-such-package') is None
+
+
+def test_a_short_training_on_this_machine(tiny, monkeypatch):
+    monkeypatch.setitem(measuring.SELF_TEST, 'network_name', tiny)
+    found = measuring.self_test()
+    assert math.isfinite(found['loss']) and found['same']
+    assert found['replicas'] == 1
+
+
+def test_what_a_process_told_before_it_ended(monkeypatch):
+    start = subprocess.Popen
+
+    def python(code):
+        monkeypatch.setattr(
+            subprocess,
+            'Popen',
+            lambda command, **more: start([sys.executable, '-c', code], **more),
+        )
+        return real.measured()
+
+    found = python(
+        'import os, sys\n'
+        'assert "TF_CONFIG" not in os.environ\n'
+        'print("noise")\nprint(\'{"xla": ""}\', flush=True)\n'
+        'print("a\\nb\\n", file=sys.stderr, flush=True)\nos.abort()\n'
+    )
+    assert found == {'xla': '', 'ended': -6, 'error': 'b'}
+    monkeypatch.setattr(real, 'SELF_TEST_SECONDS', 0.2)
+    assert python('import time\ntime.sleep(60)')['ended'] == 'timeout'
+
+
+@pytest.mark.parametrize(
+    ('facts', 'code'), [(HEALTHY, 0), (machine(('ended', 'timeout')), 1)]
+)
+def test_the_code_says_whether_there_is_a_problem(
+    monkeypatch, capsys, facts, code
+):
+    monkeypatch.setattr(real, 'gather', lambda data_dir: facts)
+    monkeypatch.setattr(real, 'measured', lambda: {})
+    assert doctor.main([]) == code
+    assert 'versions: ieg' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('argument', ['--data_dir=/nowhere', '--what', 'x'])
+def test_a_mistake_is_one_sentence(capsys, argument):
+    assert doctor.main([argument]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('ieg: ') and argument.partition('=')[0][:3] in line
+
+
+@pytest.mark.slow
+def test_the_command_on_this_machine(tmp_path):
+    found = subprocess.run(
+        [sys.executable, '-m', 'ieg.doctor', f'--data_dir={tmp_path}'],
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stdout
+    assert found.stderr == ''
+    assert 'the same bit for bit' in ' '.join(found.stdout.split())
+    assert f'none of TFDS in {tmp_path}' in ' '.join(found.stdout.split())
