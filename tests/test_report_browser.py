@@ -1,0 +1,428 @@
+"""The report of a run in a real browser, where one is installed.
+
+The pages that are measured are copies with a script that sends what it finds
+to the page around them. A window of Chromium is at least 500 pixels wide, so
+narrow ones are frames.
+"""
+
+import csv
+import html
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import threading
+import urllib.parse
+
+import numpy as np
+import pytest
+from report_files import EVIL, NAMES, Run
+
+from ieg.analysis import edits, report
+from ieg.analysis.report import page, suspects
+
+BROWSER = next(
+    filter(
+        None,
+        map(
+            shutil.which,
+            ('chromium', 'chromium-browser', 'google-chrome', 'chrome'),
+        ),
+    ),
+    None,
+)
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason='there is no Chromium on this machine'
+)
+FLAGS = (
+    '--headless',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    '--window-size=1200,900',
+    '--virtual-time-budget=8000',
+)
+PATH = 'photos, "new"/{}.png'
+NARROW, WIDE = 400, 1100
+
+# What all frames send: widths, suspects that are seen, and the filter.
+MEASURE = """
+const all = (query) => [...document.querySelectorAll(query)];
+const seen = (one) => one.getClientRects().length > 0;
+function cards() {
+  return all('.card').filter(seen).map((card) => ({...card.dataset}));
+}
+function state() {
+  return {
+    width: innerWidth, scrolled: document.documentElement.scrollWidth,
+    cards: cards(), given: document.getElementById('given').value,
+    none: seen(document.getElementById('none')),
+    shown: document.getElementById('shown').textContent,
+    evil: all('img[src="x"]').length, names: all('bdi').map((o) =>
+      o.textContent),
+  };
+}
+"""
+# The lowest contrast of any text with what is behind it.
+CONTRAST = """
+const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+function over([r, g, b, a = 1], below) {
+  return [r, g, b].map((c, i) => c * a + below[i] * (1 - a));
+}
+function ground(one) {
+  if (!one) return [255, 255, 255];
+  const own = parse(getComputedStyle(one).backgroundColor);
+  return own[3] === 0 ? ground(one.parentElement)
+    : over(own, ground(one.parentElement));
+}
+function light(color) {
+  const [r, g, b] = color.map((c) => c / 255).map((c) =>
+    c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+function contrast(one) {
+  const style = getComputedStyle(one);
+  const ink = parse(one.ownerSVGElement ? style.fill : style.color);
+  const below = ground(one);
+  const [a, b] = [light(over(ink, below)), light(below)].sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05);
+}
+function texts() {
+  return all('body *').filter((one) => seen(one) && !one.disabled &&
+    [...one.childNodes].some((n) => n.nodeType === 3 && n.data.trim()));
+}
+const found = texts().map((one) => [contrast(one), one.outerHTML]);
+const worst = found.reduce((a, b) => a[0] < b[0] ? a : b);
+send({texts: found.length, contrast: worst[0], which: worst[1].slice(0, 200),
+  ground: light(ground(document.body)),
+  dark: matchMedia('(prefers-color-scheme: dark)').matches});
+"""
+# A person decides on four suspects, and saves.
+DECIDE = """
+const written = [];
+window.Blob = class { constructor(parts) { written.push(parts.join('')); } };
+URL.createObjectURL = () => '#';
+const chosen = all('.card').slice(0, 4);
+function pick(list, value) {
+  list.value = value;
+  list.dispatchEvent(new Event('change'));
+}
+chosen.forEach((card, place) => {
+  const list = card.querySelector('select');
+  pick(list, ['take', 'other', 'leave', 'other'][place]);
+});
+pick(chosen[1].querySelectorAll('select')[1], 'dog');
+const before = document.getElementById('changes').textContent;
+document.getElementById('save').click();
+chosen.forEach((card) => pick(card.querySelector('select'), 'keep'));
+send({written, before, after: document.getElementById('changes').textContent,
+  off: document.getElementById('save').disabled,
+  rows: chosen.map((card) => ({...card.dataset}))});
+"""
+SORT = """
+const table = document.querySelector('#classes table');
+const column = () => [...table.tBodies[0].rows].map((r) =>
+  r.cells[5].textContent);
+const button = table.tHead.rows[0].cells[5].querySelector('button');
+const orders = [column()];
+button.click(); orders.push(column());
+button.click(); orders.push(column());
+send({orders, sorted: button.parentElement.getAttribute('aria-sort')});
+"""
+MORE = """
+const before = cards().length;
+document.querySelector('.more').click();
+send({before, after: cards().length});
+"""
+TYPE = """
+const field = document.getElementById('path');
+field.value = 'NEW"/1';
+field.dispatchEvent(new Event('input'));
+send({...state(), hash: location.hash});
+"""
+ASK = """
+new Image().src = '%(url)s-image';
+fetch('%(url)s-fetch').catch(() => 0);
+const link = document.createElement('link');
+Object.assign(link, {rel: 'stylesheet', href: '%(url)s-style'});
+document.head.append(link);
+send({});
+"""
+
+
+class Server:
+    """Counts what is asked of it on this machine."""
+
+    def __init__(self):
+        self.asked = asked = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                asked.append(self.path)
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(
+            ('127.0.0.1', 0), Handler
+        )
+        self.url = f'http://127.0.0.1:{self._server.server_port}'
+        threading.Thread(target=self._server.serve_forever).start()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Harness:
+    """A page of frames, each of which holds a copy of a report."""
+
+    def __init__(self, folder, text):
+        self.folder, self.text = folder, text
+        self.frames, self.copies = [], 0
+
+    def add(self, name, script, width=WIDE, hash_='', text=None):
+        """Adds a frame that runs a script once the report has loaded."""
+        self.copies += 1
+        path = self.folder / f'copy{self.copies}.html'
+        probe = (
+            '<script>addEventListener("load", () => { const send = (value) => '
+            f'parent.postMessage([{json.dumps(name)}, value], "*");'
+            f'{MEASURE}{script} }});</script></body>'
+        )
+        path.write_text((text or self.text).replace('</body>', probe))
+        self.frames.append(
+            f'<iframe src="{path.as_uri()}{html.escape(hash_)}" width={width} '
+            'height=900></iframe>'
+        )
+
+    def add_without_scripts(self, name):
+        """Adds a frame in which no script runs, measured from outside."""
+        self.frames.append(
+            f'<iframe sandbox="allow-same-origin" width={NARROW} height=900 '
+            f'srcdoc="{html.escape(self.text)}" onload=\'const d = '
+            f'this.contentDocument; const seen = (q) => '
+            f'[...d.querySelectorAll(q)].filter((o) => '
+            'o.getClientRects().length).length; found['
+            f'{json.dumps(name)}] = {{cards: seen(".card"), controls: '
+            'seen(".controls, select, button, input"), told: '
+            'seen("noscript p")};\'></iframe>'
+        )
+
+    def run(self, *flags):
+        """Returns what the frames have sent, by their names."""
+        path = self.folder / 'harness.html'
+        path.write_text(
+            '<!doctype html><meta charset="utf-8"><pre></pre><script>'
+            'const found = {}; addEventListener("message", (event) => '
+            '{ found[event.data[0]] = event.data[1]; }); '
+            'setInterval(() => { document.querySelector("pre").textContent = '
+            'encodeURIComponent(JSON.stringify(found)); }, 100);</script>'
+            + ''.join(self.frames)
+        )
+        done = subprocess.run(
+            [
+                BROWSER,
+                *FLAGS,
+                *flags,
+                f'--user-data-dir={self.folder / "profile"}',
+                '--dump-dom',
+                path.as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        (text,) = re.findall('<pre>(.*?)</pre>', done.stdout)
+        return json.loads(urllib.parse.unquote(text))
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    # A long name must not make a narrow page wide.
+    names = (*NAMES, 'a_very_long_name_of_a_class_' * 4)
+    folder = tmp_path_factory.mktemp('runs') / 'one'
+    return Run(folder, names, train=170, valid=30, path=PATH)
+
+
+@pytest.fixture(scope='module')
+def text(run):
+    with open(report.write(str(run.folder), run.data)) as file:
+        return file.read()
+
+
+HASHES = {
+    'all': '',
+    'anchor': '#curves',
+    'cat': '#given=cat',
+    'pair': '#given=dog&suggested=cat',
+    'evil': f'#given={urllib.parse.quote(EVIL)}',
+    'path': '#path=/1',
+    'nobody': '#given=nobody',
+}
+
+
+@pytest.fixture(scope='module')
+def light(tmp_path_factory, text):
+    """What a light browser finds, and what was asked of a server."""
+    harness = Harness(tmp_path_factory.mktemp('light'), text)
+    for name, hash_ in HASHES.items():
+        harness.add(name, 'send(state());', hash_=hash_)
+    harness.add('narrow', 'send(state());', NARROW)
+    for name, script in (
+        ('contrast', CONTRAST),
+        ('decide', DECIDE),
+        ('sort', SORT),
+        ('more', MORE),
+        ('type', TYPE),
+    ):
+        harness.add(name, script)
+    harness.add_without_scripts('plain')
+    server = Server()
+    try:
+        ask = ASK % {'url': f'{server.url}/kept'}
+        harness.add('kept', ask)
+        ask = ASK % {'url': f'{server.url}/free'}
+        policy = html.escape(page.POLICY)
+        assert policy in text
+        harness.add('free', ask, text=text.replace(policy, ''))
+        found = harness.run()
+    finally:
+        server.close()
+    return found | {'asked': server.asked}
+
+
+@pytest.fixture(scope='module')
+def dark(tmp_path_factory, text):
+    harness = Harness(tmp_path_factory.mktemp('dark'), text)
+    harness.add('contrast', CONTRAST)
+    harness.add('narrow', CONTRAST, NARROW)
+    return harness.run('--blink-settings=preferredColorScheme=0')
+
+
+def expected(run, given=None, suggested=None, path=''):
+    """Returns the indices of the suspects that a filter leaves."""
+    issues = run.issues
+    rows = np.concatenate(suspects.choose(issues))
+    return [
+        str(issues.index[row])
+        for row in rows
+        if given in (None, issues.given[row])
+        and suggested in (None, issues.suggested[row])
+        and path in issues.path[row]
+    ]
+
+
+def test_a_narrow_page_does_not_scroll_sideways(light):
+    for name, width in (('narrow', NARROW), ('all', WIDE)):
+        assert light[name]['width'] == width
+        assert light[name]['scrolled'] <= width
+
+
+def test_the_address_filters(light, run):
+    for name, wanted in (
+        ('cat', {'given': 'cat'}),
+        ('pair', {'given': 'dog', 'suggested': 'cat'}),
+        ('evil', {'given': EVIL}),
+        ('path', {'path': '/1'}),
+    ):
+        shown = [card['index'] for card in light[name]['cards']]
+        assert shown == expected(run, **wanted) and shown
+        assert light[name]['given'] == wanted.get('given', '')
+        assert not light[name]['none']
+        count = f'{len(shown)} of {len(shown)} shown'
+        assert light[name]['shown'].startswith(count)
+
+
+def test_without_a_filter_the_first_are_shown(light, run):
+    first, _ = suspects.choose(run.issues)
+    for name in ('all', 'anchor'):
+        shown = [card['index'] for card in light[name]['cards']]
+        assert shown[:60] == [str(run.issues.index[row]) for row in first[:60]]
+    assert light['more'] == {
+        'before': len(light['all']['cards']),
+        'after': len(light['all']['cards']) + min(60, len(first) - 60),
+    }
+
+
+def test_a_filter_that_fits_nothing_says_so(light):
+    assert light['nobody']['cards'] == [] and light['nobody']['none']
+
+
+def test_typing_filters_and_changes_the_address(light, run):
+    shown = [card['index'] for card in light['type']['cards']]
+    assert shown == expected(run, path='new"/1') and shown
+    assert light['type']['hash'] == '#path=NEW%22%2F1'
+
+
+def test_names_with_html_are_text(light):
+    assert light['all']['evil'] == 0
+    assert EVIL in light['all']['names']
+
+
+def test_decisions_are_saved(light, run, tmp_path):
+    found = light['decide']
+    assert found['before'] == '3 changes'
+    assert found['after'] == '0 changes' and found['off']
+    (text,) = found['written']
+    path = tmp_path / 'corrected.csv'
+    path.write_text(text)
+    with open(path, newline='') as file:
+        rows = list(csv.DictReader(file))
+    cards = found['rows'][:3]
+    assert rows == [
+        {
+            'split': card['split'],
+            'index': card['index'],
+            'path': PATH.format(card['index']),
+            'given_label': card['given'],
+            'corrected_label': label,
+        }
+        for card, label in zip(
+            cards, [cards[0]['suggested'], 'dog', '-'], strict=True
+        )
+    ]
+    names = np.array([PATH.format(n) for n in range(len(run.given))])
+    known = {
+        name: edits.Known(split.indices, split.labels, names[split.indices])
+        for name, split in run.splits.items()
+    }
+    labels = edits.corrected_labels(str(path), run.names, known)
+    changed = sum((labels[n] != s.labels).sum() for n, s in run.splits.items())
+    assert changed == 3
+
+
+def test_a_click_sorts_the_table_of_classes(light):
+    before, down, up = light['sort']['orders']
+    numbers = [float(text.split('\xa0')[0]) for text in before]
+    assert len(set(numbers)) > 1 and numbers != sorted(numbers)
+    values = [[float(t.split('\xa0')[0]) for t in one] for one in (down, up)]
+    assert values == [sorted(numbers, reverse=True), sorted(numbers)]
+    assert light['sort']['sorted'] == 'ascending'
+
+
+def test_nothing_is_asked_of_a_network(light):
+    assert not [path for path in light['asked'] if path.startswith('/kept')]
+    # Without the policy, the same page does ask.
+    assert {'/free-image', '/free-fetch', '/free-style'} <= set(light['asked'])
+
+
+def test_text_can_be_read(light, dark):
+    for found, is_dark in ((light, False), (dark, True)):
+        assert found['contrast']['dark'] == is_dark
+        assert (found['contrast']['ground'] < 0.1) == is_dark
+        assert found['contrast']['texts'] > 300
+        assert found['contrast']['contrast'] >= 4.5, found['contrast']['which']
+    assert dark['narrow']['contrast'] >= 4.5
+
+
+def test_without_scripts_everything_is_there(light, run):
+    cards = sum(map(len, suspects.choose(run.issues)))
+    assert light['plain'] == {'cards': cards, 'controls': 0, 'told': 1}
