@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
-from ieg import assembly, run_folders
+from ieg import assembly, export, results, run_folders
 from ieg import data as ieg_data
 from ieg.analysis import rounds
 from ieg.config import Config
@@ -222,8 +222,16 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
     progress: bool = True,
+    data: ieg_data.Data | None = None,
 ) -> dict[str, Any]:
     """Trains to the end, going on from the run folder's last checkpoint.
+
+    Args:
+        config: resolved options.
+        callbacks: more callbacks beside those of a run.
+        strategy: see `build`.
+        progress: whether a bar and remarks are shown.
+        data: see `build`.
 
     Returns:
         The summary, as in `summary.json`.
@@ -234,7 +242,7 @@ def train(
     """
     make_folder(run_folder(config))
     started = time.monotonic()
-    experiment = build(config, callbacks, strategy)
+    experiment = build(config, callbacks, strategy, data)
     trainer = experiment.trainer
     _track(experiment)
     start = trainer.restore(config.run.restore_step)
@@ -249,12 +257,22 @@ def train(
             _watch(experiment, start)
     with assembly.one_sentence(experiment.data.in_memory):
         trainer.train(start)
+        arrays = results.collect(trainer, experiment.data)
+    rows, found = results.judge(arrays, experiment.data, trainer.method)
     summary = _summary(experiment, time.monotonic() - started)
+    summary['label_issues'] = found
     if experiment.is_chief:
-        path = os.path.join(experiment.folder, 'summary.json')
-        write_atomically(path, json.dumps(summary, indent=1) + '\n')
-        picture = os.path.join(experiment.folder, 'rounds.png')
-        rounds.draw(picture, trainer.log.entries)
+        results.write(experiment.folder, arrays, rows, summary)
+        rounds.draw(
+            os.path.join(experiment.folder, 'rounds.png'), trainer.log.entries
+        )
+        for text in results.present(
+            trainer.method,
+            experiment.data,
+            experiment.folder,
+            export.kinds(config.run),
+        ):
+            print(textwrap.fill(text, 79), flush=True)
     return summary
 
 

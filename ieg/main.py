@@ -23,6 +23,9 @@ TABLE = (
     ),
     ('noise rate, realised', 'noise_rate_realised', '{:.2%}'),
     ('AUC of clean against noisy labels', 'label_auc', '{:.4f}'),
+    ('noise rate, estimated', 'noise_rate', '{:.2%}'),
+    ('labels to check', 'count', '{}'),
+    ('AUC of their list', 'roc_auc', '{:.4f}'),
     ('run folder', 'folder', '{}'),
 )
 
@@ -30,9 +33,10 @@ TABLE = (
 def table(summary: dict[str, Any]) -> str:
     """Returns the few lines that a run ends with."""
     width = max(len(title) for title, _, _ in TABLE)
+    figures = summary['label_issues'] | summary
     lines = []
     for title, key, form in TABLE:
-        value = summary[key]
+        value = figures.get(key)
         shown = '-' if value is None else form.format(value)
         lines.append(f'{title:<{width}}  {shown}')
     return '\n'.join(lines)
@@ -61,6 +65,7 @@ def run(_: Sequence[str]) -> None:
 
         config = driver.search(config, _plugins(sys.argv))
     print(table(experiment.train(config)))
+    print('label_issues.csv, report.html and model.keras are in the run folder')
 
 
 def describe(config: Any) -> str:

@@ -18,7 +18,9 @@ import tensorflow as tf
 
 from ieg import config as ieg_config
 from ieg import experiment
+from ieg.analysis import issues
 from ieg.errors import RunError, UsageError
+from ieg.methods.base import VISIT_FACTS
 from ieg.methods.supervised import Supervised
 from ieg.registry import METHODS, NETWORKS
 from ieg.training import trainer
@@ -163,6 +165,26 @@ def test_replicas_hold_the_same_numbers(method, two_replicas, finished):
         copies = two_replicas.experimental_local_results(variable.value)
         assert len(copies) == 2
         np.testing.assert_array_equal(*copies)
+
+
+@every_method
+def test_every_run_lists_the_labels_that_look_wrong(method, strategy, finished):
+    run = finished(method, strategy)
+    rows = issues.read(str(run.folder / 'label_issues.csv'))
+    labels = run.method.info.labels
+    assert np.sum(rows.split == 'train') == len(labels)
+    # Every step remembers what was said of all that it has shown.
+    visits = run.method.visits.numpy()
+    shown = visits[:, 0] > 0
+    assert shown.mean() > 0.9
+    np.testing.assert_allclose(
+        visits[:, VISIT_FACTS:].sum(axis=1), visits[:, 0], rtol=1e-5
+    )
+    found = run.summary['label_issues']
+    assert found['count'] == rows.is_issue.sum()
+    assert found['roc_auc'] > 0.8
+    low, high = found['noise_rate_interval']
+    assert 0 <= low <= found['noise_rate'] <= high <= 1
 
 
 @every_method
@@ -372,8 +394,12 @@ def test_the_run_folder_holds_what_other_tools_read(finished):
     assert set(os.listdir(run.folder)) >= {
         'checkpoints',
         'config.json',
+        'label_issues.csv',
         'log.jsonl',
+        'model.keras',
         'noise.npz',
+        'predictions.npz',
+        'report.html',
         'summary.json',
         'tensorboard',
     }
