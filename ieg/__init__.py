@@ -7,3 +7,12 @@ import os
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 
 __version__ = '0.1.0'
+
+
+def __getattr__(name: str):
+    """Imports what is heavy when it is asked for."""
+    if name == 'NoisyLabelClassifier':
+        from ieg.estimator import NoisyLabelClassifier
+
+        return NoisyLabelClassifier
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -5,6 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from ieg.data import load
 from ieg.data.own import read_npz
 from ieg.errors import UsageError
 
@@ -304,3 +305,18 @@ def test_other_files(tmp_path):
         f'{tmp_path} is a folder and no .npz file: check the path.'
     )
     assert refusal('x.npz') == 'there is no .npz file x.npz: check the path.'
+
+
+def test_an_empty_test_part_means_that_none_is_held_out(save):
+    path = save(
+        x_train=GREY, y_train=LABELS, x_test=GREY[:0], y_test=LABELS[:0]
+    )
+    assert read_npz(path).remarks == ()
+    found = load('npz', data_dir=path)
+    assert found.test is None and len(found.train) == len(LABELS)
+    assert found.remarks == ()
+    with pytest.raises(UsageError, match='x_test in .* has images of 0x5x1'):
+        empty = GREY[:0, :0]
+        read_npz(
+            save(x_train=GREY, y_train=LABELS, x_test=empty, y_test=LABELS[:0])
+        )

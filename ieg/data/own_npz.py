@@ -78,6 +78,8 @@ def read_npz(path: str) -> Arrays:
     `images` and `labels`. True classes of the training images are
     `clean_train` or `clean_labels`.
 
+    A test part that is there but empty means that none is held out of training.
+
     Images are uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3], labels integers
     or strings [N] or [N, 1]. The classes are the labels and clean labels of
     the training part, numbers in their order and strings in natural order
@@ -118,7 +120,7 @@ def read_npz(path: str) -> Arrays:
     }
     remarks = check_classes(
         class_names,
-        {part: held.labels for part, held in parts.items()},
+        {part: held.labels for part, held in parts.items() if len(held.labels)},
         dict.fromkeys(parts, path),
         parts['train'].clean,
     )
@@ -245,7 +247,7 @@ def _images(named: _Named, path: str) -> _Named:
             f'{where} has the shape {named.array.shape}, which is none of '
             f'grey or RGB images: {do}.'
         )
-    if not array.size:
+    if not array.size and (len(array) or KEYS[key][0] != 'test'):
         raise UsageError(
             f'{where} has the shape {named.array.shape}, so there are no '
             'images: add some, or leave the part out.'

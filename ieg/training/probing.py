@@ -60,10 +60,16 @@ def held_out(data: Data, folder: str = '') -> Pool:
         folder: of other images, at any depth; '' for none.
 
     Raises:
-        UsageError: there is no image in the folder that can be used.
+        UsageError: there is no image in the folder that can be used, or there
+            is neither a folder nor a test image.
     """
     if folder:
         return _from_folder(data, os.path.expanduser(folder))
+    if data.test is None:
+        raise UsageError(
+            '--track_memorization measures with test images and there are '
+            'none; give a folder of other images by --unlabeled_dir.'
+        )
     order = generator(SEED, 'held out').permutation(len(data.test))[:POOL]
     return Pool(data.test.fetch, order, 'test images')
 

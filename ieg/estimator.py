@@ -1,0 +1,358 @@
+"""A scikit-learn classifier on arrays, which trains as the command does."""
+
+import contextlib
+import json
+import os
+import tempfile
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from ieg.data.pixels import Pixels
+from ieg.estimator_parts import (
+    as_in_scikit_learn,
+    from_bytes,
+    own_numerics,
+    to_bytes,
+)
+
+# Options that are parameters of the estimator, and those that it sets.
+_PARAMETERS = (
+    'method',
+    'network_name',
+    'max_epoch',
+    'batch_size',
+    'learning_rate',
+    'valid_ratio',
+    'seed',
+)
+_OCCUPIED = ('dataset', 'data_dir', 'checkpoint_path', 'mode', 'restore_step')
+_BATCH = 256
+
+
+class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
+    """Learns to classify images from labels of which some are wrong.
+
+    A fit is a run of the `ieg` command on the same data: same options and
+    presets, same numbers for a seed, same list of label issues. As in a run,
+    TensorFlow's kernels are deterministic from then on in the process, unless
+    `options={'deterministic': False}`.
+
+    Args:
+        method: learning algorithm, as `--method`.
+        network_name: network; None chooses one for the size of the images.
+        max_epoch: length in epochs; None is up to the method and the data.
+        batch_size: examples per step; None likewise.
+        learning_rate: initial one; None likewise.
+        valid_ratio: share of the examples that is held out for validation,
+            with their given labels; None is what the method needs (most need
+            none, me_momentum and s2e need 0.1). Their quality is scored, too.
+        image_shape: (H, W) or (H, W, channels) of images that are given as
+            flat features; None for images that are not.
+        seed: of everything.
+        options: more options by the names of their flags.
+        run_dir: folder in which each fit leaves a run folder of its own, see
+            `run_folder_`; None leaves nothing.
+        verbose: 1 shows the progress.
+
+    Attributes:
+        classes_: the labels, sorted, [C].
+        n_features_in_: values per image.
+        image_shape_: (H, W, channels).
+        model_: Keras model, uint8 images [b, H, W, channels] ->
+            probabilities [b, C]; see `ieg.serving.classifier.Classifier`.
+        label_issues_: structured array [n], one row per example, the most
+            suspicious first; `pandas.DataFrame` takes it as it is. Fields:
+            rank (from 1), index (row of X), split ('train' or 'valid'),
+            given_label, suggested_label, score (as `quality_scores_`), margin,
+            agreement, in_selection (NaN where the method selects nothing),
+            is_issue, is_hard.
+        quality_scores_: [n], in the order of X, quality of each given label in
+            [0, 1]; small is probably wrong, NaN is of no example of the run.
+        noise_rate_: estimated share of wrong labels.
+        noise_rate_interval_: (low, high) of it.
+        transition_matrix_: [C, C], estimated share of each given label (column)
+            per true class (row).
+        history_: the log, one dictionary per epoch.
+        run_folder_: the run folder, or None.
+    """
+
+    def __init__(
+        self,
+        method: str = 'dividemix',
+        network_name: str | None = None,
+        max_epoch: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        valid_ratio: float | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+        run_dir: str | os.PathLike | None = None,
+        verbose: int = 0,
+    ):
+        self.method = method
+        self.network_name = network_name
+        self.max_epoch = max_epoch
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.valid_ratio = valid_ratio
+        self.image_shape = image_shape
+        self.seed = seed
+        self.options = options
+        self.run_dir = run_dir
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        """Says what it takes: images, flat or not, without negative values."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.positive_only = True
+        return tags
+
+    def fit(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        probe: tuple[Any, Any] | None = None,
+    ) -> 'NoisyLabelClassifier':
+        """Trains on images and their given labels.
+
+        Args:
+            X: images [n, H, W] or [n, H, W, channels] with 1 or 3 channels, or
+                flat [n, d] with `image_shape`. uint8 pixels are taken as they
+                are. Of other types the largest value says what white is: 1 if
+                none is larger, else 16 (as in scikit-learn's digits), else
+                255; they are scaled to 255 and rounded to uint8.
+            y: labels [n] of any kind that scikit-learn has for classes.
+            probe: images and labels known to be right, at least one of each
+                class, for methods that learn from some (ieg, l2r).
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: images, labels or options are not like that.
+            RuntimeError: the training cannot go on.
+        """
+        if y is None:
+            raise ValueError(
+                f'{type(self).__name__} requires y to be passed, but the '
+                'target y is None.'
+            )
+        pixels = Pixels.learnt(X, self.image_shape)
+        images = pixels.images(X)
+        codes = self._codes(y)
+        check_consistent_length(images, codes)
+        arrays = {
+            'x_train': images,
+            'y_train': codes,
+            'class_names': np.array(_names(self.classes_)),
+            # Nothing is held out for tests.
+            'x_test': images[:0],
+            'y_test': codes[:0],
+        }
+        if probe is not None:
+            arrays |= self._probe(pixels, *probe)
+        self._pixels = pixels
+        self.image_shape_ = pixels.shape
+        self.n_features_in_ = int(np.prod(pixels.shape))
+        with self._folder() as folder:
+            path = os.path.join(folder, 'data.npz')
+            np.savez(path, **arrays)
+            with as_in_scikit_learn(), own_numerics():
+                found = self._train(path, folder, probe is not None)
+                self._learn(found, len(images))
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Returns probabilities [n, C] of images, in the order of `classes_`.
+
+        Args:
+            X: images as in `fit`, on the same scale.
+
+        Raises:
+            ValueError: they are not like those of `fit`.
+        """
+        check_is_fitted(self)
+        images = self._pixels.images(X)
+        batches = [
+            np.asarray(self.model_(images[start : start + _BATCH]))
+            for start in range(0, len(images), _BATCH)
+        ]
+        found = np.concatenate(batches).astype(np.float64)
+        return found / found.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Returns the most probable class [n] of each image.
+
+        Args:
+            X: as of `predict_proba`.
+        """
+        places = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[places]
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if 'model_' in state:
+            state['model_'] = to_bytes(state['model_'])
+        return state
+
+    def __setstate__(self, state):
+        if 'model_' in state:
+            state = {**state, 'model_': from_bytes(state['model_'])}
+        super().__setstate__(state)
+
+    # Steps of a fit.
+
+    def _codes(self, y: Any) -> np.ndarray:
+        """Sets the classes and returns the place of each label, int64 [n]."""
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f'y has 1 class, {self.classes_.tolist()[0]!r}, which is '
+                'nothing to learn.'
+            )
+        return codes.astype(np.int64)
+
+    def _probe(self, pixels: Pixels, X: Any, y: Any) -> dict[str, np.ndarray]:  # noqa: N803
+        """Returns clean images and their classes as the file has them."""
+        images = pixels.images(X, 'the probe')
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(images, y)
+        places = {name: i for i, name in enumerate(self.classes_.tolist())}
+        codes = [places.get(name) for name in y.tolist()]
+        if None in codes or len(set(codes)) < len(places):
+            raise ValueError(
+                f'the probe has the classes {np.unique(y).tolist()}, but must '
+                f'have those of y, {self.classes_.tolist()}.'
+            )
+        return {'x_probe': images, 'y_probe': np.array(codes)}
+
+    @contextlib.contextmanager
+    def _folder(self) -> Iterator[str]:
+        """Makes a folder for a run, which is removed unless it is wanted."""
+        if self.run_dir is None:
+            with tempfile.TemporaryDirectory(prefix='ieg_') as folder:
+                yield folder
+        else:
+            root = os.path.abspath(os.path.expanduser(self.run_dir))
+            os.makedirs(root, exist_ok=True)
+            yield tempfile.mkdtemp(prefix='fit_', dir=root)
+
+    def _train(self, path: str, folder: str, has_probe: bool) -> str:
+        """Trains on an npz file; returns the run folder."""
+        from ieg.main import import_tensorflow
+
+        import_tensorflow()
+        from ieg import config as ieg_config
+        from ieg import experiment
+
+        config = ieg_config.resolve(self._given(path, folder))
+        if config.data.probe_dataset_hold_ratio and not has_probe:
+            raise ValueError(
+                f'method={self.method!r} learns from clean images, and nobody '
+                'knows which of these are: give some to fit by '
+                'probe=(X_probe, y_probe).'
+            )
+        if config.search.search:
+            from ieg.search import driver
+
+            config = driver.search(config)
+        summary = experiment.train(config, progress=bool(self.verbose))
+        return summary['folder']
+
+    def _given(self, path: str, folder: str) -> dict[str, Any]:
+        """Returns the options that a command would have.
+
+        Raises:
+            ValueError: one is not for `options`.
+        """
+        options = dict(self.options or {})
+        for name in options:
+            if name in _PARAMETERS:
+                raise ValueError(
+                    f'options has {name!r}, which is a parameter of '
+                    f'{type(self).__name__}: give it as {name}=...'
+                )
+            if name in _OCCUPIED:
+                raise ValueError(
+                    f'options has {name!r}, which is up to '
+                    f'{type(self).__name__}: leave it out.'
+                )
+        given = {name: getattr(self, name) for name in _PARAMETERS}
+        given |= {'distribution_strategy': 'default'} | options
+        given |= {
+            'dataset': 'npz',
+            'data_dir': path,
+            'checkpoint_path': folder,
+        }
+        # What a grid of parameters has are often NumPy's numbers.
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in given.items()
+            if value is not None
+        }
+
+    def _learn(self, folder: str, count: int) -> None:
+        """Sets what a run has found out."""
+        from ieg.analysis import issues
+        from ieg.serving import classifier
+
+        self.run_folder_ = None if self.run_dir is None else folder
+        self.model_ = classifier.load(folder)
+        with open(os.path.join(folder, 'log.jsonl'), encoding='utf-8') as file:
+            self.history_ = [json.loads(line) for line in file]
+        with open(
+            os.path.join(folder, 'summary.json'), encoding='utf-8'
+        ) as file:
+            found = json.load(file)['label_issues']
+        self.noise_rate_ = found['noise_rate']
+        self.noise_rate_interval_ = tuple(found['noise_rate_interval'])
+        self.transition_matrix_ = np.array(found['transition_matrix'])
+        rows = issues.read(os.path.join(folder, 'label_issues.csv'))
+        self.label_issues_ = _table(rows, self.classes_)
+        self.quality_scores_ = np.full(count, np.nan)
+        self.quality_scores_[rows.index] = rows.score
+
+
+def _names(classes: np.ndarray) -> list[str]:
+    """Returns a name for each class that every file can hold."""
+    names = [str(name) for name in classes.tolist()]
+    usable = all(name == name.strip() and name.isprintable() for name in names)
+    alike = {unicodedata.normalize('NFC', name) for name in names}
+    if usable and '' not in names and len(alike) == len(names):
+        return names
+    return [str(place) for place in range(len(names))]
+
+
+def _table(rows: Any, classes: np.ndarray) -> np.ndarray:
+    """Returns label issues with labels as `fit` got them."""
+    places = {name: place for place, name in enumerate(_names(classes))}
+    columns = {
+        'rank': rows.rank,
+        'index': rows.index,
+        'split': rows.split.astype(str),
+        'given_label': classes[[places[name] for name in rows.given]],
+        'suggested_label': classes[[places[name] for name in rows.suggested]],
+        'score': rows.score,
+        'margin': rows.margin,
+        'agreement': rows.agreement,
+        'in_selection': rows.in_selection,
+        'is_issue': rows.is_issue,
+        'is_hard': rows.is_hard,
+    }
+    table = np.empty(
+        len(rows), [(name, column.dtype) for name, column in columns.items()]
+    )
+    for name, column in columns.items():
+        table[name] = column
+    return table

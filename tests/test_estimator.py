@@ -1,0 +1,318 @@
+"""The scikit-learn estimator: what it takes, what it finds, where it fits."""
+
+import copy
+import os
+import pickle
+import random
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    cross_val_predict,
+    cross_val_score,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import estimator_checks
+
+import ieg
+from ieg import NoisyLabelClassifier
+from ieg.analysis import corrections, issues
+from ieg.registry import METHODS
+
+SMALL = {'method': 'supervised', 'max_epoch': 8, 'image_shape': (8, 8)}
+
+
+def noisy_digits(count=300, rate=0.2):
+    """Returns flat images, given labels, and which of them are wrong."""
+    images, labels = load_digits(return_X_y=True)
+    images, labels = images[:count], labels[:count]
+    rng = np.random.default_rng(1)
+    wrong = rng.random(count) < rate
+    given = np.where(wrong, (labels + rng.integers(1, 10, count)) % 10, labels)
+    return images, given, wrong
+
+
+X, Y, WRONG = noisy_digits()
+NAMES = np.array([f'digit {label}' for label in range(10)])
+
+
+@pytest.fixture(scope='module')
+def fitted():
+    return NoisyLabelClassifier(**SMALL).fit(X, NAMES[Y])
+
+
+# What it finds out.
+
+
+def test_what_a_fit_leaves(fitted):
+    np.testing.assert_array_equal(fitted.classes_, NAMES)
+    assert (fitted.n_features_in_, fitted.image_shape_) == (64, (8, 8, 1))
+    assert [entry['epoch'] for entry in fitted.history_] == list(range(8))
+    # No image is held out, and nothing was tested.
+    assert not any('test_accuracy' in entry for entry in fitted.history_)
+    assert fitted.run_folder_ is None
+    low, high = fitted.noise_rate_interval_
+    assert 0 <= low <= fitted.noise_rate_ <= high <= 1
+    assert fitted.transition_matrix_.shape == (10, 10)
+    np.testing.assert_allclose(fitted.transition_matrix_.sum(1), 1, atol=1e-5)
+    assert isinstance(fitted.model_, keras.Model)
+
+
+def test_wrong_labels_are_found(fitted):
+    rows = fitted.label_issues_
+    assert rows['rank'].tolist() == list(range(1, 301))
+    np.testing.assert_array_equal(np.sort(rows['index']), np.arange(300))
+    np.testing.assert_array_equal(rows['given_label'], NAMES[Y[rows['index']]])
+    np.testing.assert_array_equal(
+        fitted.quality_scores_[rows['index']], rows['score']
+    )
+    assert set(rows['suggested_label']) <= set(NAMES)
+    assert set(rows['split']) == {'train'}
+    assert roc_auc_score(WRONG, -fitted.quality_scores_) > 0.9
+    worst = rows['index'][: WRONG.sum()]
+    assert WRONG[worst].mean() > 0.7
+
+
+def test_predictions(fitted):
+    probabilities = fitted.predict_proba(X)
+    assert probabilities.shape == (300, 10)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-12)
+    predicted = fitted.predict(X.reshape(-1, 8, 8))
+    np.testing.assert_array_equal(predicted, NAMES[probabilities.argmax(1)])
+    true = NAMES[load_digits().target[:300]]
+    assert (predicted == true).mean() > 0.85
+    assert fitted.score(X[:50], true[:50]) == np.mean(
+        predicted[:50] == true[:50]
+    )
+    # One image is what many are.
+    np.testing.assert_allclose(
+        fitted.predict_proba(X[7:8]), probabilities[7:8], atol=1e-5
+    )
+
+
+def test_copies_of_a_fitted_one(fitted):
+    expected = fitted.predict_proba(X[:20])
+    for other in (pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted)):
+        np.testing.assert_array_equal(other.predict_proba(X[:20]), expected)
+        assert other.noise_rate_ == fitted.noise_rate_
+    assert not hasattr(clone(fitted), 'classes_')
+
+
+def test_same_seed_same_numbers_in_a_folder_that_stays(fitted, tmp_path):
+    """Other labels in the same order, images as images; and a run folder."""
+    random.seed(5)
+    np.random.seed(5)
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    policy = keras.config.dtype_policy().name
+    other = clone(fitted).set_params(
+        image_shape=None,
+        run_dir=tmp_path / 'runs',
+        options={'weight_decay': np.float64(5e-4)},
+    )
+    images = np.rint(X * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    other.fit(images, 10 * Y)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+    assert keras.config.dtype_policy().name == policy
+    assert other.classes_.tolist() == list(range(0, 100, 10))
+    np.testing.assert_array_equal(
+        other.predict_proba(images), fitted.predict_proba(X)
+    )
+    np.testing.assert_array_equal(other.quality_scores_, fitted.quality_scores_)
+    _correct(other, images)
+
+
+def _correct(estimator, images):
+    """Applies the corrections of an estimator's run and loads them again."""
+    path = os.path.join(estimator.run_folder_, 'label_issues.csv')
+    rows = issues.read(path)
+    rows.corrected[:3] = rows.suggested[:3]
+    issues.write(path, rows)
+    corrections.apply(estimator.run_folder_, path)
+    (folder,) = os.listdir(estimator.run_dir)
+    new = os.path.join(estimator.run_dir, folder, 'data-corrected.npz')
+    with np.load(new) as found:
+        np.testing.assert_array_equal(found['x_train'], images)
+        names = found['class_names'][found['y_train']]
+    given = (10 * Y).astype(str)
+    given[rows.index[:3]] = rows.suggested[:3]
+    np.testing.assert_array_equal(names, given)
+
+
+def test_cleanlab_takes_the_probabilities():
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    estimator = NoisyLabelClassifier(**SMALL | {'max_epoch': 12})
+    probabilities = cross_val_predict(
+        estimator, X, Y, cv=2, method='predict_proba'
+    )
+    assert probabilities.shape == (300, 10)
+    found = find_label_issues(Y, probabilities)
+    assert WRONG[found].mean() > 0.6
+    assert found[WRONG].mean() > 0.7
+    scores = get_label_quality_scores(Y, probabilities)
+    assert roc_auc_score(WRONG, -scores) > 0.85
+
+
+# In scikit-learn.
+
+
+CHECKS = [
+    name
+    for name in (
+        'check_parameters_default_constructible',
+        'check_no_attributes_set_in_init',
+        'check_get_params_invariance',
+        'check_set_params',
+        'check_do_not_raise_errors_in_init_or_set_param',
+        'check_estimators_unfitted',
+        'check_estimator_repr',
+        'check_estimator_cloneable',
+        'check_estimator_tags_renamed',
+        'check_valid_tag_types',
+        'check_requires_y_none',
+        'check_estimator_sparse_array',
+        'check_complex_data',
+        'check_fit1d',
+        'check_estimators_empty_data_messages',
+    )
+    # Not every release has all of them.
+    if hasattr(estimator_checks, name)
+]
+
+
+@pytest.mark.parametrize('name', CHECKS)
+def test_checks_of_scikit_learn(name):
+    estimator = NoisyLabelClassifier('supervised', max_epoch=1)
+    getattr(estimator_checks, name)('NoisyLabelClassifier', estimator)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'x', 'y', 'sentence'),
+    [
+        ({'image_shape': None}, X, Y, 'X has 64 features per image and nobody'),
+        ({'image_shape': (8, 9)}, X, Y, r'image_shape=\(8, 9\) does not fit X'),
+        ({}, -X, Y, 'Negative values in X: -16 is no pixel'),
+        ({}, np.where(X > 15, np.nan, X), Y, 'X contains NaN or infinity'),
+        (
+            {},
+            17 * X,
+            Y,
+            'X has the value 272, but pixels are numbers from 0 to',
+        ),
+        ({}, X, Y[:-1], 'inconsistent numbers of samples'),
+        ({}, X, X[:, 5] / 3, 'Unknown label type: continuous'),
+        ({}, X, Y * 0, 'y has 1 class, 0, which is nothing to learn'),
+        ({'image_shape': (4, 4, 4)}, X, Y, 'X has images of 4 channels'),
+        ({'method': 'divide'}, X, Y, "no method 'divide'. Did you mean 'divid"),
+        ({'batch_size': 500}, X, Y, '^batch_size=500 on 1 replicas is more'),
+        ({'options': {'seed': 1}}, X, Y, "options has 'seed', which is a para"),
+        (
+            {'options': {'dataset': 'a'}},
+            X,
+            Y,
+            "options has 'dataset', which is",
+        ),
+        ({'options': {'lambda_u': '1'}}, X, Y, '^lambda_u is not used by meth'),
+        ({'method': 'l2r'}, X, Y, "method='l2r' learns from clean images"),
+        (
+            {'options': {'track_memorization': True}},
+            X,
+            Y,
+            'measures with test images and there are none',
+        ),
+    ],
+)
+def test_mistakes_are_one_sentence(changes, x, y, sentence):
+    estimator = NoisyLabelClassifier(**SMALL | changes)
+    with pytest.raises(ValueError, match=sentence) as caught:
+        estimator.fit(x, y)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('probe', 'sentence'),
+    [
+        ((X[:5], Y[:5]), 'the probe has the classes .* but must have those of'),
+        ((X, Y + 1), 'the probe has the classes .* but must have those of y'),
+        ((X[:, 1:], Y), 'the probe has 63 features, but NoisyLabelClassifier'),
+        ((X, Y[1:]), 'inconsistent numbers of samples'),
+    ],
+)
+def test_a_probe_that_does_not_fit_is_refused(probe, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        NoisyLabelClassifier(**SMALL).fit(X, Y, probe)
+
+
+def test_it_must_be_fitted_first():
+    with pytest.raises(NotFittedError):
+        NoisyLabelClassifier(**SMALL).predict_proba(X)
+
+
+def test_the_package_is_light_until_it_is_asked_for():
+    code = (
+        'import sys, ieg\n'
+        'assert "sklearn" not in sys.modules\n'
+        'from ieg import NoisyLabelClassifier\n'
+        'assert "tensorflow" not in sys.modules\n'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'Classifier'"):
+        ieg.Classifier  # noqa: B018
+
+
+# All of it together.
+
+
+@pytest.mark.slow
+def test_pipelines_and_searches():
+    estimator = NoisyLabelClassifier(**SMALL | {'max_epoch': 3})
+    pipeline = make_pipeline(FunctionTransformer(lambda x: x / 16), estimator)
+    scores = cross_val_score(pipeline, X, Y, cv=2, error_score='raise')
+    assert scores.shape == (2,) and scores.min() > 0.2
+    grid = {
+        'learning_rate': np.array([1e-9, 0.05]),
+        'options': [{'label_smoothing': 0.1}],
+    }
+    search = GridSearchCV(estimator, grid, cv=2, error_score='raise')
+    search.fit(X, Y)
+    assert search.best_params_['learning_rate'] == 0.05
+    assert search.best_estimator_.noise_rate_ >= 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', sorted({*METHODS.names()} - {'elr'}))
+def test_every_method(method):
+    images, given, wrong = noisy_digits(400)
+    clean = load_digits(return_X_y=True)
+    probe = (clean[0][500:600], clean[1][500:600])
+    options = {
+        'dividemix': {'warm_up': 4},
+        'fsr': {'meta_start_epoch': 2, 'queue_capacity': 100, 'queue_bs': 50},
+        'me_momentum': {'outer_rounds': 1, 'inner_rounds': 1},
+        's2e': {'search_iterations': 1, 'search_population': 2},
+    }
+    length = {'me_momentum': None, 'ieg': 16}
+    estimator = NoisyLabelClassifier(
+        method,
+        max_epoch=length.get(method, 8),
+        learning_rate=0.05,
+        image_shape=(8, 8),
+        valid_ratio=0.1,
+        options=options.get(method),
+    )
+    estimator.fit(images, given, probe)
+    rows = estimator.label_issues_
+    assert set(rows['split']) == {'train', 'valid'} and len(rows) == 400
+    assert not np.isnan(estimator.quality_scores_).any()
+    assert roc_auc_score(wrong, -estimator.quality_scores_) > 0.75
+    assert estimator.score(*probe) > 0.5
