@@ -200,6 +200,15 @@ def test_the_curves_of_a_run(whole):
     assert 'share of right training labels, 66.7' in whole.text
 
 
+def test_where_nobody_knows_the_noise_its_estimate_is_drawn(fresh):
+    (fresh.folder / 'noise.npz').unlink()
+    summary = fresh.summary() | {'noise_rate_realised': None}
+    fresh.write_json('summary.json', summary)
+    text = page_of(fresh).text
+    assert 'share of right training labels, 65.0 %, estimated' in text
+    assert 'In truth' not in text
+
+
 def test_an_odd_log_is_drawn(fresh):
     found = entries(3, tracked=False)
     found[0]['loss'] = None

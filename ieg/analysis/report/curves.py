@@ -130,10 +130,9 @@ def _accuracy(run: RunFolder) -> Html:
     rate = noise_rate(run)
     level = None
     if rate:
-        level = (
-            1 - rate,
-            f'share of right training labels, {percent(1 - rate)}',
-        )
+        how = ', estimated' if run.realised_rate is None else ''
+        share = percent(1 - rate)
+        level = (1 - rate, f'share of right training labels, {share}{how}')
     keys = ACCURACIES | further
     return _chart(run, 'Accuracy', keys, percent0, level=level)
 
