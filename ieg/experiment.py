@@ -31,6 +31,9 @@ from ieg.training.settings import Settings
 from ieg.training.tracking import PATIENCE, MemorizationTracker
 from ieg.training.trainer import Trainer
 
+# Another number for each change of what a checkpoint holds.
+LAYOUT = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -204,6 +207,7 @@ def _identity(
         'precision': keras.config.dtype_policy().compute_dtype,
         'labels_sha256': data.labels_sha256,
         'images_sha256': data.fingerprint,
+        'layout': LAYOUT,
     }
 
 
@@ -263,14 +267,11 @@ def train(
     summary['label_issues'] = found
     if experiment.is_chief:
         results.write(experiment.folder, arrays, rows, summary)
-        rounds.draw(
-            os.path.join(experiment.folder, 'rounds.png'), trainer.log.entries
-        )
+        picture = os.path.join(experiment.folder, 'rounds.png')
+        rounds.draw(picture, trainer.log.entries)
+        kinds, folder = export.kinds(config.run), experiment.folder
         for text in results.present(
-            trainer.method,
-            experiment.data,
-            experiment.folder,
-            export.kinds(config.run),
+            trainer.method, experiment.data, folder, kinds
         ):
             print(textwrap.fill(text, 79), flush=True)
     return summary

@@ -214,4 +214,6 @@ def detection(
     worst = np.argsort(score, kind='stable')[:budget]
     hits = float(np.mean(~right[worst]))
     precision = float(average_precision_score(~right, -score))
-    return found | dict(zip(names, (precision, hits, hits, 1 - hits)))
+    return found | dict(
+        zip(names, (precision, hits, hits, 1 - hits), strict=True)
+    )

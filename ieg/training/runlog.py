@@ -13,9 +13,7 @@ def write_atomically(path: str, text: str) -> None:
     It is always UTF-8; what cannot be, as in some file names, is escaped.
     """
     beside = f'{path}.tmp'
-    with open(
-        beside, 'w', encoding='utf-8', errors='backslashreplace'
-    ) as file:
+    with open(beside, 'w', encoding='utf-8', errors='backslashreplace') as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
