@@ -19,6 +19,7 @@ from ieg.estimator_parts import (
     as_in_scikit_learn,
     from_bytes,
     own_numerics,
+    silence,
     to_bytes,
 )
 
@@ -266,7 +267,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         if config.search.search:
             from ieg.search import driver
 
-            config = driver.search(config)
+            with silence(not self.verbose):
+                config = driver.search(config)
         summary = experiment.train(config, progress=bool(self.verbose))
         return summary['folder']
 

@@ -1,6 +1,7 @@
 """What surrounds a fit of the scikit-learn estimator."""
 
 import contextlib
+import io
 import os
 import random
 import re
@@ -42,6 +43,20 @@ def own_numerics() -> Iterator[None]:
         random.setstate(state)
         np.random.set_state(numbers)
         keras.config.set_dtype_policy(policy)
+
+
+@contextlib.contextmanager
+def silence(wanted: bool) -> Iterator[None]:
+    """Keeps back what is printed, if that is wanted."""
+    if not wanted:
+        yield
+        return
+    nowhere = io.StringIO()
+    with (
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
 
 
 def to_bytes(model: Any) -> bytes:

@@ -307,7 +307,7 @@ def test_pipelines_and_searches():
 
 @pytest.mark.slow
 @pytest.mark.parametrize('method', sorted({*METHODS.names()} - {'elr'}))
-def test_every_method(method):
+def test_every_method(method, capsys):
     images, given, wrong = noisy_digits(400)
     clean = load_digits(return_X_y=True)
     probe = (clean[0][500:600], clean[1][500:600])
@@ -327,6 +327,7 @@ def test_every_method(method):
         options=options.get(method),
     )
     estimator.fit(images, given, probe)
+    assert capsys.readouterr() == ('', '')
     rows = estimator.label_issues_
     assert set(rows['split']) == {'train', 'valid'} and len(rows) == 400
     assert not np.isnan(estimator.quality_scores_).any()
