@@ -21,8 +21,8 @@ from ieg.training.trainer import Trainer
 def collect(trainer: Trainer, data: Data) -> dict[str, np.ndarray]:
     """Returns what `predictions.npz` holds, on every worker alike.
 
-    One pass over validation and test images, and over training images that no
-    step has shown; what is known of the others was remembered by the steps.
+    One pass over validation and test images, and over training images that were
+    shown at most once; what is known of the others was remembered by the steps.
 
     Args:
         trainer: at the end of its run.
@@ -65,12 +65,13 @@ def _train_evidence(
         return Evidence.of_predictions(split.labels, said), visits[:, 0]
     visits = variable.numpy()
     found = Evidence.of_visits(split.labels, visits)
-    unseen = np.flatnonzero(visits[:, 0] == 0)
-    if len(unseen):
-        said = _said(trainer, unseen)
-        late = Evidence.of_predictions(split.labels[unseen], said)
+    # The first visit says nothing.
+    unknown = np.flatnonzero(visits[:, 0] < 2)
+    if len(unknown):
+        said = _said(trainer, unknown)
+        late = Evidence.of_predictions(split.labels[unknown], said)
         for name in ('probabilities', 'agreement', 'early'):
-            getattr(found, name)[unseen] = getattr(late, name)
+            getattr(found, name)[unknown] = getattr(late, name)
     return found, visits[:, 0]
 
 

@@ -35,6 +35,7 @@ def test_evidence_adds_up_what_visits_said():
     said = rng.dirichlet(np.ones(CLASSES), size=(visits, 3))
     agrees = said.argmax(axis=2) == labels
     sums = np.zeros((3, 3 + CLASSES))
+    sums[:, 0] = 1  # The first visit counts as nothing else.
     for number in range(visits):
         sums[:, 0] += 1
         sums[:, 1] += agrees[number]
@@ -59,8 +60,8 @@ def test_what_was_never_shown_gives_no_evidence():
 
 
 def test_what_is_learnt_late_looks_worse():
-    early = np.array([[10, 5, sum(range(5)), 5, 5, 0, 0]], float)
-    late = np.array([[10, 5, sum(range(5, 10)), 5, 5, 0, 0]], float)
+    early = np.array([[11, 5, sum(range(5)), 5, 5, 0, 0]], float)
+    late = np.array([[11, 5, sum(range(5, 10)), 5, 5, 0, 0]], float)
     one, other = (
         Evidence.of_visits(np.array([0]), visits) for visits in (early, late)
     )

@@ -14,8 +14,9 @@ import numpy as np
 from ieg.training import metrics
 
 BINS = 200
-# Where the given label is mostly predicted, there is no heap of wrong ones.
-HIGHEST_BORDER = 0.75
+# Higher borders must lie in a valley: between two peaks of the density, of this
+# width, and below this share of the lower one.
+HIGHEST_BORDER, WIDTH, VALLEY = 0.75, 0.03, 0.9
 # Examples that a mixture is fitted to, at most.
 MOST_FITTED = 50_000
 # Scores lie in [0, 1]: a heap is not narrower than 0.02.
@@ -52,12 +53,12 @@ class Evidence:
 
         Args:
             labels: given, int [n].
-            visits: [n, 3 + C], of each example the number of its visits, at
-                how many its label was predicted, the sum of the numbers of
-                those (from 0), and the sums of the probabilities. All 0 for
-                one that was never shown.
+            visits: [n, 3 + C], of each example the number of its visits, and
+                of all but the first, at how many its label was predicted, the
+                sum of the numbers of those (from 0), and the sums of the
+                probabilities.
         """
-        count = np.maximum(visits[:, :1], 1).astype(np.float64)
+        count = np.maximum(visits[:, :1] - 1, 1).astype(np.float64)
         agreement, place = (visits[:, 1:3] / count).T
         # The weight of visit k of n is 2 (n - k - 1 / 2) / n^2.
         early = 2 * agreement - (2 * place + agreement) / count[:, 0]
@@ -136,7 +137,7 @@ def estimate(evidence: Evidence) -> Estimate:
     """
     score = evidence.score
     differs = evidence.suggested != evidence.labels
-    rate = float(np.mean(score < min(border(score), HIGHEST_BORDER)))
+    rate = float(np.mean(score < border(score)))
     ways = np.array([rate, differs.mean(), mixture_share(score)])
     chance = NORMAL_95 * np.sqrt(ways * (1 - ways) / len(score))
     interval = np.clip([(ways - chance).min(), (ways + chance).max()], 0, 1)
@@ -151,14 +152,31 @@ def estimate(evidence: Evidence) -> Estimate:
 
 
 def border(score: np.ndarray) -> float:
-    """Returns what separates two heaps of scores best (Otsu 1979)."""
+    """Returns what separates two heaps of scores best (Otsu 1979).
+
+    Where all labels are right there is one heap with a tail, and its border
+    would lie high in the tail: a high one must lie in a valley.
+    """
     counts, edges = np.histogram(score, BINS, (0, 1))
     below = np.cumsum(counts)
     sums = np.cumsum(counts * (edges[1:] + edges[:-1]) / 2)
     gap = sums[-1] * below / below[-1] - sums
     weight = below * (below[-1] - below)
     between = np.divide(gap**2, weight, out=np.zeros(BINS), where=weight > 0)
-    return float(edges[between.argmax() + 1])
+    found = int(between.argmax()) + 1
+    if edges[found] > HIGHEST_BORDER and not _between_peaks(counts, found):
+        return HIGHEST_BORDER
+    return float(edges[found])
+
+
+def _between_peaks(counts: np.ndarray, place: int) -> bool:
+    """Returns whether there is a valley between the peaks beside a place."""
+    from scipy.ndimage import gaussian_filter1d
+
+    density = gaussian_filter1d(counts.astype(float), WIDTH * BINS)
+    low = density[:place].argmax()
+    high = place + density[place:].argmax() if place < BINS else BINS - 1
+    return density[low : high + 1].min() < VALLEY * density[low]
 
 
 def mixture_share(score: np.ndarray) -> float:
@@ -167,9 +185,7 @@ def mixture_share(score: np.ndarray) -> float:
 
     # More would not change the second digit.
     rows = score[:: -(-len(score) // MOST_FITTED), np.newaxis]
-    found = GaussianMixture(
-        2, means_init=[[0.0], [1.0]], reg_covar=REGULARISER
-    ).fit(rows)
+    found = GaussianMixture(2, reg_covar=REGULARISER, random_state=0).fit(rows)
     return float(found.weights_[found.means_.argmin()])
 
 

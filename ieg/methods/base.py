@@ -45,8 +45,9 @@ __all__ = [
 
 # Keeps a method's random numbers apart from those of the views.
 METHOD_LANE = 2
-# What is known of visits beside probabilities: their number, at how many of
-# them the given label was predicted, and the sum of the numbers of those.
+# What is known of visits beside probabilities: their number, and of all but the
+# first, at how many the given label was predicted, and the sum of the numbers
+# of those (counted from 0).
 VISIT_FACTS = 3
 # 1 GiB of float32: beyond that, no visits are remembered.
 MOST_VISIT_NUMBERS = 2**28
@@ -204,8 +205,17 @@ class Method(keras.Model):
             guess = tf.argmax(said, axis=-1, output_type=part['label'].dtype)
             agrees = tf.cast(guess == part['label'], tf.float32)[:, tf.newaxis]
             before = tf.gather(self.visits.value[:, :1], part['index'])
+            # At the first visit, networks have learnt next to nothing.
+            counts = tf.minimum(before, 1.0)
+            agrees *= counts
             row = tf.concat(
-                [tf.ones_like(agrees), agrees, agrees * before, said], axis=1
+                [
+                    tf.ones_like(before),
+                    agrees,
+                    agrees * (before - 1),
+                    said * counts,
+                ],
+                axis=1,
             )
             # One bad step would spoil the sums for good.
             bad = tf.reduce_any(~tf.math.is_finite(row), axis=1, keepdims=True)
