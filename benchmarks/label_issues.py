@@ -75,8 +75,7 @@ def ours(given: dict, data: Data) -> tuple[dict, float]:
         config = ieg_config.resolve(given | {'checkpoint_path': folder})
         started = time.monotonic()
         built = trained(config, data)
-        arrays = results.collect(built.trainer, data)
-        _, found = results.judge(arrays, data, built.trainer.method)
+        found = results.conclude(built.trainer, data).figures
         return found, time.monotonic() - started
 
 

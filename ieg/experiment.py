@@ -17,7 +17,6 @@ import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
 from ieg import assembly, export, results, run_folders
 from ieg import data as ieg_data
-from ieg.analysis import rounds
 from ieg.config import Config
 from ieg.data import noise as label_noise
 from ieg.errors import UsageError
@@ -257,24 +256,28 @@ def train(
         _write_head(experiment)
         if progress:
             for text in experiment.data.remarks:
-                print(textwrap.fill(text, 79), flush=True)
+                _say(text)
             _watch(experiment, start)
     with assembly.one_sentence(experiment.data.in_memory):
         trainer.train(start)
-        arrays = results.collect(trainer, experiment.data)
-    rows, found = results.judge(arrays, experiment.data, trainer.method)
+        outcome = results.conclude(trainer, experiment.data)
     summary = _summary(experiment, time.monotonic() - started)
-    summary['label_issues'] = found
+    summary['label_issues'] = outcome.figures
     if experiment.is_chief:
-        results.write(experiment.folder, arrays, rows, summary)
-        picture = os.path.join(experiment.folder, 'rounds.png')
-        rounds.draw(picture, trainer.log.entries)
+        results.write(experiment.folder, outcome, summary)
         kinds, folder = export.kinds(config.run), experiment.folder
-        for text in results.present(
-            trainer.method, experiment.data, folder, kinds
-        ):
-            print(textwrap.fill(text, 79), flush=True)
+        remarks = outcome.remarks + results.present(
+            trainer, experiment.data, folder, kinds
+        )
+        for text in remarks if progress else ():
+            _say(text)
     return summary
+
+
+def _say(text: str) -> None:
+    # Paths stay whole.
+    whole = {'break_long_words': False, 'break_on_hyphens': False}
+    print(textwrap.fill(text, 79, **whole), flush=True)
 
 
 def _track(experiment: Experiment) -> None:

@@ -43,19 +43,19 @@ def write(
         Sentences about what could not be written.
     """
     path = os.path.join(folder, FILE)
-    remarks = _attempt(path, lambda: save_model(method, data, path))
+    remarks = attempt(path, lambda: save_model(method, data, path))
     for kind in kinds:
         name, save = KINDS[kind]
         target = os.path.join(folder, name)
         remarks += (
             [f'{target} is not written without {path}.']
             if remarks and not os.path.exists(path)
-            else _attempt(target, lambda s=save, t=target: s(load(path), t))
+            else attempt(target, lambda s=save, t=target: s(load(path), t))
         )
     return remarks
 
 
-def _attempt(path: str, save: Callable[[], None]) -> list[str]:
+def attempt(path: str, save: Callable[[], None]) -> list[str]:
     """Saves something; returns a sentence if that is impossible."""
     try:
         save()

@@ -24,9 +24,9 @@ TABLE = (
     ('noise rate, realised', 'noise_rate_realised', '{:.2%}'),
     ('AUC of clean against noisy labels', 'label_auc', '{:.4f}'),
     ('noise rate, estimated', 'noise_rate', '{:.2%}'),
-    ('labels to check', 'count', '{}'),
+    ('labels to check (label_issues.csv)', 'count', '{}'),
     ('AUC of their list', 'roc_auc', '{:.4f}'),
-    ('run folder', 'folder', '{}'),
+    ('run folder, with report.html', 'folder', '{}'),
 )
 
 
@@ -65,7 +65,6 @@ def run(_: Sequence[str]) -> None:
 
         config = driver.search(config, _plugins(sys.argv))
     print(table(experiment.train(config)))
-    print('label_issues.csv, report.html and model.keras are in the run folder')
 
 
 def describe(config: Any) -> str:

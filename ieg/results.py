@@ -1,5 +1,6 @@
 """What a finished run leaves behind beside its log and its checkpoints."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ieg import export
-from ieg.analysis import audit, issues, report
+from ieg.analysis import audit, issues, report, rounds
 from ieg.analysis.dynamics import Evidence
 from ieg.data import Data, Split
+from ieg.errors import RunError
 from ieg.methods.base import Method
 from ieg.run_folders import OWN
 from ieg.training.confusion import softmax
@@ -18,8 +20,52 @@ from ieg.training.runlog import write_atomically
 from ieg.training.trainer import Trainer
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a run has found out about labels.
+
+    Attributes:
+        arrays: what `predictions.npz` holds; None if nothing was remembered.
+        rows: of `label_issues.csv`; None likewise.
+        figures: `label_issues` of `summary.json`.
+        remarks: sentences for the user.
+    """
+
+    arrays: dict[str, np.ndarray] | None
+    rows: issues.Issues | None
+    figures: dict[str, Any]
+    remarks: list[str]
+
+
+def conclude(trainer: Trainer, data: Data) -> Outcome:
+    """Returns what a run has found out, on every worker alike.
+
+    Args:
+        trainer: at the end of its run.
+        data: of the run.
+    """
+    if trainer.method.visits is None:
+        text = (
+            f'{len(data.train):,} training examples of {data.num_classes} '
+            'classes are too many to remember what was said of each: there is '
+            'no list of labels to check.'
+        )
+        return Outcome(None, None, {}, [text])
+    arrays = collect(trainer, data)
+    rows, figures = judge(arrays, data, trainer.method)
+    late = int((arrays['train_visits'] < 2).sum())
+    figures['judged_at_end'] = late
+    remarks = []
+    if late:
+        remarks.append(
+            f'{late} of {len(data.train)} training labels were shown at most '
+            'once, so only the last networks judge them.'
+        )
+    return Outcome(arrays, rows, figures, remarks)
+
+
 def collect(trainer: Trainer, data: Data) -> dict[str, np.ndarray]:
-    """Returns what `predictions.npz` holds, on every worker alike.
+    """Returns what `predictions.npz` holds.
 
     One pass over validation and test images, and over training images that were
     shown at most once; what is known of the others was remembered by the steps.
@@ -41,7 +87,8 @@ def collect(trainer: Trainer, data: Data) -> dict[str, np.ndarray]:
         if split is not None:
             logits = trainer.score('logits_step', split=name)['logits']
             found |= _described(name, split)
-            found[f'{name}_logits'] = logits.mean(axis=1).astype(np.float32)
+            # The sum over networks, as evaluation and the exported model have.
+            found[f'{name}_logits'] = logits.sum(axis=1).astype(np.float32)
     return found
 
 
@@ -57,28 +104,24 @@ def _train_evidence(
     trainer: Trainer, split: Split
 ) -> tuple[Evidence, np.ndarray]:
     """Returns the evidence about training labels, and the visits [N]."""
-    variable = trainer.method.visits
-    if variable is None:
-        visits = np.zeros((len(split), 1))
-        ids = np.arange(len(split))
-        said = _said(trainer, ids)
-        return Evidence.of_predictions(split.labels, said), visits[:, 0]
-    visits = variable.numpy()
+    visits = trainer.method.visits.numpy()
     found = Evidence.of_visits(split.labels, visits)
     # The first visit says nothing.
     unknown = np.flatnonzero(visits[:, 0] < 2)
     if len(unknown):
-        said = _said(trainer, unknown)
-        late = Evidence.of_predictions(split.labels[unknown], said)
+        logits = trainer.score('logits_step', ids=unknown)['logits']
+        late = Evidence.of_predictions(
+            split.labels[unknown], _probabilities(logits.sum(axis=1))
+        )
         for name in ('probabilities', 'agreement', 'early'):
             getattr(found, name)[unknown] = getattr(late, name)
     return found, visits[:, 0]
 
 
-def _said(trainer: Trainer, ids: np.ndarray) -> np.ndarray:
-    """Returns the probabilities of some training examples [n, C]."""
-    logits = trainer.score('logits_step', ids=ids)['logits']
-    return softmax(logits.mean(axis=1))
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    """Returns probabilities [n, C], equal ones where logits are not finite."""
+    bad = ~np.isfinite(logits).all(axis=1, keepdims=True)
+    return softmax(np.where(bad, 0.0, logits))
 
 
 def judge(
@@ -86,8 +129,8 @@ def judge(
 ) -> tuple[issues.Issues, dict[str, Any]]:
     """Ranks all labels that a user may want to check.
 
-    Those of training and validation examples, and where a part of the user's
-    own images was held out as test images, those as well.
+    Those of training and validation examples, and of a user's own test images
+    as far as nobody knows the truth about them.
 
     Args:
         arrays: see `collect`.
@@ -103,6 +146,7 @@ def judge(
             arrays[f'train_{name}'].astype(np.float64)
             for name in ('probabilities', 'agreement', 'early')
         ),
+        np.maximum(arrays['train_visits'] - 1, 1),
     )
     train = data.train
     parts = [
@@ -115,11 +159,11 @@ def judge(
             train.clean_labels,
         )
     ]
-    own = data.spec.base in OWN
+    own = data.spec.base in OWN and train.clean_labels is None
     for name in ('valid', 'test') if own else ('valid',):
         split = data.split(name)
         if split is not None:
-            said = softmax(arrays[f'{name}_logits'])
+            said = _probabilities(arrays[f'{name}_logits'])
             held_out = Evidence.of_predictions(split.labels, said)
             parts.append(
                 audit.Examples(name, split.indices, split.names, held_out)
@@ -135,37 +179,44 @@ def _chosen(method: Method) -> np.ndarray | None:
     return found.chosen.reshape(len(found.chosen), -1).all(axis=1)
 
 
-def write(
-    folder: str,
-    arrays: Mapping[str, np.ndarray],
-    rows: issues.Issues,
-    summary: Mapping[str, Any],
-) -> None:
+def write(folder: str, outcome: Outcome, summary: Mapping[str, Any]) -> None:
     """Writes `predictions.npz`, `label_issues.csv` and `summary.json`.
 
     Args:
         folder: of the run.
-        arrays: see `collect`.
-        rows: see `judge`.
+        outcome: see `conclude`.
         summary: figures of the run.
+
+    Raises:
+        RunError: the folder cannot be written any more.
     """
     path = os.path.join(folder, 'predictions.npz')
     # The name decides: NumPy adds .npz to any other.
     beside = f'{path}.tmp.npz'
-    np.savez_compressed(beside, **arrays)
-    os.replace(beside, path)
-    issues.write(os.path.join(folder, 'label_issues.csv'), rows)
     text = json.dumps(summary, indent=1) + '\n'
-    write_atomically(os.path.join(folder, 'summary.json'), text)
+    try:
+        if outcome.rows is not None:
+            np.savez_compressed(beside, **outcome.arrays)
+            os.replace(beside, path)
+            table = os.path.join(folder, 'label_issues.csv')
+            issues.write(table, outcome.rows)
+        write_atomically(os.path.join(folder, 'summary.json'), text)
+    except OSError as error:
+        raise RunError(
+            f'{folder} cannot be written ({error.strerror}); with the same '
+            'command the run ends once more from its last checkpoint.'
+        ) from error
 
 
 def present(
-    method: Method, data: Data, folder: str, kinds: Sequence[str]
+    trainer: Trainer, data: Data, folder: str, kinds: Sequence[str]
 ) -> list[str]:
-    """Writes the model and the report.
+    """Writes the model, the picture of rounds and the report.
+
+    None of it is worth a training: what fails is told.
 
     Args:
-        method: trained.
+        trainer: at the end of its run.
         data: of the run.
         folder: of the run, with all other files.
         kinds: further forms of the model, see `export.write`.
@@ -173,6 +224,10 @@ def present(
     Returns:
         Sentences about what could not be written.
     """
-    remarks = export.write(method, data, folder, kinds)
-    report.write(folder, data)
-    return remarks
+    remarks = export.write(trainer.method, data, folder, kinds)
+    picture = os.path.join(folder, 'rounds.png')
+    remarks += export.attempt(
+        picture, lambda: rounds.draw(picture, trainer.log.entries)
+    )
+    page = os.path.join(folder, report.NAME)
+    return remarks + export.attempt(page, lambda: report.write(folder, data))

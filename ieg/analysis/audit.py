@@ -9,10 +9,6 @@ import numpy as np
 from ieg.analysis.dynamics import Estimate, Evidence, detection, estimate
 from ieg.analysis.issues import Issues
 
-# A hard label is in the lower half of the scores above the threshold, and was
-# not learnt much later than others.
-STEADY = 0.8
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
@@ -74,9 +70,9 @@ def _rows(
     score = _joined([e.score for e in every])
     labels = _joined([e.labels for e in every])
     agreement = _joined([e.agreement for e in every])
-    is_issue = score <= noise.threshold
+    is_issue = _joined([e.wrong(noise.threshold) for e in every])
     is_hard = ~is_issue & (score <= (1 + noise.threshold) / 2)
-    is_hard &= _joined([e.early for e in every]) >= STEADY * agreement
+    is_hard &= ~_joined([e.late for e in every])
     # What is suspicious is more likely anything else than what it is called.
     looks = _joined([e.suggested for e in every])
     looks = np.where(is_issue, _joined([e.rival for e in every]), looks)

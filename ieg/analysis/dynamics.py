@@ -14,9 +14,10 @@ import numpy as np
 from ieg.training import metrics
 
 BINS = 200
-# Higher borders must lie in a valley: between two peaks of the density, of this
-# width, and below this share of the lower one.
-HIGHEST_BORDER, WIDTH, VALLEY = 0.75, 0.03, 0.9
+HIGHEST_BORDER = 0.75
+# Late is what has less than this share of the usual early agreement for its
+# agreement, and so many visits at least.
+LATE, LEAST_VISITS = 0.9, 10
 # Examples that a mixture is fitted to, at most.
 MOST_FITTED = 50_000
 # Scores lie in [0, 1]: a heap is not narrower than 0.02.
@@ -40,12 +41,14 @@ class Evidence:
             [n].
         early: the same, with weights that fall linearly to 0 from the first
             visit to the last [n].
+        visits: how many there were [n].
     """
 
     labels: np.ndarray
     probabilities: np.ndarray
     agreement: np.ndarray
     early: np.ndarray
+    visits: np.ndarray
 
     @classmethod
     def of_visits(cls, labels: np.ndarray, visits: np.ndarray) -> 'Evidence':
@@ -62,7 +65,7 @@ class Evidence:
         agreement, place = (visits[:, 1:3] / count).T
         # The weight of visit k of n is 2 (n - k - 1 / 2) / n^2.
         early = 2 * agreement - (2 * place + agreement) / count[:, 0]
-        return cls(labels, visits[:, 3:] / count, agreement, early)
+        return cls(labels, visits[:, 3:] / count, agreement, early, count[:, 0])
 
     @classmethod
     def of_predictions(
@@ -70,7 +73,8 @@ class Evidence:
     ) -> 'Evidence':
         """Returns the evidence in one prediction of each example [n, C]."""
         agrees = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-        return cls(labels, probabilities, agrees, agrees)
+        once = np.ones(len(labels))
+        return cls(labels, probabilities, agrees, agrees, once)
 
     @property
     def margin(self) -> np.ndarray:
@@ -104,6 +108,26 @@ class Evidence:
         """
         return ((1 + self.margin) / 2 + self.early) / 2
 
+    @property
+    def late(self) -> np.ndarray:
+        """Whether the given label was learnt later than others are [n].
+
+        A few visits do not tell.
+        """
+        share = self.early / np.maximum(self.agreement, 1e-9)
+        late = share < LATE * np.median(share)
+        return late & (self.visits >= LEAST_VISITS)
+
+    def wrong(self, threshold: float) -> np.ndarray:
+        """Returns which labels are probably wrong [n].
+
+        Those with a score below the threshold, if another class was mostly
+        predicted, or if they were learnt late, as by heart. The others below
+        it are hard.
+        """
+        differs = self.suggested != self.labels
+        return (self.score < threshold) & (differs | self.late)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Estimate:
@@ -112,7 +136,7 @@ class Estimate:
     Attributes:
         rate: share of wrong labels.
         interval: (low, high) of it.
-        threshold: the score that this share of the examples is below.
+        threshold: the score below which labels are suspicious.
         transition: [C, C], rows = true class, columns = given label; a class
             that nothing seems to be of has the row of the identity.
     """
@@ -127,35 +151,38 @@ def estimate(evidence: Evidence) -> Estimate:
     """Estimates the noise of labels.
 
     Scores of right and of wrong labels make two heaps. Their border is where
-    the variance between the two is largest (Otsu 1979). Two other ways to
-    count err on either side: examples whose mean prediction is another class
-    miss what was learnt by heart; a mixture of two normals takes in what is
-    hard. The interval covers all three and 95 % of what chance makes of them.
+    the variance between the two is largest (Otsu 1979), and wrong labels are
+    below it (see `Evidence.wrong`). Two other ways to count err on either side:
+    examples whose mean prediction is another class miss what was learnt by
+    heart; a mixture of two normals takes in what is hard. The interval covers
+    all three and 95 % of what chance makes of them; all of [0, 1] where
+    networks have learnt nothing.
 
     Args:
         evidence: of the training examples.
     """
-    score = evidence.score
-    differs = evidence.suggested != evidence.labels
-    rate = float(np.mean(score < border(score)))
-    ways = np.array([rate, differs.mean(), mixture_share(score)])
+    score, labels = evidence.score, evidence.labels
+    threshold = border(score)
+    wrong = evidence.wrong(threshold)
+    differs = np.mean(evidence.suggested != labels)
+    ways = np.array([wrong.mean(), differs, mixture_share(score)])
     chance = NORMAL_95 * np.sqrt(ways * (1 - ways) / len(score))
     interval = np.clip([(ways - chance).min(), (ways + chance).max()], 0, 1)
-    number = round(rate * len(score))
-    threshold = np.sort(score)[number - 1] if number else -1.0
+    if evidence.agreement.mean() <= np.bincount(labels).max() / len(labels):
+        interval = np.array([0.0, 1.0])
     return Estimate(
-        rate,
+        float(wrong.mean()),
         (float(interval[0]), float(interval[1])),
-        float(threshold),
-        transition(evidence, score <= threshold),
+        threshold,
+        transition(evidence, wrong),
     )
 
 
 def border(score: np.ndarray) -> float:
     """Returns what separates two heaps of scores best (Otsu 1979).
 
-    Where all labels are right there is one heap with a tail, and its border
-    would lie high in the tail: a high one must lie in a valley.
+    Not above `HIGHEST_BORDER`: where all labels are right there is one heap
+    with a tail, and its border lies high in the tail.
     """
     counts, edges = np.histogram(score, BINS, (0, 1))
     below = np.cumsum(counts)
@@ -163,26 +190,15 @@ def border(score: np.ndarray) -> float:
     gap = sums[-1] * below / below[-1] - sums
     weight = below * (below[-1] - below)
     between = np.divide(gap**2, weight, out=np.zeros(BINS), where=weight > 0)
-    found = int(between.argmax()) + 1
-    if edges[found] > HIGHEST_BORDER and not _between_peaks(counts, found):
-        return HIGHEST_BORDER
-    return float(edges[found])
-
-
-def _between_peaks(counts: np.ndarray, place: int) -> bool:
-    """Returns whether there is a valley between the peaks beside a place."""
-    from scipy.ndimage import gaussian_filter1d
-
-    density = gaussian_filter1d(counts.astype(float), WIDTH * BINS)
-    low = density[:place].argmax()
-    high = place + density[place:].argmax() if place < BINS else BINS - 1
-    return density[low : high + 1].min() < VALLEY * density[low]
+    return min(float(edges[between.argmax() + 1]), HIGHEST_BORDER)
 
 
 def mixture_share(score: np.ndarray) -> float:
     """Returns the share of the lower of two normal distributions."""
     from sklearn.mixture import GaussianMixture
 
+    if np.ptp(score) == 0:
+        return 0.0
     # More would not change the second digit.
     rows = score[:: -(-len(score) // MOST_FITTED), np.newaxis]
     found = GaussianMixture(2, reg_covar=REGULARISER, random_state=0).fit(rows)

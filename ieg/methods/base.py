@@ -49,8 +49,9 @@ METHOD_LANE = 2
 # first, at how many the given label was predicted, and the sum of the numbers
 # of those (counted from 0).
 VISIT_FACTS = 3
-# 1 GiB of float32: beyond that, no visits are remembered.
-MOST_VISIT_NUMBERS = 2**28
+# 256 MiB of float32: beyond that no visits are remembered, because judging
+# them takes several times as much.
+MOST_VISIT_NUMBERS = 2**26
 
 
 class Method(keras.Model):
@@ -204,7 +205,7 @@ class Method(keras.Model):
             said = tf.nn.softmax(tf.cast(tf.stop_gradient(logits), tf.float32))
             guess = tf.argmax(said, axis=-1, output_type=part['label'].dtype)
             agrees = tf.cast(guess == part['label'], tf.float32)[:, tf.newaxis]
-            before = tf.gather(self.visits.value[:, :1], part['index'])
+            before = tf.gather(self.visits.value, part['index'])[:, :1]
             # At the first visit, networks have learnt next to nothing.
             counts = tf.minimum(before, 1.0)
             agrees *= counts

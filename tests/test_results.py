@@ -1,0 +1,82 @@
+"""What a finished run leaves behind."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from ieg import config as ieg_config
+from ieg import experiment, results
+from ieg.analysis import issues
+from ieg.methods import base
+from ieg.training.confusion import softmax
+
+pytestmark = pytest.mark.usefixtures('tiny')
+
+
+def train(path, **more):
+    """Trains on little; returns the summary."""
+    given = {
+        'dataset': 'fake_uniform_0.4',
+        'network_name': 'tiny',
+        'method': 'supervised',
+        'max_epoch': 2,
+        'batch_size': 32,
+        'checkpoint_path': str(path),
+    }
+    return experiment.train(ieg_config.resolve(given | more))
+
+
+def test_predictions_are_those_of_the_evaluation(tmp_path):
+    summary = train(tmp_path, method='coteaching', learning_rate=0.01)
+    found = np.load(os.path.join(summary['folder'], 'predictions.npz'))
+    log = os.path.join(summary['folder'], 'log.jsonl')
+    with open(log, encoding='utf-8') as file:
+        last = json.loads(file.readlines()[-1])
+    rows = np.arange(len(found['test_labels']))
+    said = softmax(found['test_logits'])
+    # Of both networks together.
+    loss = -np.log(said[rows, found['test_labels']]).mean()
+    assert loss == pytest.approx(last['test_loss'], rel=1e-5)
+    hits = said.argmax(axis=1) == found['test_labels']
+    assert hits.mean() == pytest.approx(last['test_accuracy'])
+
+
+def test_a_report_that_fails_costs_nothing_else(tmp_path, monkeypatch, capsys):
+    def fail(folder, data):
+        raise ZeroDivisionError('a picture of nothing')
+
+    monkeypatch.setattr(results.report, 'write', fail)
+    summary = train(tmp_path)
+    said = ' '.join(capsys.readouterr().out.split())
+    assert 'report.html cannot be written (a picture of nothing)' in said
+    assert {'summary.json', 'label_issues.csv', 'model.keras'} <= set(
+        os.listdir(summary['folder'])
+    )
+
+
+def test_what_is_too_large_to_be_remembered_is_told(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(base, 'MOST_VISIT_NUMBERS', 10)
+    summary = train(tmp_path)
+    said = ' '.join(capsys.readouterr().out.split())
+    assert 'there is no list of labels to check' in said
+    assert summary['label_issues'] == {}
+    files = os.listdir(summary['folder'])
+    assert 'label_issues.csv' not in files and 'report.html' in files
+
+
+def test_what_no_step_has_shown_is_judged_at_the_end(tmp_path, capsys):
+    summary = train(tmp_path, steps_per_epoch=2, max_epoch=1)
+    found = np.load(os.path.join(summary['folder'], 'predictions.npz'))
+    count = len(found['train_labels'])
+    assert summary['label_issues']['judged_at_end'] == count
+    assert (found['train_visits'] == 1).sum() == 64
+    np.testing.assert_allclose(
+        found['train_probabilities'].sum(axis=1), 1, rtol=1e-5
+    )
+    assert f'{count} of {count} training labels' in capsys.readouterr().out
+    path = os.path.join(summary['folder'], 'label_issues.csv')
+    assert (issues.read(path).split == 'train').sum() == count
