@@ -257,7 +257,8 @@ def train(
         if progress:
             for text in experiment.data.remarks:
                 _say(text)
-            _watch(experiment, start)
+            costs = trainer.method.epoch_costs()
+            trainer.add_callback(Progress(costs, start))
     with assembly.one_sentence(experiment.data.in_memory):
         trainer.train(start)
         outcome = results.conclude(trainer, experiment.data)
@@ -323,11 +324,6 @@ def _tell_missing(experiment: Experiment) -> None:
             f'no validation example is labelled {names}, so networks are '
             'chosen without regard to that; a larger --valid_ratio helps'
         )
-
-
-def _watch(experiment: Experiment, start: int) -> None:
-    bar = Progress(experiment.trainer.method.epoch_costs(), start)
-    experiment.trainer.add_callback(bar)
 
 
 def evaluate(
