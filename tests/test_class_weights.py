@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_contracts import assert_same, settings, train
+from contract_runs import assert_same, settings, train
 
 from ieg import experiment
 from ieg.errors import RunError
@@ -237,6 +237,12 @@ def test_two_replicas_step_as_one_does(two_replicas, double):
 # A run.
 
 
+@pytest.mark.parametrize(
+    'strategy',
+    [pytest.param(1, marks=pytest.mark.slow), 2],
+    indirect=True,
+    ids=['1 replica', '2 replicas'],
+)
 def test_a_run_goes_on_bitwise_and_traces_once(strategy, tiny, tmp_path):
     def weighted(name, **more):
         path = tmp_path / name

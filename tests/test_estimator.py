@@ -18,6 +18,7 @@ from sklearn.model_selection import (
     GridSearchCV,
     cross_val_predict,
     cross_val_score,
+    cross_validate,
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -41,7 +42,7 @@ def noisy_digits(count, rate=0.2):
     return images, given, wrong
 
 
-# Each half is learnt from, and the other one predicted.
+# The first half is learnt from, and the second one predicted.
 ALL = noisy_digits(600)
 X, Y, WRONG = (values[:300] for values in ALL)
 HALVES = [np.arange(300), np.arange(300, 600)]
@@ -128,33 +129,50 @@ def test_copies_of_a_fitted_one(fitted):
     assert not hasattr(clone(fitted), 'classes_')
 
 
-def test_cleanlab_takes_the_probabilities(fitted):
-    """And a fit of the same half gives the same numbers.
+def test_a_fit_of_the_same_gives_the_same(fitted):
+    """Its labels are others in the same order, and its images are images."""
+    estimator = clone(fitted).set_params(image_shape=None, run_dir=None)
+    x, y = as_images(ALL[0]), 10 * ALL[1]
+    found = cross_validate(
+        estimator, x, y, cv=[HALVES], return_estimator=True, error_score='raise'
+    )
+    (again,) = found['estimator']
+    probabilities = again.predict_proba(x[HALVES[1]])
+    np.testing.assert_array_equal(
+        probabilities, fitted.predict_proba(ALL[0][HALVES[1]])
+    )
+    predicted = again.classes_[probabilities.argmax(axis=1)]
+    assert found['test_score'] == np.mean(predicted == y[HALVES[1]])
 
-    Its labels are others in the same order, and its images are images.
-    """
+
+def check_cleanlab(y, wrong, probabilities, least):
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    x, y, wrong = ALL
-    estimator = clone(fitted).set_params(image_shape=None, run_dir=None)
-    probabilities = cross_val_predict(
-        estimator,
-        as_images(x),
-        10 * y,
-        cv=[(HALVES[0], HALVES[1]), (HALVES[1], HALVES[0])],
-        method='predict_proba',
-    )
-    np.testing.assert_array_equal(
-        probabilities[HALVES[1]], fitted.predict_proba(x[HALVES[1]])
-    )
     found = find_label_issues(y, probabilities)
-    # It finds most wrong labels (measured: 85 %), and of those that it finds
-    # many more are wrong than of all (56 % and 20 %).
-    assert found[wrong].mean() > 0.75
-    assert wrong[found].mean() > 0.45
+    # It finds most wrong labels, and of those that it finds many more are
+    # wrong than of all.
+    assert found[wrong].mean() > least[0]
+    assert wrong[found].mean() > least[1]
     scores = get_label_quality_scores(y, probabilities)
     assert roc_auc_score(wrong, -scores) > 0.88
+
+
+def test_cleanlab_takes_the_probabilities(fitted):
+    x, y, wrong = (values[HALVES[1]] for values in ALL)
+    # Measured: 64 % and 47 %.
+    check_cleanlab(y, wrong, fitted.predict_proba(x), least=(0.55, 0.41))
+
+
+@pytest.mark.slow
+def test_cleanlab_takes_the_probabilities_of_cross_validation():
+    x, y, wrong = ALL
+    estimator = NoisyLabelClassifier(**SMALL)
+    probabilities = cross_val_predict(
+        estimator, x, y, cv=[HALVES, HALVES[::-1]], method='predict_proba'
+    )
+    # Measured: 85 % and 56 %.
+    check_cleanlab(y, wrong, probabilities, least=(0.75, 0.45))
 
 
 def test_the_folder_that_stays_is_that_of_a_run(fitted):

@@ -26,7 +26,8 @@ SMALL = {
     'precision': 'float32',
 }
 OPTIONS = {
-    'dividemix': {'warm_up': 1},
+    # A warm-up learns like supervised training.
+    'dividemix': {'warm_up': 0, 'max_epoch': 1},
     'fsr': {'queue_capacity': 8, 'queue_bs': 4, 'meta_start_epoch': 1},
     'ieg': {'aug_type': 'default', 'probe_dataset_hold_ratio': 0.0},
     'l2r': {'probe_dataset_hold_ratio': 0.0},

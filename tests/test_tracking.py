@@ -10,6 +10,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from contract_runs import (
+    assert_same,
+    check_figures,
+    check_same,
+    numbers,
+    train,
+)
+from contract_runs import settings as contract_settings
 from PIL import Image
 from recordings import (
     TOLERANCE,
@@ -19,38 +27,15 @@ from recordings import (
     set_network,
     small_network,
 )
-from test_contracts import TIMES, assert_same, does_something_new, train
-from test_contracts import settings as contract_settings
 
 from ieg import experiment
 from ieg.errors import UsageError
 from ieg.methods import supervised
 from ieg.methods.base import Info
-from ieg.registry import METHODS
 from ieg.training import optim, probing, tracking
 
 BOTH = ('before', 'after')
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'susceptibility.npz'
-OWN = {'fit_accuracy', 'fit_right', 'fit_wrong', 'prediction_changes'}
-OWN |= {'phi_before', 'phi_after', 'tracker_seconds'}
-# A run of supervised training is compared on one replica anyway.
-FAST = {'one': ('dividemix',), 'two': ('supervised',)}
-
-
-def every_method(replicas):
-    return pytest.mark.parametrize(
-        'method',
-        [
-            pytest.param(
-                name,
-                marks=() if name in FAST[replicas] else pytest.mark.slow,
-            )
-            for name in METHODS.names()
-            if does_something_new(name)
-        ],
-    )
-
-
 ONE = tf.distribute.get_strategy()
 
 
@@ -99,6 +84,7 @@ def test_six_epochs_are_those_of_the_reference(golden, dtype, precision):
         for step in range(2):
             images, label = recorded_batch(golden, 'train', step, dtype)
             batch = {'images': (images,), 'label': tf.constant(label)}
+            batch['index'] = tf.range(len(label), dtype=tf.int64)
             train_step({'train': batch, 'step': {}})
     if dtype == 'f64':
         check_network(
@@ -203,84 +189,14 @@ def test_sgd_takes_the_plain_gradient_at_its_own_rate(golden):
 # Runs.
 
 
-def is_own(name):
-    return name in OWN or name.startswith('susceptibility')
-
-
-def numbers(run, own):
-    """Returns the log, with the tracker's figures only or without them."""
-    return [
-        {
-            k: v
-            for k, v in entry.items()
-            if is_own(k) == own and k not in TIMES | {'tracker_seconds'}
-        }
-        for entry in run.log()
-    ]
-
-
 def settings(method, strategy, path, **more):
     more = {'max_epoch': 2, 'track_memorization': True} | more
     return contract_settings(method, strategy, path, **more)
 
 
-def check_same_training(method, strategy, path, probe_step='optimizer'):
-    off = {'track_memorization': False}
-    plain = train(settings(method, strategy, path / 'plain', **off), strategy)
-    on = {'probe_step': probe_step}
-    tracked = train(settings(method, strategy, path / 'with', **on), strategy)
-    check_same(tracked, plain)
-    check_figures(tracked)
-
-
-def check_same(tracked, plain):
-    assert not any(numbers(plain, own=True))
-    assert numbers(tracked, own=False) == numbers(plain, own=False)
-    assert_same(tracked.arrays(), plain.arrays())
-
-
-@pytest.mark.usefixtures('tiny')
-@every_method('two')
-def test_training_is_the_same_on_two_replicas(method, two_replicas, tmp_path):
-    # The step that moves most: velocities and the number of steps, too.
-    check_same_training(method, two_replicas, tmp_path)
-
-
-@pytest.mark.usefixtures('tiny')
-@every_method('one')
-def test_training_is_the_same(method, tmp_path):
-    check_same_training(method, ONE, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures('tiny')
-def test_training_is_the_same_with_plain_steps_on_two_replicas(
-    two_replicas, tmp_path
-):
-    check_same_training('dividemix', two_replicas, tmp_path, probe_step='sgd')
-
-
 def test_a_run_is_the_same_without_the_tracker(whole, plain):
     check_figures(whole)
     check_same(whole, plain)
-
-
-def check_figures(run):
-    count = len(run.method.nets)
-    log = run.log()
-    drops = [e['susceptibility_drop'] for e in log]
-    assert log[-1]['susceptibility'] == pytest.approx(np.mean(drops))
-    for entry in log:
-        drop = entry['phi_before'] - entry['phi_after']
-        assert entry['susceptibility_drop'] == pytest.approx(drop)
-        names = [f'susceptibility_network{n}' for n in range(count)]
-        if count > 1:
-            mean = np.mean([entry[name] for name in names])
-            assert entry['susceptibility'] == pytest.approx(mean)
-        assert 0 <= entry['fit_wrong'] <= 1 and 0 <= entry['fit_right'] <= 1
-    assert 'prediction_changes' not in log[0]
-    assert 0 <= log[1]['prediction_changes'] <= 1
-    assert log[0]['phi_before'] > np.log(4) / 2
 
 
 @pytest.fixture(scope='module')

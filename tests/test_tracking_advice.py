@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_contracts import train
+from contract_runs import train
 from test_tracking import settings
 
 from ieg.errors import UsageError
