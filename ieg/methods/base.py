@@ -336,7 +336,8 @@ class Method(keras.Model):
         change = new - old
         context = tf.distribute.get_replica_context()
         if context.num_replicas_in_sync > 1:
-            index = context.all_gather(index, axis=0)
+            # What comes from the pipeline is on no device of a worker yet.
+            index = context.all_gather(tf.identity(index), axis=0)
             change = context.all_gather(change, axis=0)
         # Of this replica's copy; `assign_add` would sum over the replicas.
         tf.raw_ops.ResourceScatterNdAdd(
