@@ -7,6 +7,8 @@ import os
 
 from ieg.main import import_tensorflow
 
+# Test processes share the cores; more threads would only wait for each other.
+os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '1')
 os.environ['CUDA_VISIBLE_DEVICES'] = '-1'
 import_tensorflow()  # First, and without its notes.
 

@@ -212,6 +212,7 @@ def step_on(strategy, images, label):
         part = {
             'images': (tf.gather(tf.constant(images, tf.float64), rows),),
             'label': tf.gather(tf.constant(label), rows),
+            'index': tf.cast(rows, tf.int64),
         }
         return method.train_step({'train': part, 'step': {}})['loss']
 

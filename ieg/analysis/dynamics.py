@@ -1,7 +1,7 @@
 """Which labels look wrong, from what was said while training showed them.
 
 The evidence is in-sample: the mean prediction over all visits of an example,
-which "In-sample training dynamics" found to beat cross-validation (Nov 2025,
+which "In-sample training dynamics" found to beat cross-validation (2025,
 arXiv 2510.16211), with the margin of the mean probabilities (AUM: Pleiss et
 al., NeurIPS 2020) as the measure. Networks learn what is common before what is
 wrong, so a mean over all epochs remembers what the last one has forgotten.
