@@ -99,9 +99,10 @@ def test_recorded_numbers_of_lenet(precision, dtype, tolerance):
 
 
 @pytest.mark.parametrize(
-    ('dtype', 'tolerance'), [('float64', 1e-10), ('float32', 2e-5)]
+    ('dtype', 'tolerance'), [('float64', 1e-10), ('float32', 1e-4)]
 )
 def test_recorded_numbers_of_preact_resnet(precision, dtype, tolerance):
+    # Convolutions of one thread are summed in another way: 3e-5 in float32.
     precision(dtype, dtype)
     net = create('preact_resnet18', widths=NARROW)
     Recording('arch_preact_narrow').compare(net, tolerance)
