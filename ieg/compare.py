@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from ieg.analysis import plane, regions
 from ieg.analysis.comparison import (
@@ -22,6 +22,7 @@ from ieg.analysis.comparison import (
     Row,
     compare,
 )
+from ieg.commands import Parser, positive
 from ieg.errors import UsageError
 from ieg.training.runlog import write_atomically
 
@@ -202,24 +203,13 @@ def _json(report: Report) -> str:
     return json.dumps(found, indent=1, allow_nan=False) + '\n'
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f'{message[0].upper()}{message[1:]}; see --help.')
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1')
-    return int(text)
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Reads the arguments of the command, or shows help.
 
     Raises:
         UsageError: an argument is missing or unknown.
     """
-    parser = _Parser(
+    parser = Parser(
         prog='python -m ieg.compare',
         description='Compares runs that were trained with '
         '--track_memorization, and recommends one of them, and its epoch, '
@@ -246,7 +236,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--top',
-        type=_positive,
+        type=positive,
         default=5,
         help='How many of the first runs of a ranking are averaged (default: '
         '%(default)s).',

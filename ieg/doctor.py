@@ -8,8 +8,8 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import NoReturn
 
+from ieg.commands import Parser
 from ieg.diagnosis import facts
 from ieg.diagnosis.verdicts import PROBLEM, Check, examine
 from ieg.errors import UsageError
@@ -39,18 +39,13 @@ def _wrap(line: str) -> str:
     )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f'{message[0].upper()}{message[1:]}; see --help.')
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Reads the arguments of the command, or shows help.
 
     Raises:
         UsageError: an argument is unknown, or there is no such folder.
     """
-    parser = _Parser(
+    parser = Parser(
         prog='python -m ieg.doctor',
         description='Looks at versions, devices and data sets, trains for a '
         'few steps, and says what does not work and what to do. Ends with '

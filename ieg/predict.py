@@ -9,11 +9,12 @@ import csv
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from tqdm import tqdm
 
+from ieg.commands import Parser, positive
 from ieg.errors import RunError, UsageError
 from ieg.main import import_plugin, import_tensorflow
 from ieg.serving import listing
@@ -22,24 +23,13 @@ from ieg.serving import listing
 _NAMED = 5
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f'{message[0].upper()}{message[1:]}; see --help.')
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1')
-    return int(text)
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Reads the arguments of the command, or shows help.
 
     Raises:
         UsageError: an argument is missing or unknown.
     """
-    parser = _Parser(
+    parser = Parser(
         prog='python -m ieg.predict',
         description='Predicts the classes of images with the model of a '
         'finished run: the predictions of its evaluation. Writes CSV with '
@@ -62,14 +52,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--top',
-        type=_positive,
+        type=positive,
         default=1,
         help='How many of the most probable classes are written, in the '
         'columns label_2, probability_2, ... (default: %(default)s).',
     )
     parser.add_argument(
         '--batch_size',
-        type=_positive,
+        type=positive,
         default=64,
         help='Images at a time (default: %(default)s).',
     )

@@ -8,16 +8,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from ieg.analysis import report
 from ieg.analysis.report import contents
+from ieg.commands import Parser
 from ieg.errors import RunError, UsageError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f'{message[0].upper()}{message[1:]}; see --help.')
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -26,7 +22,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         UsageError: an argument is missing or unknown.
     """
-    parser = _Parser(
+    parser = Parser(
         prog='python -m ieg.report',
         description='Writes report.html into the folder of a run: how it '
         'went, which labels look wrong, and pictures of them.',

@@ -66,6 +66,7 @@ PURE = {
     'ieg.analysis.report.svg',
     'ieg.analysis.regions',
     'ieg.analysis.runs',
+    'ieg.commands',
     'ieg.compare',
     'ieg.diagnosis.facts',
     'ieg.diagnosis.verdicts',
