@@ -1,14 +1,12 @@
-"""Run folders as a run leaves them, without a training; pages, read."""
+"""Run folders as a run leaves them, without a training."""
 
 import dataclasses
-import html.parser
 import json
 import types
 
 import numpy as np
 
 from ieg.analysis import issues as label_issues
-from ieg.analysis.report import markup
 from ieg.data import noise as label_noise
 
 EVIL = '<img src=x onerror=alert(1)>'
@@ -123,7 +121,7 @@ class Run:
         label_noise.save(str(folder / 'noise.npz'), self.noise())
         self.write_predictions()
         self.issues = self.make_issues(path)
-        label_issues.write(str(folder / 'label_issues.csv'), self.issues)
+        self.write_issues()
 
     def options(self):
         return {
@@ -234,73 +232,16 @@ class Run:
             corrected=texts([''] * count),
         )
 
+    def write_issues(self, **changes):
+        columns = vars(self.issues) | changes
+        label_issues.write(
+            str(self.folder / 'label_issues.csv'),
+            label_issues.Issues(**columns),
+        )
+
     def write_json(self, name, value):
         (self.folder / name).write_text(json.dumps(value))
 
     def write_log(self, found):
         lines = ''.join(json.dumps(entry) + '\n' for entry in found)
         (self.folder / 'log.jsonl').write_text(lines)
-
-
-class Page(html.parser.HTMLParser):
-    """Reads a page: elements with their attributes, and the text in them."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.open, self.wrong = [], [], []
-        self.feed(text)
-        self.close()
-        self.wrong += self.open
-
-    def handle_starttag(self, tag, attrs):
-        element = dict(attrs) | {'tag': tag, 'text': '', 'inside': []}
-        element['within'] = [one['tag'] for one in self.open]
-        self.elements.append(element)
-        for one in self.open:
-            one['inside'].append(element)
-        if tag not in markup.VOID:
-            self.open.append(element)
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open[-1]['tag'] != tag:
-            self.wrong.append(tag)
-        else:
-            self.open.pop()
-
-    def handle_data(self, data):
-        for one in self.open:
-            one['text'] += data
-
-    def all(self, tag, **wanted):
-        return [
-            one
-            for one in self.elements
-            if one['tag'] == tag
-            and all(one.get(k.strip('_')) == v for k, v in wanted.items())
-        ]
-
-    def one(self, tag, **wanted):
-        (found,) = self.all(tag, **wanted)
-        return found
-
-    @property
-    def cards(self):
-        return self.all('li', class_='card')
-
-    @property
-    def text(self):
-        return ' '.join(self.one('body')['text'].split())
-
-    def rows(self, caption):
-        """Returns the cells of a table's body."""
-        (table,) = [
-            one
-            for one in self.all('table')
-            if one['inside'][0]['text'].startswith(caption)
-        ]
-        (body,) = [one for one in table['inside'] if one['tag'] == 'tbody']
-        return [
-            [c['text'] for c in row['inside'] if c['tag'] in ('th', 'td')]
-            for row in body['inside']
-            if row['tag'] == 'tr'
-        ]

@@ -1,0 +1,119 @@
+"""Calibration in a report: its numbers, and what the page says of it."""
+
+import numpy as np
+import pytest
+from report_pages import (
+    make_fresh,  # noqa: F401
+    make_run,  # noqa: F401
+    make_whole,  # noqa: F401
+    page_of,
+)
+
+from ieg.analysis.report import markup
+from ieg.analysis.report.calibration import (
+    BINS,
+    calibration,
+    fit_temperature,
+    reliability,
+)
+
+
+def two_classes(confidence):
+    p = np.asarray(confidence, float)
+    return np.log(np.stack([p, 1 - p], axis=-1))
+
+
+def test_the_calibration_error_of_an_example_by_hand():
+    # Four at 90 %, of which three are right; six at 62 %, three right.
+    logits = two_classes([0.9] * 4 + [0.62] * 6)
+    labels = np.array([0, 0, 0, 1, 0, 0, 0, 1, 1, 1])
+    found = reliability(logits, labels)
+    assert found.ece == pytest.approx(0.4 * 0.15 + 0.6 * 0.12)
+    filled = np.flatnonzero(found.shares)
+    assert filled.tolist() == [9, 13]
+    assert found.accuracy[filled] == pytest.approx([0.5, 0.75])
+    assert found.confidence[filled] == pytest.approx([0.62, 0.9])
+    right = np.where(labels == 0, logits[:, 0], logits[:, 1])
+    assert found.nll == pytest.approx(-right.mean())
+
+
+def test_bins_are_of_equal_width_and_closed_above():
+    found = reliability(two_classes([0.51, 0.999999999]), np.array([0, 0]))
+    assert len(found.shares) == BINS == 15
+    assert np.flatnonzero(found.shares).tolist() == [7, 14]
+
+
+def drawn(logits, rng):
+    """Returns labels that are as likely as the logits say."""
+    chances = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    return (rng.random((len(logits), 1)) > chances.cumsum(-1)).sum(-1)
+
+
+@pytest.mark.parametrize('planted', [0.5, 3.0])
+def test_a_planted_temperature_is_found(planted):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(20000, 5)) * 2
+    found = calibration(logits * planted, drawn(logits, rng))
+    assert found.temperature == pytest.approx(planted, rel=0.03)
+    assert found.after.nll < found.before.nll
+    assert found.after.ece < 0.015 < 0.1 < found.before.ece
+
+
+def test_a_planted_temperature_is_found_behind_noise():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(20000, 4)) * 3
+    clean = drawn(logits, rng)
+    transition = 0.6 * np.eye(4) + 0.4 * np.roll(np.eye(4), 1, axis=1)
+    noisy = np.where(rng.random(20000) < 0.4, (clean + 1) % 4, clean)
+    found = fit_temperature(logits * 2, noisy, transition)
+    assert found == pytest.approx(2, rel=0.05)
+    assert fit_temperature(logits * 2, noisy) > 3
+    assert fit_temperature(logits * 2, clean, np.eye(4)) == pytest.approx(
+        fit_temperature(logits * 2, clean), rel=1e-3
+    )
+
+
+def test_a_temperature_that_is_given_is_used():
+    logits, labels = two_classes([0.9, 0.8]), np.array([0, 1])
+    found = calibration(logits, labels, 2.0)
+    assert found.temperature == 2
+    assert found.after.nll == pytest.approx(reliability(logits / 2, labels).nll)
+
+
+def test_where_everything_is_right_the_temperature_stays_finite():
+    found = calibration(two_classes([0.9] * 5), np.zeros(5, int))
+    assert 0.02 <= found.temperature < 0.2
+    assert found.after.ece < found.before.ece
+
+
+def test_the_calibration_says_what_it_was_fitted_to(whole, fresh, run):
+    assert 'fitted to the validation examples with their given' in whole.text
+    wrong = np.mean(run.wrong[run.is_valid])
+    share = f'{100 * wrong:.1f} %'
+    way = 'of which are wrong, by way of the estimated noise matrix'
+    assert f'labels, {share} {way}; the diagrams are of the test' in whole.text
+    assert 'Without that matrix it would be' in whole.text
+    with np.load(run.folder / 'predictions.npz') as found:
+        before = reliability(found['test_logits'], found['test_labels'])
+    rows = whole.rows('Calibration in 15 bins')
+    assert rows[1][1:3] == ['30', markup.percent(before.ece, 2)]
+    with np.load(fresh.folder / 'predictions.npz') as found:
+        labels = found['valid_labels']
+    fresh.write_predictions(valid_clean=labels)
+    right = page_of(fresh).text
+    assert 'given labels; the diagrams are of the test' in right
+    fresh.write_predictions(valid_clean=None)
+    unknown = page_of(fresh).text
+    assert 'given labels, which may be wrong; the diagrams' in unknown
+    fresh.write_predictions(valid_logits=None)
+    alone = page_of(fresh)
+    assert (
+        'the same examples, so the error after the fit flatters' in alone.text
+    )
+    assert len(alone.rows('Calibration in 15 bins')) == 1
+
+
+def test_predictions_that_are_not_finite_are_no_ground_for_figures(fresh):
+    logits = np.full((30, 3), np.nan, np.float32)
+    fresh.write_predictions(test_logits=logits, valid_logits=None)
+    assert 'no finite predictions' in page_of(fresh).text

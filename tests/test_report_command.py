@@ -1,0 +1,110 @@
+"""The command that writes a report: its data, its other work, mistakes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from command import assert_mistake
+from report_files import Run
+from report_pages import (
+    Page,
+    assert_pictures,
+    make_fresh,  # noqa: F401
+)
+
+from ieg import config as ieg_config
+from ieg import experiment
+from ieg import report as command
+from ieg.analysis import corrections
+
+
+@pytest.fixture(scope='module')
+def digits(tmp_path_factory):
+    """A run on digits whose data can be loaded again."""
+    root = tmp_path_factory.mktemp('digits')
+    config = ieg_config.resolve(
+        {
+            'dataset': 'digits_symmetric_0.4',
+            'method': 'supervised',
+            'train_examples': 100,
+            'valid_ratio': 0.2,
+            'checkpoint_path': str(root / 'runs'),
+        }
+    )
+    data = experiment.load_data(config)
+    run = Run(root / 'run', data.class_names, train=60, valid=20)
+    held = {}
+    for name in run.splits:
+        split = data.split(name)
+        held[name] = zip(split.indices, split.labels, strict=True)
+    index, given = zip(*(next(held[s]) for s in run.issues.split), strict=True)
+    names = np.array(data.class_names, object)
+    run.write_issues(index=np.array(index), given=names[list(given)])
+    run.write_json('config.json', config.flat())
+    return run, data
+
+
+def test_the_command_shows_the_images_of_the_run(digits, capsys):
+    run, data = digits
+    assert command.main([str(run.folder)]) == 0
+    path = run.folder / 'report.html'
+    assert capsys.readouterr().out.strip() == str(path)
+    seen = Page(path.read_text())
+    assert len(seen.cards) > 20
+    assert_pictures(seen, data)
+
+
+def test_the_command_does_without_data(fresh, capsys):
+    fresh.write_json(
+        'config.json',
+        {
+            'method': 'supervised',
+            'dataset': 'folder',
+            'data_dir': str(fresh.folder / 'gone'),
+        },
+    )
+    assert command.main([str(fresh.folder)]) == 0
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith('The images cannot be shown: ')
+    text = Page((fresh.folder / 'report.html').read_text()).text
+    assert ' '.join(line.split()) in text
+
+
+def test_corrections_are_applied(fresh, monkeypatch, capsys):
+    asked = []
+
+    def apply(*arguments):
+        asked.append(arguments)
+        return 'Written: nothing.'
+
+    monkeypatch.setattr(corrections, 'apply', apply)
+    folder = str(fresh.folder)
+    assert command.main([folder, '--apply=c.csv']) == 0
+    assert command.main([folder, '--apply', 'c.csv', '--output=o']) == 0
+    assert asked == [(folder, 'c.csv', None), (folder, 'c.csv', 'o')]
+    assert capsys.readouterr().out == 'Written: nothing.\n' * 2
+    assert not (fresh.folder / 'report.html').exists()
+
+
+@pytest.mark.parametrize(
+    'arguments, word',
+    [
+        ([], 'run'),
+        (['a', 'b'], 'b'),
+        (['a', '--output=o'], '--apply'),
+        (['a', '--aply=o'], '--aply'),
+    ],
+)
+def test_mistakes_of_the_command_line(capsys, arguments, word):
+    code = command.main(arguments)
+    assert_mistake((code, *capsys.readouterr()), word)
+
+
+def test_a_report_needs_no_tensorflow(fresh):
+    code = (
+        'import sys; from ieg.analysis import report; import ieg.report; '
+        'report.write(sys.argv[1]); sys.exit("tensorflow" in sys.modules)'
+    )
+    subprocess.run([sys.executable, '-c', code, str(fresh.folder)], check=True)

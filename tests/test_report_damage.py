@@ -1,0 +1,104 @@
+"""Reports of folders that lack something, and of damaged ones."""
+
+import numpy as np
+import pytest
+from command import assert_mistake
+from report_pages import (
+    make_fresh,  # noqa: F401
+    page_of,
+)
+
+from ieg import report as command
+from ieg.analysis import report
+from ieg.analysis.report import contents, page
+from ieg.errors import UsageError
+
+WORDS = {
+    'summary.json': 'the run has not finished',
+    'log.jsonl': 'there are no curves',
+    'label_issues.csv': 'there are no suspects',
+    'predictions.npz': 'the calibration are missing',
+    'noise.npz': 'nobody knows the true labels',
+    'memorization.json': 'No epoch is recommended',
+}
+
+
+@pytest.mark.parametrize('name', WORDS)
+def test_what_is_missing_is_said(fresh, name):
+    (fresh.folder / name).unlink()
+    seen = page_of(fresh, fresh.data)
+    assert not seen.wrong
+    assert WORDS[name] in seen.text
+    assert len(seen.all('section')) == len(page.PARTS)
+
+
+def test_a_run_that_has_just_begun(fresh):
+    for name in WORDS:
+        (fresh.folder / name).unlink()
+    seen = page_of(fresh)
+    assert not seen.wrong and len(seen.all('section')) == len(page.PARTS)
+    assert 'tells of no single label' in seen.text
+
+
+DAMAGE = {
+    'config.json': ['{', '[]', '{"method": 3}', b'\xff'],
+    'log.jsonl': ['{"epoch": 0}\n{', '{}', '[1]\n', b'\xff\xfe'],
+    'summary.json': [
+        '{',
+        '[]',
+        '{"seconds": "long"}',
+        '{"label_issues": 3}',
+        '{"label_issues": {"noise_rate": []}}',
+        '{"label_issues": {"noise_rate_interval": [1]}}',
+        '{"label_issues": {"transition_matrix": [[1, 0]]}}',
+        '{"label_issues": {"transition_matrix": [[1]]}}',
+        '{"label_issues": {"transition_matrix": [["a"]]}}',
+    ],
+    'memorization.json': ['{', '{"recommended_epoch": "last"}'],
+    'noise.npz': ['', 'no archive'],
+    'predictions.npz': ['', 'no archive'],
+    'label_issues.csv': ['', 'a,b\n', b'\xff\0'],
+}
+
+
+@pytest.mark.parametrize(
+    'name, content', [(k, v) for k, values in DAMAGE.items() for v in values]
+)
+def test_a_damaged_file_is_one_sentence(fresh, capsys, name, content):
+    as_bytes = content if isinstance(content, bytes) else content.encode()
+    (fresh.folder / name).write_bytes(as_bytes)
+    code = command.main([str(fresh.folder)])
+    assert_mistake((code, *capsys.readouterr()), name)
+    assert not (fresh.folder / 'report.html').exists()
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'class_names': None},
+        {'test_logits': np.zeros((30, 2))},
+        {'test_labels': np.full(30, 3)},
+        {'train_labels': np.array([-1])},
+        {'valid_labels': None},
+        {'class_names': np.array(['a', 'b', 'c', 'd'])},
+    ],
+)
+def test_predictions_that_do_not_fit_are_damaged(fresh, change):
+    fresh.write_predictions(**change)
+    with pytest.raises(UsageError, match='predictions.npz|summary.json'):
+        contents.read(str(fresh.folder))
+
+
+@pytest.mark.parametrize('made', [False, True])
+def test_a_folder_that_is_none_of_a_run(tmp_path, capsys, made):
+    folder = tmp_path / 'none'
+    if made:
+        folder.mkdir()
+    code = command.main([str(folder)])
+    assert_mistake((code, *capsys.readouterr()), 'config.json', str(folder))
+
+
+def test_a_report_that_cannot_be_written(fresh):
+    (fresh.folder / 'report.html.tmp').mkdir()
+    with pytest.raises(UsageError, match='cannot be written'):
+        report.write(str(fresh.folder))

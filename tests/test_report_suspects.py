@@ -1,0 +1,160 @@
+"""The suspects of a report: which they are, and their pictures."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_files import NAMES, Run
+from report_pages import (
+    assert_pictures,
+    decoded,
+    make_fresh,  # noqa: F401
+    make_run,  # noqa: F401
+    make_whole,  # noqa: F401
+    page_of,
+)
+
+from ieg.analysis import issues as label_issues
+from ieg.analysis.report import suspects
+
+MEGABYTE = 2**20
+
+
+def list_of(given, is_issue, is_hard):
+    rng = np.random.default_rng(0)
+    count = len(given)
+    rank = rng.permutation(count) + 1
+    columns = dict.fromkeys(label_issues.Issues.__dataclass_fields__, rank)
+    return label_issues.Issues(
+        **columns | {'given': given, 'is_issue': is_issue, 'is_hard': is_hard}
+    )
+
+
+@given(st.integers(1, 400), st.integers(1, 1500), st.floats(0, 1))
+@settings(max_examples=20, deadline=None)
+def test_suspects_are_the_first_and_some_of_each_class(classes, count, share):
+    rng = np.random.default_rng(count)
+    labels = rng.integers(0, classes, count).astype(str).astype(object)
+    is_issue, is_hard = rng.random(count) < share, rng.random(count) < 0.3
+    issues = list_of(labels, is_issue, is_hard)
+    first, hard = suspects.choose(issues)
+    assert len({*first, *hard}) == len(first) + len(hard) <= suspects.MOST
+    assert (np.diff(issues.rank[first]) > 0).all()
+    assert not issues.is_issue[hard].any()
+    present = len(set(labels))
+    each = min(suspects.EACH_CLASS, suspects.MOST // present)
+    only_hard = issues.is_hard & ~issues.is_issue
+    required = set()
+    for name in set(labels):
+        rows = np.flatnonzero((labels == name) & ~only_hard)
+        required |= set(rows[np.argsort(issues.rank[rows])][:each])
+    assert required <= set(first)
+    # Whatever else is there looks wrong and comes by rank.
+    more = [row for row in first if row not in required]
+    assert issues.is_issue[more].all()
+    missed = np.setdiff1d(np.flatnonzero(issues.is_issue), first)
+    if len(missed):
+        assert len(first) + len(hard) == suspects.MOST
+        assert issues.rank[more].max(initial=0) < issues.rank[missed].min()
+
+
+def test_an_empty_list_has_no_suspects():
+    none = np.zeros(0, bool)
+    found = suspects.choose(list_of(np.zeros(0, object), none, none))
+    assert [len(rows) for rows in found] == [0, 0]
+
+
+def test_the_cards_of_suspects(whole, run):
+    cards, issues = whole.cards, run.issues
+    assert len({card['data-index'] for card in cards}) == len(cards)
+    first = cards[0]
+    assert first['data-given'] == issues.given[0]
+    assert first['data-suggested'] == issues.suggested[0]
+    assert first['data-path'] == f'photos/{issues.index[0]}.png'
+    assert first['data-split'] == issues.split[0]
+    assert 'score 0.000' in first['text']
+    assert 'not selected' in first['text']
+    lists = whole.all('ol')
+    assert [one['aria-label'] for one in lists] == [
+        'Suspects, most suspicious first',
+        'Hard examples',
+    ]
+    hard = [o for o in lists[1]['inside'] if o.get('class') == 'card']
+    assert [int(card['data-index']) for card in hard] == issues.index[
+        -4:
+    ].tolist()
+    options = whole.one('select', id='given')['inside']
+    values = [one['value'] for one in options]
+    assert values == ['', *sorted(NAMES)]
+
+
+def test_pictures_are_those_of_the_examples(whole, run):
+    assert_pictures(whole, run.data)
+
+
+@pytest.mark.parametrize(
+    'shape, kind, size',
+    [
+        ((48, 32, 3), 'png', (48, 32, 3)),
+        ((49, 30, 3), 'jpeg', (49, 30, 3)),
+        ((224, 112, 3), 'jpeg', (96, 48, 3)),
+        ((100, 300, 1), 'jpeg', (32, 96)),
+    ],
+)
+def test_pictures_are_small(shape, kind, size):
+    image = np.full(shape, 200, np.uint8)
+    found, pixels = decoded(suspects.data_uri(image))
+    assert found == kind and pixels.shape == size
+    assert np.abs(pixels.astype(int) - 200).max() <= 2
+
+
+def test_images_in_files_are_fetched(fresh):
+    for split in fresh.splits.values():
+        held, split.images = split.images, None
+
+        def fetch(ids, seeds, held=held):
+            assert seeds is None and len(ids) <= suspects.ROWS
+            return held[ids]
+
+        split.fetch = fetch
+    seen = page_of(fresh, fresh.data)
+    assert len(seen.all('img')) == len(seen.cards)
+
+
+def gone(ids, seeds):
+    raise OSError('gone')
+
+
+@pytest.mark.parametrize(
+    'damage, words',
+    [
+        (lambda s: s.labels.__iadd__(1), 'not those of the run'),
+        (lambda s: s.indices.__iadd__(100), 'not those of the run'),
+        (lambda s: vars(s).update(images=None, fetch=gone), '(OSError)'),
+    ],
+)
+def test_without_images_the_gallery_says_why(fresh, damage, words):
+    fresh.data.class_names += ('one more',)
+    damage(fresh.splits['train'])
+    seen = page_of(fresh, fresh.data)
+    assert words in seen.text
+    assert not seen.all('img') and len(seen.cards) > 10
+
+
+def test_a_reason_is_told(fresh):
+    seen = page_of(fresh, None, 'There is no <folder>.')
+    assert 'There is no <folder>.' in seen.text and not seen.all('img')
+    assert 'not at hand' in page_of(fresh).text
+
+
+@pytest.mark.parametrize('shape', [(48, 48, 3), (120, 96, 3)])
+def test_a_report_of_10000_images_is_below_5_megabytes(tmp_path, shape):
+    # Noise is what compresses worst.
+    run = Run(tmp_path / 'run', train=600, valid=0, shape=shape)
+    more = {k: np.resize(v, 10000) for k, v in vars(run.issues).items()}
+    more |= {'rank': np.arange(1, 10001), 'is_issue': np.ones(10000, bool)}
+    run.write_issues(**more)
+    text = page_of(run, run.data).source
+    assert text.count('<img src="data:') == suspects.MOST
+    assert len(text) < 5 * MEGABYTE
+    assert '>check the first 300</a>' in text
