@@ -5,12 +5,11 @@ import csv
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_datasets as tfds
 from PIL import Image
 from test_pipeline import assert_same, collect, make
 from tiny_sets import Made, make_folder, make_imagenet_val
 
-from ieg import config, data
+from ieg import data
 from ieg.errors import UsageError
 from ieg.methods.base import Phase, Stream
 
@@ -249,90 +248,15 @@ def test_two_folders_of_equal_counts_are_two_data_sets(tmp_path):
     assert load('folder', one).fingerprint != load('folder', two).fingerprint
 
 
-# TFDS.
-
-
-class Coloured(tfds.core.GeneratorBasedBuilder):
-    """Images of two sizes, a class for each."""
-
-    VERSION = tfds.core.Version('1.0.0')
-    shape = (None, None, 3)
-
-    def _info(self):
-        features = {
-            'picture': tfds.features.Image(shape=self.shape),
-            'kind': tfds.features.ClassLabel(names=['dark', 'light']),
-        }
-        return tfds.core.DatasetInfo(
-            builder=self, features=tfds.features.FeaturesDict(features)
-        )
-
-    def _split_generators(self, dl_manager):
-        return {
-            'train': self._generate_examples(20),
-            'validation': self._generate_examples(6),
-        }
-
-    def _generate_examples(self, count):
-        for number in range(count):
-            side = 12 if None not in self.shape else 10 + number % 2
-            image = np.full((side, 12, 3), 250 * (number % 2), np.uint8)
-            yield number, {'picture': image, 'kind': number % 2}
-
-
-class Alike(Coloured):
-    """The same with one size."""
-
-    shape = (12, 12, 3)
-
-
-class Unlabelled(tfds.core.GeneratorBasedBuilder):
-    """Images without a class."""
-
-    VERSION = tfds.core.Version('1.0.0')
-
-    def _info(self):
-        features = {'image': tfds.features.Image(shape=(4, 4, 3))}
-        return tfds.core.DatasetInfo(
-            builder=self, features=tfds.features.FeaturesDict(features)
-        )
-
-    def _split_generators(self, dl_manager):
-        return {'train': self._generate_examples()}
-
-    def _generate_examples(self):
-        yield 0, {'image': np.zeros((4, 4, 3), np.uint8)}
-
-
-@pytest.fixture(scope='module')
-def of_tfds(tmp_path_factory):
-    root = tmp_path_factory.mktemp('tfds')
-    for builder in (Coloured, Alike, Unlabelled):
-        builder(data_dir=str(root)).download_and_prepare()
-    return root
-
-
-@pytest.mark.parametrize('name', ['coloured', 'alike'])
-def test_any_set_of_tfds_is_a_data_set(of_tfds, name):
-    found = load(f'tfds:{name}', of_tfds, image_size=12)
-    assert found.class_names == ('dark', 'light')
-    assert (len(found.train), len(found.test)) == (20, 6)
-    images = found.train.fetch(np.arange(20), None).numpy()
-    np.testing.assert_array_equal(
-        images.mean((1, 2, 3)) > 9, found.train.labels
+def test_the_same_folder_twice_has_the_same_labels_and_another_has_others(
+    tmp_path,
+):
+    make_folder(str(tmp_path / 'a'))
+    make_folder(str(tmp_path / 'b'), noise=0.0)
+    one, again, other = (
+        load('folder', tmp_path / name).labels_sha256 for name in 'aab'
     )
-    noisy = load(f'tfds:{name}_symmetric_0.5', of_tfds, image_size=12)
-    assert noisy.noise.realised_rate > 0
-
-
-def test_a_set_of_tfds_without_labels_is_refused(of_tfds):
-    with pytest.raises(UsageError, match='0 features that are a class label'):
-        load('tfds:unlabelled', of_tfds)
-
-
-def test_a_name_that_tfds_does_not_know_is_a_usage_error(of_tfds):
-    with pytest.raises(UsageError, match='nosuchset'):
-        load('tfds:nosuchset', of_tfds)
+    assert one == again != other
 
 
 # Published sets.
@@ -393,77 +317,3 @@ def test_streamed_batches_do_not_depend_on_the_replicas(folder, two_replicas):
             assert_same(ours[stream]['images'], theirs[stream]['images'])
     first, second = one[0]['pair']['images']
     assert np.any(first != second)
-
-
-# Advice.
-
-
-def test_advice_follows_the_images_and_yields_to_flags(folder):
-    given = {
-        'dataset': 'folder',
-        'data_dir': str(folder),
-        'method': 'dividemix',
-    }
-    chosen = config.resolve(given)
-    assert chosen.data.image_size and chosen.train.network_name
-    assert f'--image_size={chosen.data.image_size}' in chosen.advice
-    asked = config.resolve(
-        given | {'image_size': 40, 'network_name': 'cnn', 'batch_size': 3}
-    )
-    assert (asked.data.image_size, asked.train.batch_size) == (40, 3)
-    assert '--batch_size' not in asked.advice
-
-
-@pytest.mark.parametrize(
-    ('options', 'words'),
-    [
-        ({'dataset': 'folder'}, '--dataset=folder needs --data_dir'),
-        ({'dataset': 'csv'}, 'needs --data_dir, the CSV file'),
-        ({'dataset': 'npz', 'data_dir': 'nowhere.npz'}, 'nowhere.npz'),
-        ({'dataset': 'folder', 'data_dir': 'nowhere'}, 'nowhere'),
-        ({'dataset': 'tfds:'}, "'tfds:' names no data set"),
-    ],
-)
-def test_a_data_set_that_is_not_there_is_a_usage_error(options, words):
-    with pytest.raises(UsageError, match=words):
-        config.resolve(options)
-
-
-def test_the_reference_command_for_webvision_is_understood(made):
-    found = config.resolve(
-        {
-            'dataset': 'webvisionmini',
-            'network_name': 'resnet50',
-            'ce_factor': 4.0,
-            'consistency_factor': 8.0,
-            'batch_size': 8,
-            'use_imagenet_as_eval': True,
-            'val_batch_size': 50,
-            'eval_freq': 10_000,
-            'max_iteration': 1_000_000,
-        }
-    )
-    assert found.data.image_size == 224 and found.data.scaling == 'symmetric'
-    assert found.train.method == 'ieg'
-    assert found.train.learning_rate == 0.1
-
-
-def test_weights_of_imagenet_bring_their_scale():
-    options = {'dataset': 'clothing1m', 'method': 'dividemix'}
-    found = config.resolve(options)
-    assert found.train.pretrained and found.data.scaling == 'caffe'
-    other = config.resolve(options | {'network_name': 'preact_resnet18'})
-    assert not other.train.pretrained and other.data.scaling == 'standard'
-    with pytest.raises(UsageError, match='--scaling=unit does not suit'):
-        config.resolve(options | {'scaling': 'unit'})
-
-
-def test_the_same_folder_twice_has_the_same_labels_and_another_has_others(
-    tmp_path,
-):
-    make_folder(str(tmp_path / 'a'))
-    make_folder(str(tmp_path / 'b'), noise=0.0)
-    one, again, other = (
-        load('folder', tmp_path / name).labels_sha256 for name in 'aab'
-    )
-    assert one == again != other

@@ -1,0 +1,68 @@
+"""Options that follow from a set of image files, unless they are given."""
+
+import pytest
+from tiny_sets import make_folder
+
+from ieg.config import resolve
+from ieg.errors import UsageError
+
+
+def test_advice_follows_the_images_and_yields_to_flags(tmp_path):
+    make_folder(str(tmp_path))
+    given = {
+        'dataset': 'folder',
+        'data_dir': str(tmp_path),
+        'method': 'dividemix',
+    }
+    chosen = resolve(given)
+    assert chosen.data.image_size and chosen.train.network_name
+    assert f'--image_size={chosen.data.image_size}' in chosen.advice
+    asked = resolve(
+        given | {'image_size': 40, 'network_name': 'cnn', 'batch_size': 3}
+    )
+    assert (asked.data.image_size, asked.train.batch_size) == (40, 3)
+    assert '--batch_size' not in asked.advice
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'dataset': 'folder'}, '--dataset=folder needs --data_dir'),
+        ({'dataset': 'csv'}, 'needs --data_dir, the CSV file'),
+        ({'dataset': 'npz', 'data_dir': 'nowhere.npz'}, 'nowhere.npz'),
+        ({'dataset': 'folder', 'data_dir': 'nowhere'}, 'nowhere'),
+        ({'dataset': 'tfds:'}, "'tfds:' names no data set"),
+    ],
+)
+def test_a_data_set_that_is_not_there_is_a_usage_error(options, words):
+    with pytest.raises(UsageError, match=words):
+        resolve(options)
+
+
+def test_the_reference_command_for_webvision_is_understood():
+    found = resolve(
+        {
+            'dataset': 'webvisionmini',
+            'network_name': 'resnet50',
+            'ce_factor': 4.0,
+            'consistency_factor': 8.0,
+            'batch_size': 8,
+            'use_imagenet_as_eval': True,
+            'val_batch_size': 50,
+            'eval_freq': 10_000,
+            'max_iteration': 1_000_000,
+        }
+    )
+    assert found.data.image_size == 224 and found.data.scaling == 'symmetric'
+    assert found.train.method == 'ieg'
+    assert found.train.learning_rate == 0.1
+
+
+def test_weights_of_imagenet_bring_their_scale():
+    options = {'dataset': 'clothing1m', 'method': 'dividemix'}
+    found = resolve(options)
+    assert found.train.pretrained and found.data.scaling == 'caffe'
+    other = resolve(options | {'network_name': 'preact_resnet18'})
+    assert not other.train.pretrained and other.data.scaling == 'standard'
+    with pytest.raises(UsageError, match='--scaling=unit does not suit'):
+        resolve(options | {'scaling': 'unit'})
