@@ -1,25 +1,17 @@
 """What the doctor says of machines, most of which are made up."""
 
 import copy
-import json
 import math
-import os
 import re
 import subprocess
 import sys
 
 import pytest
+from command import ROOT, assert_mistake
 
 from ieg import doctor
 from ieg.diagnosis import facts as real
-from ieg.diagnosis import measuring
-from ieg.diagnosis.verdicts import (
-    OK,
-    PROBLEM,
-    VERSIONS,
-    WARNING,
-    examine,
-)
+from ieg.diagnosis.verdicts import OK, PROBLEM, VERSIONS, WARNING, examine
 
 KERNELS = ['sm_60', 'sm_70', 'sm_80', 'sm_89', 'compute_90']
 H200 = {'name': 'NVIDIA H200', 'capability': [9, 0], 'memory': 140}
@@ -221,14 +213,6 @@ def test_a_gpu_that_is_hidden():
     assert PROBLEM not in states(facts)
 
 
-@pytest.mark.parametrize(
-    ('value', 'hidden'),
-    [(None, False), ('0', False), ('0,1', False), ('', True), ('-1', True)],
-)
-def test_what_hides_gpus(value, hidden):
-    assert real.hidden_gpus(value) == hidden
-
-
 def test_a_driver_that_does_not_answer():
     facts = machine(('gpus.present', True))
     assert 'driver does not answer' in said(facts, 'GPU', PROBLEM)
@@ -264,9 +248,7 @@ def test_a_package_is_missing_or_of_another_version():
 
 
 def test_versions_are_those_of_the_package():
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    with open(os.path.join(root, 'pyproject.toml')) as file:
-        text = file.read()
+    text = (ROOT / 'pyproject.toml').read_text()
     needed = dict(re.findall('^    "([a-z-]+)(>=.*)",$', text, re.M))
     for name in ('tensorflow', 'keras'):
         low, beyond = ('.'.join(map(str, v)) for v in VERSIONS[name])
@@ -308,109 +290,10 @@ def test_a_training_that_cannot_be_repeated():
     assert 'different numbers' in said(facts, 'self-test', WARNING)
 
 
-def test_data_sets(tmp_path):
-    for name in ('mnist/3.0.1', 'some/config/1.0.0'):
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / 'dataset_info.json').write_text('{}')
-    (tmp_path / 'downloads' / 'x').mkdir(parents=True)
-    found = real.data_sets(str(tmp_path))
-    assert found['sets'] == ['mnist', 'some/config'] and found['exists']
+def test_a_folder_of_data_sets_that_is_not_there(tmp_path):
     gone = real.data_sets(str(tmp_path / 'gone'))
-    assert gone['sets'] == [] and not gone['exists']
     text = said(machine(('data', gone)), 'data sets', OK)
     assert 'there is no folder' in text and 'digits' in text
-
-
-def test_data_sets_in_the_usual_place(tmp_path, monkeypatch):
-    monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
-    assert real.data_sets()['folder'] == str(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ('answer', 'devices', 'driver'),
-    [
-        (
-            'NVIDIA H200, 9.0, 143771 MiB, 570.86.15\n'
-            'NVIDIA A100-SXM4-40GB, 8.0, 40960 MiB, 570.86.15\n',
-            [
-                {'name': 'NVIDIA H200', 'capability': [9, 0], 'memory': 140},
-                {
-                    'name': 'NVIDIA A100-SXM4-40GB',
-                    'capability': [8, 0],
-                    'memory': 40,
-                },
-            ],
-            '570.86.15',
-        ),
-        (
-            'GRID, [N/A], [N/A], 535.1\n',
-            [{'name': 'GRID', 'capability': None, 'memory': None}],
-            '535.1',
-        ),
-        ('No devices were found\n', None, None),
-        ('', None, None),
-    ],
-)
-def test_what_the_driver_says(answer, devices, driver):
-    found = real.parse_smi(answer)
-    assert found.get('devices') == devices
-    assert found.get('driver') == driver
-
-
-def fake_smi(tmp_path, monkeypatch, script):
-    (tmp_path / 'nvidia-smi').write_text(f'#!/bin/sh\n{script}\n')
-    (tmp_path / 'nvidia-smi').chmod(0o755)
-    monkeypatch.setenv('PATH', str(tmp_path))
-
-
-def test_the_driver_is_asked(tmp_path, monkeypatch):
-    fake_smi(tmp_path, monkeypatch, 'echo "RTX 5090, 12.0, 32768 MiB, 570.1"')
-    found = real.gpus()
-    assert found['present'] and found['devices'] == [
-        {**RTX_5090, 'name': 'RTX 5090'}
-    ]
-    fake_smi(tmp_path, monkeypatch, 'echo "no driver"; exit 9')
-    assert real.gpus()['devices'] == []
-    monkeypatch.setenv('PATH', '')
-    assert real.gpus()['driver'] is None
-
-
-def test_facts_of_this_machine():
-    found = real.gather()
-    assert json.loads(json.dumps(found)) == found
-    assert found['versions']['tensorflow'].startswith('2.')
-    assert found['cpu']['cores'] >= found['cpu']['usable'] >= 1
-    assert found['libraries'].keys() == real.LIBRARIES.keys()
-    assert real.version('no-such-package') is None
-
-
-def test_a_short_training_on_this_machine(tiny, monkeypatch):
-    monkeypatch.setitem(measuring.SELF_TEST, 'network_name', tiny)
-    found = measuring.self_test()
-    assert math.isfinite(found['loss']) and found['same']
-    assert found['replicas'] == 1
-
-
-def test_what_a_process_told_before_it_ended(monkeypatch):
-    start = subprocess.Popen
-
-    def python(code):
-        monkeypatch.setattr(
-            subprocess,
-            'Popen',
-            lambda command, **more: start([sys.executable, '-c', code], **more),
-        )
-        return real.measured()
-
-    found = python(
-        'import os, sys\n'
-        'assert "TF_CONFIG" not in os.environ\n'
-        'print("noise")\nprint(\'{"xla": ""}\', flush=True)\n'
-        'print("a\\nb\\n", file=sys.stderr, flush=True)\nos.abort()\n'
-    )
-    assert found == {'xla': '', 'ended': -6, 'error': 'b'}
-    monkeypatch.setattr(real, 'SELF_TEST_SECONDS', 0.2)
-    assert python('import time\ntime.sleep(60)')['ended'] == 'timeout'
 
 
 @pytest.mark.parametrize(
@@ -427,9 +310,9 @@ def test_the_code_says_whether_there_is_a_problem(
 
 @pytest.mark.parametrize('argument', ['--data_dir=/nowhere', '--what', 'x'])
 def test_a_mistake_is_one_sentence(capsys, argument):
-    assert doctor.main([argument]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith('ieg: ') and argument.partition('=')[0][:3] in line
+    code = doctor.main([argument])
+    word = argument.partition('=')[0][:3]
+    assert_mistake((code, *capsys.readouterr()), word)
 
 
 @pytest.mark.slow
