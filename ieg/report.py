@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ieg.analysis import report
+from ieg.analysis import records, report
 from ieg.analysis.report import contents
 from ieg.commands import Parser
 from ieg.errors import RunError, UsageError
@@ -63,7 +63,7 @@ def load(folder: str) -> tuple[Any, str]:
     from ieg import config, experiment
 
     try:
-        options = config.read_file(os.path.join(folder, contents.CONFIG))
+        options = config.read_file(os.path.join(folder, records.CONFIG))
         return experiment.load_data(config.resolve(options)), ''
     except (UsageError, RunError) as error:
         return None, f'The images cannot be shown: {error}'

@@ -12,9 +12,9 @@ from ieg import export
 from ieg.analysis import audit, issues, report, rounds
 from ieg.analysis.dynamics import Evidence, counted
 from ieg.data import Data, Split
+from ieg.data.spec import OWN
 from ieg.errors import RunError
 from ieg.methods.base import Method
-from ieg.run_folders import OWN
 from ieg.training.confusion import softmax
 from ieg.training.runlog import write_atomically
 from ieg.training.trainer import Trainer

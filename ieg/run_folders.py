@@ -7,11 +7,9 @@ import tempfile
 from collections.abc import Sequence
 
 from ieg.config import Config
+from ieg.data.spec import OWN
 from ieg.errors import UsageError
 from ieg.training.runlog import write_atomically
-
-# Data sets whose name does not say which images they are.
-OWN = ('folder', 'csv', 'npz')
 
 
 def run_folder(config: Config) -> str:

@@ -16,8 +16,9 @@ from ieg import experiment
 from ieg.analysis import corrections
 from ieg.data import image_sets, load
 from ieg.data import noise as label_noise
+from ieg.data.spec import OWN
 from ieg.errors import UsageError
-from ieg.run_folders import OWN, run_folder
+from ieg.run_folders import run_folder
 
 HEADER = (
     'rank,index,path,split,given_label,suggested_label,score,margin,agreement,'

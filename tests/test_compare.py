@@ -58,7 +58,7 @@ def test_a_diverged_run_is_left_out(tmp_path):
     [
         ('config.json', '{"method": ', ['line 1']),
         ('config.json', '{\n"method":\n', ['line 3']),
-        ('config.json', '[]', ['broken']),
+        ('config.json', '[]', ['damaged']),
         ('config.json', '{"dataset": "digits"}', ['no method']),
         ('summary.json', 'x', ['line 1']),
         ('memorization.json', '{}', ['--track_memorization']),
@@ -75,7 +75,7 @@ def test_a_diverged_run_is_left_out(tmp_path):
         ('config.json', b'\xff\xfe', []),
     ],
 )
-def test_a_broken_file_is_named(tmp_path, name, content, words):
+def test_a_damaged_file_is_named(tmp_path, name, content, words):
     folder = write_run(tmp_path / 'run', 0.5, 0.1)
     as_bytes = content if isinstance(content, bytes) else content.encode()
     (folder / name).write_bytes(as_bytes)

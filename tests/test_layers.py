@@ -47,6 +47,7 @@ PURE = {
     'ieg.analysis.comparison',
     'ieg.analysis.edits',
     'ieg.analysis.plane',
+    'ieg.analysis.records',
     'ieg.analysis.issues',
     'ieg.analysis.report',
     'ieg.analysis.report.calibration',

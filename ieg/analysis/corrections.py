@@ -5,12 +5,12 @@ import shlex
 from typing import TYPE_CHECKING
 
 from ieg import config as ieg_config
-from ieg.analysis import edits
+from ieg.analysis import edits, records
 from ieg.analysis.edits import LEFT_OUT
 from ieg.data import noise as label_noise
 from ieg.data.own_checks import counted
+from ieg.data.spec import OWN
 from ieg.errors import UsageError
-from ieg.run_folders import OWN
 
 if TYPE_CHECKING:
     from ieg.analysis import forms
@@ -76,13 +76,13 @@ def _config(folder: str) -> 'Config':
     Raises:
         UsageError: there is none.
     """
-    path = os.path.join(folder, 'config.json')
+    path = os.path.join(folder, records.CONFIG)
     if not os.path.isfile(path):
         raise UsageError(
-            f'{folder} is no run folder, because there is no config.json in '
-            'it: give the folder that a run names at its end.'
+            f'{folder} is no run folder, because there is no {records.CONFIG} '
+            'in it: give the folder that a run names at its end.'
         )
-    if not os.path.isfile(os.path.join(folder, 'summary.json')):
+    if not os.path.isfile(os.path.join(folder, records.SUMMARY)):
         raise UsageError(
             f'the run in {folder} has not come to its end: repeat its command, '
             'which goes on from where it stopped.'

@@ -5,22 +5,27 @@ Needs neither TensorFlow nor the method that a run was trained by.
 
 import dataclasses
 import glob
-import json
-import math
 import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from ieg.analysis.records import (
+    ADVICE,
+    CONFIG,
+    DROP,
+    LOG,
+    SUMMARY,
+    damaged,
+    read_entries,
+    read_object,
+    read_options,
+)
+from ieg.data.spec import OWN
 from ieg.errors import UsageError
 
-CONFIG, LOG = 'config.json', 'log.jsonl'
-SUMMARY, TRACKED = 'summary.json', 'memorization.json'
-DROP = 'susceptibility_drop'
 # Only a data set with a noise rate, or a long tail, is drawn.
 DRAWN = re.compile(r'_[0-9.]+$')
-# Data sets whose name does not say which images they are.
-OWN = ('folder', 'csv', 'npz')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,11 +122,11 @@ def load(folders: Sequence[str], y: str) -> tuple[list[Run], list[str]]:
         left_out: one sentence for each of the others.
 
     Raises:
-        UsageError: a file is broken, a run was not tracked, or none is left.
+        UsageError: a file is damaged, a run was not tracked, or none is left.
     """
     runs, left_out = [], []
     for folder in folders:
-        options = _options(folder)
+        options = read_options(folder)
         if not os.path.exists(os.path.join(folder, SUMMARY)):
             left_out.append(
                 f'{folder} is left out: it has no {SUMMARY}, so the run has '
@@ -145,35 +150,21 @@ def load(folders: Sequence[str], y: str) -> tuple[list[Run], list[str]]:
     return runs, left_out
 
 
-def _options(folder: str) -> dict[str, Any]:
-    path = os.path.join(folder, CONFIG)
-    options = _object(path)
-    for name in ('method', 'dataset'):
-        if not isinstance(options.get(name), str):
-            raise UsageError(
-                f'{path} is broken: it has no {name}; remove the folder or '
-                'name the other run folders.'
-            )
-    return options
-
-
 def _read(folder: str, options: dict[str, Any], y: str) -> Run | None:
     """Returns a finished run, or None if its last probe gave no number."""
-    summary = _object(os.path.join(folder, SUMMARY))
-    entries = _entries(os.path.join(folder, LOG))
-    tracked = os.path.join(folder, TRACKED)
+    summary = read_object(os.path.join(folder, SUMMARY))
+    entries = read_entries(os.path.join(folder, LOG))
+    tracked = os.path.join(folder, ADVICE)
     probed = [e for e in entries if 'susceptibility' in e]
     if not probed or not os.path.exists(tracked):
         raise UsageError(
             f'{folder} was trained without the tracker, so its susceptibility '
             'is unknown: train with --track_memorization, or leave it out.'
         )
-    found = _object(tracked)
+    found = read_object(tracked)
     best = found.get('recommended_epoch')
     if not (isinstance(found.get('probe'), dict) and _is_whole(best)):
-        raise UsageError(
-            f'{tracked} is broken: it is not what --track_memorization writes.'
-        )
+        raise damaged(tracked, 'it is not what --track_memorization writes')
     accuracy = _last(entries, y)
     if accuracy is None:
         other = {'fit_accuracy', 'train_accuracy'} - {y}
@@ -207,78 +198,9 @@ def _read(folder: str, options: dict[str, Any], y: str) -> Run | None:
     )
 
 
-def _object(path: str) -> dict[str, Any]:
-    """Reads a file that holds one JSON object."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            return _parsed(file.read())
-    except OSError as error:
-        raise UsageError(f'{path} cannot be read ({error.strerror}).') from None
-    except ValueError as error:
-        raise UsageError(
-            f'{path}, line {getattr(error, "lineno", 1)}, is broken: it is '
-            'not JSON as a run writes it.'
-        ) from None
-
-
-# What is read of an entry of the log; numbers, if they are there at all.
-READ = (
-    'fit_accuracy',
-    'train_accuracy',
-    'valid_accuracy',
-    'test_accuracy',
-    'susceptibility',
-    DROP,
-    'fit_right',
-    'fit_wrong',
-)
-
-
-def _entries(path: str) -> list[dict[str, Any]]:
-    """Reads a log, one JSON object per line."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            lines = file.readlines()
-    except OSError as error:
-        raise UsageError(f'{path} cannot be read ({error.strerror}).') from None
-    except ValueError:
-        raise UsageError(f'{path} is broken: it is no text.') from None
-    entries = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry = _parsed(line)
-            if type(entry.get('epoch')) is not int:
-                raise ValueError('no epoch')
-            for name in set(READ) & set(entry):
-                entry[name] = _number(entry[name])
-        except ValueError:
-            raise UsageError(
-                f'{path}, line {number}, is broken: it is no entry of an '
-                'epoch as a run writes it.'
-            ) from None
-        entries.append(entry)
-    return entries
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError('no object')
-    return value
-
-
 def _is_whole(value: Any) -> bool:
     """Whether a value is a whole number, or there is none."""
     return value is None or type(value) is int
-
-
-def _number(value: Any) -> float | None:
-    """Returns a number, or None for one that is not finite."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError('no number')
-    return float(value) if math.isfinite(value) else None
 
 
 def _last(

@@ -11,6 +11,8 @@ from ieg.registry import DATASETS, NOISES
 _TAIL = 'imbal'
 # Any set of TFDS: tfds:NAME.
 TFDS_PREFIX = 'tfds:'
+# Data sets whose name does not say which images they are.
+OWN = ('folder', 'csv', 'npz')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,6 @@ report says so. A file that is damaged stops it.
 """
 
 import dataclasses
-import json
 import math
 import os
 import zipfile
@@ -16,11 +15,21 @@ from typing import Any
 import numpy as np
 
 from ieg.analysis import issues as label_issues
+from ieg.analysis.records import (
+    ADVICE,
+    CONFIG,
+    LOG,
+    SUMMARY,
+    damaged,
+    plain,
+    read_entries,
+    read_object,
+    read_options,
+)
 from ieg.data import noise as label_noise
 from ieg.errors import UsageError
 
-CONFIG, LOG, SUMMARY = 'config.json', 'log.jsonl', 'summary.json'
-NOISE, ADVICE = 'noise.npz', 'memorization.json'
+NOISE = 'noise.npz'
 PREDICTIONS, ISSUES = 'predictions.npz', 'label_issues.csv'
 # What `summary.json` has numbers for, if anything.
 FIGURES = (
@@ -127,8 +136,8 @@ def read(folder: str, class_names: Sequence[str] = ()) -> RunFolder:
     summary = _summary(path[SUMMARY]) if there[SUMMARY] else {}
     run = RunFolder(
         folder=folder,
-        options=_options(path[CONFIG]),
-        entries=_entries(path[LOG]) if there[LOG] else [],
+        options=read_options(folder),
+        entries=read_entries(path[LOG]) if there[LOG] else [],
         summary=summary,
         found=summary.get('label_issues') or {},
         noise=noise,
@@ -176,67 +185,6 @@ def _class_names(
     return tuple(otherwise)
 
 
-def _damaged(path: str, why: str) -> UsageError:
-    return UsageError(
-        f'{path} is damaged: {why}; restore the file, or train again with '
-        f'--config={os.path.join(os.path.dirname(path), CONFIG)}.'
-    )
-
-
-def _object(path: str) -> dict[str, Any]:
-    """Returns what a file holds that is one JSON object."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            value = json.load(file)
-    except OSError as error:
-        raise UsageError(f'{path} cannot be read ({error.strerror}).') from None
-    except ValueError:
-        raise _damaged(path, 'it is no JSON') from None
-    if not isinstance(value, dict):
-        raise _damaged(path, 'it holds no JSON object')
-    return value
-
-
-def _options(path: str) -> dict[str, Any]:
-    options = _object(path)
-    for name in ('method', 'dataset'):
-        if not isinstance(options.get(name), str):
-            raise UsageError(
-                f'{path} is damaged: it has no {name}; restore the file, or '
-                'give another run folder.'
-            )
-    return options
-
-
-def _entries(path: str) -> list[dict[str, Any]]:
-    """Returns the entries of a log, one JSON object per line."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            lines = list(file)
-    except OSError as error:
-        raise UsageError(f'{path} cannot be read ({error.strerror}).') from None
-    except ValueError:
-        raise _damaged(path, 'it is no text') from None
-    entries = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry = json.loads(line)
-            whole = isinstance(entry, dict) and type(entry.get('epoch')) is int
-        except ValueError:
-            whole = False
-        if not whole:
-            raise _damaged(path, f'line {number} is no entry of an epoch')
-        entries.append({k: _plain(v) for k, v in entry.items()})
-    return entries
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value of JSON, None for a number that is not finite."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def is_number(value: Any) -> bool:
     """Whether a value of JSON is a finite number."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -244,18 +192,18 @@ def is_number(value: Any) -> bool:
 
 
 def _summary(path: str) -> dict[str, Any]:
-    summary = {k: _plain(v) for k, v in _object(path).items()}
+    summary = {k: plain(v) for k, v in read_object(path).items()}
     _check_figures(path, summary, FIGURES)
     found = summary.get('label_issues')
     if found is None:
         return summary
     if not isinstance(found, dict):
-        raise _damaged(path, 'label_issues is no object')
+        raise damaged(path, 'label_issues is no object')
     _check_figures(path, found, ISSUE_FIGURES)
     for name, dimensions in ARRAYS.items():
         value = found.get(name)
         if value is not None and not _is_array(value, dimensions):
-            raise _damaged(path, f'{name} is no array of numbers')
+            raise damaged(path, f'{name} is no array of numbers')
     return summary
 
 
@@ -264,7 +212,7 @@ def _check_figures(
 ) -> None:
     for name in names:
         if found.get(name) is not None and not is_number(found[name]):
-            raise _damaged(path, f'{name} is no number')
+            raise damaged(path, f'{name} is no number')
 
 
 def _is_array(value: Any, dimensions: int) -> bool:
@@ -279,10 +227,10 @@ def _is_array(value: Any, dimensions: int) -> bool:
 
 
 def _advice(path: str) -> dict[str, Any]:
-    advice = _object(path)
+    advice = read_object(path)
     epoch = advice.get('recommended_epoch')
     if epoch is not None and type(epoch) is not int:
-        raise _damaged(path, 'recommended_epoch is no whole number')
+        raise damaged(path, 'recommended_epoch is no whole number')
     return advice
 
 
@@ -295,11 +243,11 @@ def _predictions(path: str) -> dict[str, np.ndarray]:
         OSError, EOFError, KeyError, ValueError, TypeError, AttributeError,
         zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
-        raise _damaged(
+        raise damaged(
             path, f'NumPy cannot read it ({type(error).__name__})'
         ) from None
     if 'class_names' not in found or 'train_labels' not in found:
-        raise _damaged(path, 'class_names or train_labels are missing')
+        raise damaged(path, 'class_names or train_labels are missing')
     classes = len(found['class_names'])
     for split in ('train', 'valid', 'test'):
         _check_split(path, found, split, classes)
@@ -315,10 +263,10 @@ def _check_split(
     if labels is not None and len(labels):
         low, high = labels.min(), labels.max()
         if labels.ndim != 1 or low < 0 or high >= classes:
-            raise _damaged(path, f'{split}_labels are no classes')
+            raise damaged(path, f'{split}_labels are no classes')
     if logits is not None:
         if labels is None or logits.shape != (len(labels), classes):
-            raise _damaged(path, f'{split}_logits do not fit {split}_labels')
+            raise damaged(path, f'{split}_logits do not fit {split}_labels')
 
 
 def _check_classes(run: RunFolder) -> None:
@@ -327,12 +275,12 @@ def _check_classes(run: RunFolder) -> None:
     matrix = run.found.get('transition_matrix')
     known = run.predictions is not None or run.noise is not None
     if matrix is not None and known and len(matrix) != classes:
-        raise _damaged(
+        raise damaged(
             os.path.join(run.folder, SUMMARY),
             f'transition_matrix is of {len(matrix)} classes, not {classes}',
         )
     if run.noise is not None and len(run.noise.transition) != classes:
-        raise _damaged(
+        raise damaged(
             os.path.join(run.folder, PREDICTIONS),
             f'it is of {classes} classes, {NOISE} of '
             f'{len(run.noise.transition)}',

@@ -4,9 +4,10 @@ import math
 import re
 from collections.abc import Sequence
 
+from ieg.analysis.records import ADVICE, LOG
 from ieg.analysis.report import charts
 from ieg.analysis.report.charts import Line
-from ieg.analysis.report.contents import ADVICE, LOG, RunFolder, is_number
+from ieg.analysis.report.contents import RunFolder, is_number
 from ieg.analysis.report.markup import (
     NOTHING,
     Html,

@@ -27,7 +27,7 @@ from ieg.analysis.report.markup import (
     table,
     tag,
 )
-from ieg.analysis.runs import OWN
+from ieg.data.spec import OWN
 from ieg.training.runlog import headline
 
 
