@@ -2,7 +2,6 @@
 
 import keras
 
-from ieg.errors import UsageError
 from ieg.networks import layers
 from ieg.registry import NETWORKS
 
@@ -41,13 +40,7 @@ def alexnet(
     Raises:
         UsageError: nothing of the image is left after the last pooling.
     """
-    if min(image_shape[:2]) < MIN_SIZE:
-        height, width = image_shape[:2]
-        raise UsageError(
-            f'the network alexnet needs images of at least {MIN_SIZE}x'
-            f'{MIN_SIZE} pixels and these have {height}x{width}; use '
-            '--network_name=cnn.'
-        )
+    layers.require_size('alexnet', image_shape, MIN_SIZE)
     images = keras.Input(image_shape)
     x = images
     for number, (filters, size) in enumerate(

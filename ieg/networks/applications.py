@@ -189,13 +189,8 @@ def _build(
         min_size: smallest legal height and width.
     """
     name = builder.__name__
-    height, width, channels = image_shape
-    if min(height, width) < min_size:
-        raise UsageError(
-            f'the network {name} needs images of at least {min_size}x'
-            f'{min_size} pixels and these have {height}x{width}; use '
-            '--network_name=cnn.'
-        )
+    channels = image_shape[2]
+    layers.require_size(name, image_shape, min_size)
     if pretrained and channels != 3:
         raise UsageError(
             f'the ImageNet weights of the network {name} take images with 3 '

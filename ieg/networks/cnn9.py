@@ -103,13 +103,7 @@ def cnn9(
         UsageError: nothing of the image is left after the last block, or
             there is no such mode.
     """
-    if min(image_shape[:2]) < MIN_SIZE:
-        height, width = image_shape[:2]
-        raise UsageError(
-            f'the network cnn9 needs images of at least {MIN_SIZE}x'
-            f'{MIN_SIZE} pixels and these have {height}x{width}; use '
-            '--network_name=cnn.'
-        )
+    layers.require_size('cnn9', image_shape, MIN_SIZE)
     if dropout_mode not in DROPOUT_MODES:
         raise UsageError(
             f'the network cnn9 has no dropout_mode {dropout_mode!r}; it has '

@@ -1,7 +1,35 @@
-"""What the networks share: fused batch normalisation and initialisers."""
+"""What the networks share: normalisation, initialisers, a check of sizes."""
 
 import keras
 import tensorflow as tf
+
+from ieg.errors import UsageError
+
+
+def require_size(
+    name: str,
+    image_shape: tuple[int, int, int],
+    min_size: int,
+    instead: str = 'cnn',
+) -> None:
+    """Checks that a network has something left of an image at its end.
+
+    Args:
+        name: of the network.
+        image_shape: (H, W, channels).
+        min_size: fewest pixels of a side.
+        instead: a network that takes smaller images.
+
+    Raises:
+        UsageError: a side has fewer.
+    """
+    height, width = image_shape[:2]
+    if min(height, width) < min_size:
+        raise UsageError(
+            f'the network {name} needs images of at least {min_size}x'
+            f'{min_size} pixels and these have {height}x{width}; use '
+            f'--network_name={instead}.'
+        )
 
 
 @keras.saving.register_keras_serializable(package='ieg')

@@ -2,7 +2,6 @@
 
 import keras
 
-from ieg.errors import UsageError
 from ieg.networks import layers
 from ieg.registry import NETWORKS
 
@@ -27,13 +26,7 @@ def lenet(num_classes: int, image_shape: tuple[int, int, int]) -> keras.Model:
     Raises:
         UsageError: nothing of the image is left before the dense layers.
     """
-    if min(image_shape[:2]) < MIN_SIZE:
-        height, width = image_shape[:2]
-        raise UsageError(
-            f'the network lenet needs images of at least {MIN_SIZE}x'
-            f'{MIN_SIZE} pixels and these have {height}x{width}; use '
-            '--network_name=cnn.'
-        )
+    layers.require_size('lenet', image_shape, MIN_SIZE)
     images = keras.Input(image_shape)
     x = images
     for number, (filters, padding) in enumerate(((6, 2), (16, 0)), start=1):

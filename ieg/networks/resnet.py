@@ -2,7 +2,6 @@
 
 import keras
 
-from ieg.errors import UsageError
 from ieg.networks import layers
 from ieg.registry import NETWORKS
 
@@ -106,13 +105,7 @@ def _resnet(
     """Builds a ResNet with `blocks` of `widths` channels in its stages."""
     # The 3x3 stem takes two pixels; later convolutions leave at least one.
     min_size = 3 - 2 * stem_padding
-    if min(image_shape[:2]) < min_size:
-        height, width = image_shape[:2]
-        raise UsageError(
-            f'the network {name} needs images of at least {min_size}x'
-            f'{min_size} pixels and these have {height}x{width}; use '
-            f'--network_name={name}-same.'
-        )
+    layers.require_size(name, image_shape, min_size, instead=f'{name}-same')
     images = keras.Input(image_shape)
     x = layers.torch_conv(
         images, widths[0], 3, 'stem_conv', padding=stem_padding
