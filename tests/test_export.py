@@ -12,36 +12,24 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from command import ROOT
+from exported import lite, said
 from tiny_sets import make_folder
 
 from ieg import config, experiment, export
 from ieg.data import load as load_data
 from ieg.data.files import Framing
 from ieg.errors import UsageError
-from ieg.networks import create_network
 from ieg.options import RunConfig
-from ieg.registry import NETWORKS
-from ieg.serving.classifier import Classifier, load
+from ieg.serving.classifier import load
 
-pytestmark = [
-    pytest.mark.usefixtures('tiny'),
-    # TensorFlow's own reader of LiteRT models, which only the tests use.
-    pytest.mark.filterwarnings('ignore:.*tf.lite.Interpreter:UserWarning'),
-]
+pytestmark = pytest.mark.usefixtures('tiny')
 SMALL = {
     'dataset': 'fake_uniform_0.4',
     'network_name': 'tiny',
     'max_epoch': 1,
     'batch_size': 32,
 }
-# Smallest sides of images, and what is too large for the usual tests.
-SIDES = {
-    'alexnet': 29,
-    'cnn9': 28,
-    'lenet': 12,
-    'inception_resnet_v2': 75,
-}
-QUICK = ('cnn', 'lenet')
 
 
 def trained(path, strategy=None, **options):
@@ -61,22 +49,6 @@ def evaluation(built):
     """Returns the probabilities of the test images in evaluation."""
     logits = built.trainer.score('logits_step', split='test')['logits']
     return tf.nn.softmax(logits.sum(axis=1)).numpy()
-
-
-def said(model, images):
-    return np.asarray(model(images))
-
-
-def lite(path, images):
-    """Returns what a LiteRT model says of images."""
-    reader = tf.lite.Interpreter(str(path))
-    (entry,), (exit_,) = reader.get_input_details(), reader.get_output_details()
-    assert entry['dtype'] == np.uint8
-    reader.resize_tensor_input(entry['index'], images.shape)
-    reader.allocate_tensors()
-    reader.set_tensor(entry['index'], images)
-    reader.invoke()
-    return reader.get_tensor(exit_['index'])
 
 
 @pytest.fixture(scope='module')
@@ -141,103 +113,6 @@ def test_weights_of_two_replicas_and_their_average(tmp_path, strategy):
     export.save_model(built.trainer.method, built.data, path)
     found = said(load(path), built.data.test.images)
     np.testing.assert_allclose(found, evaluation(built), atol=1e-6)
-
-
-def classifier(networks, shape, **options):
-    count = networks[0].output_shape[-1]
-    return Classifier(
-        networks,
-        shape,
-        mean=(0.4,) * shape[2],
-        std=(0.3,) * shape[2],
-        class_names=[f'class {number}' for number in range(count)],
-        dataset='a set',
-        **options,
-    )
-
-
-def round_trip(model, path):
-    with export._quiet():
-        model.save(path)
-    return load(str(path))
-
-
-def some_images(shape, count=3):
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (count, *shape), np.uint8)
-
-
-@pytest.mark.parametrize(
-    'name',
-    [
-        pytest.param(n, marks=() if n in QUICK else pytest.mark.slow)
-        for n in NETWORKS.names()
-    ],
-)
-def test_every_network_comes_back(tmp_path, name):
-    shape = (SIDES.get(name, 32),) * 2 + (3,)
-    model = classifier([create_network(name, 4, shape)], shape)
-    again = round_trip(model, tmp_path / 'model.keras')
-    images = some_images(shape)
-    np.testing.assert_array_equal(said(again, images), said(model, images))
-
-
-@pytest.mark.slow
-def test_a_network_with_imagenet_weights_comes_back(tmp_path, monkeypatch):
-    from ieg.networks import applications
-
-    monkeypatch.setattr(
-        applications,
-        '_load_pretrained',
-        lambda build, x, name: build(
-            include_top=False, weights=None, input_tensor=x
-        ),
-    )
-    shape = (32, 32, 3)
-    net = create_network('resnet50', 4, shape, pretrained=True)
-    model = classifier([net], shape)
-    again = round_trip(model, tmp_path / 'model.keras')
-    images = some_images(shape)
-    np.testing.assert_array_equal(said(again, images), said(model, images))
-
-
-def test_precision_is_that_of_the_training(tmp_path, precision):
-    precision('mixed_bfloat16')
-    shape = (8, 8, 3)
-    nets = [create_network('tiny', 4, shape) for _ in range(2)]
-    model = classifier(nets, shape)
-    images = some_images(shape, 20)
-    expected = said(model, images)
-    assert expected.dtype == np.float32
-    precision('float32')
-    again = round_trip(model, tmp_path / 'model.keras')
-    np.testing.assert_array_equal(said(again, images), expected)
-    # What LiteRT gets, which has no bfloat16; the rounding of that is 2**-9.
-    full = said(again.in_full_precision(), images)
-    assert np.abs(full - expected).max() > 0
-    np.testing.assert_allclose(full, expected, atol=2e-2)
-
-
-@pytest.mark.slow
-def test_litert_of_mixed_precision(tmp_path, precision):
-    precision('mixed_bfloat16')
-    shape = (32, 32, 3)
-    model = classifier([create_network('preact_resnet18', 4, shape)], shape)
-    path = tmp_path / 'model.tflite'
-    export.save_litert(model, str(path))
-    images = some_images(shape)
-    full = said(model.in_full_precision(), images)
-    np.testing.assert_allclose(lite(path, images), full, atol=1e-5)
-
-
-def test_what_an_image_file_becomes_is_in_the_model(tmp_path):
-    shape = (9, 9, 1)
-    framing = Framing(9, 1, crop='shift', fraction=0.8)
-    net = create_network('tiny', 4, shape)
-    model = classifier([net], shape, framing=framing)
-    again = round_trip(model, tmp_path / 'model.keras')
-    assert again.framing == Framing(9, 1, fraction=0.8)
-    assert again.class_names[3] == 'class 3'
 
 
 def test_framing_of_images_that_stay_in_files(tmp_path):
@@ -416,12 +291,11 @@ def test_a_process_of_its_own_needs_no_run_folder(two_networks, tmp_path):
         'np.save("plain.npy", model.serve(np.load("images.npy")))\n'
         'assert "ieg" not in sys.modules\n'
     )
-    root = str(pathlib.Path(__file__).parents[1])
     for code in (script, plain):
         subprocess.run(
             [sys.executable, '-c', code],
             cwd=tmp_path,
-            env=os.environ | {'PYTHONPATH': root},
+            env=os.environ | {'PYTHONPATH': str(ROOT)},
             check=True,
         )
     for name in ('model.keras', 'savedmodel'):
