@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ieg.config import Config
+from ieg.data import Data
 from ieg.errors import RunError, UsageError
 from ieg.methods.base import Info, Method, steps_for
 from ieg.networks import create_network
@@ -49,15 +51,22 @@ def _has_fast_bfloat16() -> bool:
 
 
 def make_settings(
-    config: Config, num_examples: int, replicas: int, workers: bool
+    config: Config, data: Data, replicas: int, workers: bool
 ) -> Settings:
-    """Returns how to train on so many examples.
+    """Returns how to train on a data set.
+
+    Args:
+        config: what was asked for.
+        data: what is learnt from.
+        replicas: on all machines.
+        workers: whether there are several processes.
 
     Raises:
-        UsageError: a batch has more examples than there are.
+        UsageError: a batch has more examples than there are, or their views
+            cannot be computed where they should be.
     """
     run, train = config.run, config.train
-    batch = train.batch_size * replicas
+    batch, num_examples = train.batch_size * replicas, len(data.train)
     if batch > num_examples:
         raise UsageError(
             f'--batch_size={train.batch_size} on {replicas} replicas is more '
@@ -67,7 +76,6 @@ def make_settings(
     per_epoch = min(train.steps_per_epoch or whole, whole)
     total = train.max_iteration or train.max_epoch * per_epoch
     schedule = optim.make_schedule(train, per_epoch, total)
-    gpu = has_gpu()
     return Settings(
         schedule=schedule,
         steps_per_epoch=per_epoch,
@@ -77,11 +85,75 @@ def make_settings(
         eval_every=max(1, round(run.eval_freq / per_epoch))
         if run.eval_freq
         else run.eval_every,
+        eval_splits=('valid', 'test', *data.further),
         seed=train.seed,
-        on_device=run.augment_on == 'device'
-        or (run.augment_on == 'auto' and gpu and not workers),
+        on_device=_on_device(run.augment_on, data, workers),
         keep_checkpoints=run.keep_checkpoints,
     )
+
+
+def _on_device(where: str, data: Data, workers: bool) -> bool:
+    """Whether views are computed where the steps run.
+
+    Raises:
+        UsageError: they should be and cannot.
+    """
+    if where == 'auto':
+        return has_gpu() and not workers and data.in_memory
+    if where == 'device' and workers:
+        raise UsageError(
+            '--augment_on=device does not work with several workers; use host.'
+        )
+    if where == 'device' and not data.in_memory:
+        raise UsageError(
+            '--augment_on=device needs images in memory, and those of '
+            f'{data.spec.base} are read from files; use host.'
+        )
+    return where == 'device'
+
+
+def make_info(config: Config, data: Data, replicas: int, epochs: int) -> Info:
+    """Returns what a method may know of a run before it begins."""
+    train = config.train
+    unused = (
+        METHODS.get(train.method).ignores_probe
+        and not config.data.probe_dataset_hold_ratio
+    )
+    return Info(
+        num_classes=data.num_classes,
+        image_shape=data.image_shape,
+        labels=data.train.labels,
+        num_probe=len(data.probe) if data.probe and not unused else 0,
+        batch_size=train.batch_size * replicas,
+        epochs=epochs,
+        seed=train.seed,
+        valid_counts=None
+        if data.valid is None
+        else np.bincount(data.valid.labels, minlength=data.num_classes),
+    )
+
+
+def check_splits(method: Method, name: str, data: Data) -> None:
+    """Raises UsageError where a method needs examples that nobody set aside.
+
+    Args:
+        method: says what it needs.
+        name: its own.
+        data: what is learnt from.
+    """
+    splits = {stream.split for stream in method.streams().values()}
+    if 'probe' in splits and data.probe is None:
+        raise UsageError(
+            f'{name} learns from clean probe images and there are none; set '
+            '--probe_dataset_hold_ratio to the share of the training set to '
+            'hold out (0.02 is usual).'
+        )
+    if method.needs_validation and data.valid is None:
+        raise UsageError(
+            f'{name} chooses networks by noisy validation labels; set '
+            '--valid_ratio to the share of the training set to hold out (0.1 '
+            'is usual).'
+        )
 
 
 def has_gpu() -> bool:

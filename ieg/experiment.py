@@ -20,8 +20,6 @@ from ieg import data as ieg_data
 from ieg.config import Config
 from ieg.data import noise as label_noise
 from ieg.errors import UsageError
-from ieg.methods.base import Info
-from ieg.registry import METHODS
 from ieg.run_folders import make_folder, run_folder
 from ieg.training import distribution
 from ieg.training.callbacks import Progress, TensorBoardScalars
@@ -123,66 +121,25 @@ def build(
     Raises:
         UsageError: the options do not fit the data or the machine.
     """
-    run, train = config.run, config.train
+    run = config.run
     strategy = strategy or distribution.make_strategy(
         run.distribution_strategy, run.num_replicas
     )
     assembly.set_numerics(config)
-    workers = distribution.has_workers(strategy)
-    if run.augment_on == 'device' and workers:
-        raise UsageError(
-            '--augment_on=device does not work with several workers; use host.'
-        )
     data = data or load_data(config)
     replicas = strategy.num_replicas_in_sync
     settings = assembly.make_settings(
-        config, len(data.train.labels), replicas, workers
+        config, data, replicas, distribution.has_workers(strategy)
     )
-    if not data.in_memory:
-        if run.augment_on == 'device':
-            raise UsageError(
-                '--augment_on=device needs images in memory, and those of '
-                f'{data.spec.base} are read from files; use host.'
-            )
-        settings = dataclasses.replace(settings, on_device=False)
-    unused = (
-        METHODS.get(train.method).ignores_probe
-        and not config.data.probe_dataset_hold_ratio
-    )
-    info = Info(
-        num_classes=data.num_classes,
-        image_shape=data.image_shape,
-        labels=data.train.labels,
-        num_probe=len(data.probe) if data.probe and not unused else 0,
-        batch_size=train.batch_size * replicas,
-        epochs=settings.epochs,
-        seed=train.seed,
-        valid_counts=None
-        if data.valid is None
-        else np.bincount(data.valid.labels, minlength=data.num_classes),
-    )
+    info = assembly.make_info(config, data, replicas, settings.epochs)
     method = assembly.build_method(config, info, strategy)
-    splits = {stream.split for stream in method.streams().values()}
-    if 'probe' in splits and data.probe is None:
-        raise UsageError(
-            f'{train.method} learns from clean probe images and there are '
-            'none; set --probe_dataset_hold_ratio to the share of the training '
-            'set to hold out (0.02 is usual).'
-        )
-    if method.needs_validation and data.valid is None:
-        raise UsageError(
-            f'{train.method} chooses networks by noisy validation labels; set '
-            '--valid_ratio to the share of the training set to hold out (0.1 '
-            'is usual).'
-        )
+    assembly.check_splits(method, config.train.method, data)
     settings = dataclasses.replace(
-        settings,
-        jit=assembly.use_jit(config, method),
-        eval_splits=('valid',)
-        if trial_folder
-        else ('valid', 'test', *data.further),
+        settings, jit=assembly.use_jit(config, method)
     )
-    if run.stop_on_memorization == 'stop' and not trial_folder:
+    if trial_folder:
+        settings = dataclasses.replace(settings, eval_splits=('valid',))
+    elif run.stop_on_memorization == 'stop':
         # That of the recommended epoch must still be there.
         keep = max(settings.keep_checkpoints, PATIENCE + 1)
         settings = dataclasses.replace(settings, keep_checkpoints=keep)

@@ -13,7 +13,6 @@ from ieg.data.noise import NoisyLabels
 from ieg.data.parts import Part, Source
 from ieg.data.samplers import SAMPLERS
 from ieg.data.spec import DatasetSpec, parse
-from ieg.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -176,34 +175,18 @@ def load(
     noise_lib.check(spec.noise, spec.rate, noise_sampler)
     requests.check_human_labels(human_labels, spec)
     source = requests.open_source(spec.base, data_dir, **options)
-    num_classes, given = len(source.class_names), source.train.labels
+    views = _views(source, crop_padding, scaling, flip)
     clean = requests.truth(spec, source.train)
-    padding = requests.padding(
-        crop_padding, source.padding, source.train.images.shape[:2]
-    )
-    mean, std = requests.scaling(scaling, source)
 
     noise_seed = seed if noise_seed is None else noise_seed
-    pool = splits.subset(given, train_examples, num_classes, seed)
-    if spec.imbalance is not None:
-        tail = (given[pool], spec.imbalance, num_classes, seed)
-        pool = pool[splits.long_tail(*tail)]
-    per_class = 0
-    if source.probe is None and probe_ratio:
-        if clean is None:
-            raise UsageError(
-                'Clean probe images are asked for and nobody knows which '
-                f'labels of {spec.base} are right; give some by --probe_dir '
-                'or as a part named probe.'
-            )
-        per_class = splits.probe_per_class(
-            clean[pool], probe_ratio, num_classes
-        )
+    pool = requests.pool(spec, source, train_examples, seed)
     probe, noise = requests.probe_and_noise(
         source,
         clean,
         pool,
-        per_class,
+        requests.probe_per_class(
+            spec, source, None if clean is None else clean[pool], probe_ratio
+        ),
         spec,
         seed,
         noise_seed,
@@ -211,11 +194,9 @@ def load(
         requests.human(spec, source, human_labels, data_dir),
     )
     rest = np.setdiff1d(pool, probe)
-    # Labels that were not drawn are those of the files, whatever was before.
-    drawn = noise is not None and noise.rate is not None
-    if drawn and frozen is not None and _is_same(noise, frozen):
+    if noise is not None and frozen is not None and _is_same(noise, frozen):
         noise = frozen
-    labels = given[rest] if noise is None else noise.noisy
+    labels = source.train.labels[rest] if noise is None else noise.noisy
     part = None if spec.noise is None else SAMPLERS[noise_sampler].train_part
     is_valid = splits.valid(
         labels,
@@ -230,9 +211,6 @@ def load(
 
     return Data(
         spec=spec,
-        num_classes=num_classes,
-        image_shape=source.train.images.shape,
-        class_names=source.class_names,
         train=noisy_split(~is_valid),
         test=_true(source.test) if len(source.test) else None,
         probe=_probe(source, probe, clean, seed),
@@ -240,7 +218,21 @@ def load(
         if source.valid
         else (noisy_split(is_valid) if is_valid.any() else None),
         noise=noise,
-        padding=padding,
+        **views,
+    )
+
+
+def _views(
+    source: Source, crop_padding: int, scaling: str, flip: str
+) -> dict[str, Any]:
+    """Returns what `Data` has of its source, and how its images are seen."""
+    shape = source.train.images.shape
+    mean, std = requests.scaling(scaling, source)
+    return dict(
+        num_classes=len(source.class_names),
+        image_shape=shape,
+        class_names=source.class_names,
+        padding=requests.padding(crop_padding, source.padding, shape[:2]),
         flip=source.flip if flip == 'auto' else flip == 'on',
         mean=mean,
         std=std,
@@ -253,10 +245,15 @@ def load(
 
 
 def _is_same(one: NoisyLabels, other: NoisyLabels) -> bool:
-    """Returns whether two answer the same request."""
+    """Returns whether two answer the same request for a draw.
+
+    Labels that were not drawn are those of the files, whatever was before.
+    """
     names = ('kind', 'rate', 'seed', 'sampler')
-    return np.array_equal(one.clean, other.clean) and all(
-        getattr(one, name) == getattr(other, name) for name in names
+    return (
+        one.rate is not None
+        and np.array_equal(one.clean, other.clean)
+        and all(getattr(one, name) == getattr(other, name) for name in names)
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ieg.data import human_labels as human_labels_lib
-from ieg.data import loaders, sources, tfds_files
+from ieg.data import loaders, sources, splits, tfds_files
 from ieg.data import noise as noise_lib
 from ieg.data.noise import NoisyLabels
 from ieg.data.parts import Part, Source
@@ -127,6 +127,52 @@ def truth(spec: DatasetSpec, part: Part) -> np.ndarray | None:
             f'to add: leave out _{spec.noise}.'
         )
     return known
+
+
+def pool(spec: DatasetSpec, source: Source, size: int, seed: int) -> np.ndarray:
+    """Returns the training examples to use, ascending: int64 [n].
+
+    Args:
+        spec: asks for a long tail, or not.
+        source: has all of them.
+        size: of a class-balanced subset; 0 takes all.
+        seed: of the subset and the long tail.
+
+    Raises:
+        UsageError: the subset or a class of the long tail would be empty.
+    """
+    num_classes, given = len(source.class_names), source.train.labels
+    chosen = splits.subset(given, size, num_classes, seed)
+    if spec.imbalance is None:
+        return chosen
+    return chosen[
+        splits.long_tail(given[chosen], spec.imbalance, num_classes, seed)
+    ]
+
+
+def probe_per_class(
+    spec: DatasetSpec, source: Source, clean: np.ndarray | None, ratio: float
+) -> int:
+    """Returns how many probe examples are split off each class.
+
+    Args:
+        spec: the data set.
+        source: the same, opened; a probe of its own is kept.
+        clean: int32 [n], true classes to choose from, if known.
+        ratio: share of these for the probe.
+
+    Raises:
+        UsageError: nobody knows a clean example, or a class has too few.
+    """
+    if source.probe is not None or not ratio:
+        return 0
+    if clean is None:
+        raise UsageError(
+            'Clean probe images are asked for and nobody knows which labels '
+            f'of {spec.base} are right; give some by --probe_dir or as a part '
+            'named probe.'
+        )
+    return splits.probe_per_class(clean, ratio, len(source.class_names))
 
 
 def own_probe(part: Part, num_classes: int, seed: int) -> np.ndarray:
