@@ -24,6 +24,11 @@ TABLE = (
     ('noise rate, realised', 'noise_rate_realised', '{:.2%}'),
     ('AUC of clean against noisy labels', 'label_auc', '{:.4f}'),
     ('noise rate, estimated', 'noise_rate', '{:.2%}'),
+    (
+        'noise rate, probably between',
+        'noise_rate_interval',
+        '{0[0]:.2%} and {0[1]:.2%}',
+    ),
     ('labels to check (label_issues.csv)', 'count', '{}'),
     ('AUC of their list', 'roc_auc', '{:.4f}'),
     ('run folder, with report.html', 'folder', '{}'),

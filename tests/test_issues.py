@@ -127,6 +127,27 @@ def test_what_is_learnt_by_heart_is_found():
     assert found.rate == pytest.approx(wrong.mean(), abs=0.02)
 
 
+@pytest.mark.parametrize(
+    'skill, least, most', [(0.97, 0.03, 0.04), (0.65, 0.15, 0.2)]
+)
+def test_hard_images_widen_the_interval(skill, least, most):
+    # The network recognises the second half of the images less often.
+    rng = np.random.default_rng(0)
+    clean, given, _ = planted(count=2000, rate=0.2)
+    knows = np.repeat([0.97, skill], 1000)
+    sums = np.zeros((2000, 3 + CLASSES))
+    sums[:, 0] = 1
+    for number in range(12):
+        said = (clean + 2 * (rng.random(2000) > knows)) % CLASSES
+        sums[:, 0] += 1
+        sums[:, 1] += said == given
+        sums[:, 2] += number * (said == given)
+        sums[:, 3:] += np.eye(CLASSES)[said]
+    low, high = dynamics.estimate(Evidence.of_visits(given, sums)).interval
+    assert low <= np.mean(clean != given) <= high
+    assert least < high - low < most
+
+
 def test_nothing_is_known_where_nothing_was_learnt():
     labels = np.arange(100) % CLASSES
     said = np.tile([0.4, 0.2, 0.2, 0.2], (100, 1))

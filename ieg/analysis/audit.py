@@ -71,8 +71,6 @@ def _rows(
     labels = _joined([e.labels for e in every])
     agreement = _joined([e.agreement for e in every])
     is_issue = _joined([e.wrong(noise.threshold) for e in every])
-    is_hard = ~is_issue & (score <= (1 + noise.threshold) / 2)
-    is_hard &= ~_joined([e.late for e in every])
     # What is suspicious is more likely anything else than what it is called.
     looks = _joined([e.suggested for e in every])
     looks = np.where(is_issue, _joined([e.rival for e in every]), looks)
@@ -90,7 +88,7 @@ def _rows(
         'agreement': agreement,
         'in_selection': _joined([_chosen(part) for part in parts]),
         'is_issue': is_issue,
-        'is_hard': is_hard,
+        'is_hard': _joined([e.hard(noise.threshold) for e in every]),
         'corrected': np.full(len(score), '', object),
     }
     columns = {name: values[order] for name, values in columns.items()}
