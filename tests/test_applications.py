@@ -100,8 +100,9 @@ def inception():
     """The network of WebVision, in mixed precision."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy('mixed_bfloat16')
-    yield create_network('inception_resnet_v2', 50, (75, 75, 3))
+    found = create_network('inception_resnet_v2', 50, (75, 75, 3))
     keras.config.set_dtype_policy(policy)
+    return found
 
 
 @pytest.fixture(scope='module')
