@@ -195,8 +195,7 @@ class SearchConfig:
     searcher: str = option(
         'betanes',
         'How to search: betanes (natural gradient on ranks), reference (what '
-        "S2E's code executes), or random.",
-        choices=('betanes', 'reference', 'random'),
+        "S2E's code executes), random, or one of a plugin.",
     )
     search_iterations: int = option(
         5, 'How often the searcher learns from a population.', minimum=1

@@ -195,6 +195,7 @@ def test_the_configuration_of_the_run_trains_without_a_search(whole):
         ({'max_epoch': 0, 'max_iteration': 9, 'search_epochs': 1}, ['--max_e']),
         ({'search_iterations': 3}, ['--search_iterations=2', 'checkpoints']),
         ({'search': ''}, ['--search_', 'needs --search']),
+        ({'searcher': 'betaness'}, ['searcher', "mean 'betanes'"]),
         (
             {'distribution_strategy': 'mirrored', 'parallel_trials': 2},
             ['--parallel_trials', 'mirrored'],

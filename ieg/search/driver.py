@@ -99,6 +99,7 @@ def trial_options(config: Config) -> dict[str, Any]:
 
 
 def _check(config: Config) -> None:
+    SEARCHERS.get(config.search.searcher)
     if not config.data.valid_ratio:
         raise UsageError(
             'A search compares trials on a part of the noisy training data; '
