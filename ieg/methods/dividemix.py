@@ -295,7 +295,7 @@ class DivideMix(Method):
             )
             prior = losses.prior_divergence(logits)
             weight = tf.cast(batch['step']['unlabeled_weight'], logits.dtype)
-            loss = supervised + weight * consistency + prior
+            loss = losses.total([supervised, weight * consistency, prior])
         return self.minimize(tape, loss, net) | {
             'loss_labeled': supervised,
             'loss_unlabeled': consistency,
@@ -336,13 +336,13 @@ class DivideMix(Method):
         own = self._predictions(net, unlabeled)
         peer = self.nets[1 - net](tf.concat(views, axis=0), training=False)
         peer = tf.split(tf.nn.softmax(peer), len(views))
-        guess = tf.add_n(own + peer) / (2 * len(views))
+        guess = losses.total(own + peer) / (2 * len(views))
         return losses.sharpen(guess, self.config.temperature)
 
     def _refine(self, net: int, labeled) -> tf.Tensor:
         """Co-refinement (eqs. 5, 6): the peer weighs label and prediction."""
         own = self._predictions(net, labeled)
-        prediction = tf.add_n(own) / len(own)
+        prediction = losses.total(own) / len(own)
         weight = tf.gather(
             self.clean_probability.value[1 - net], labeled['index']
         )
@@ -356,7 +356,7 @@ class DivideMix(Method):
     def _predictions(self, net: int, part) -> list[tf.Tensor]:
         """Returns what the network in training says of each view `[b, C]`."""
         logits = [self.nets[net](x, training=True) for x in part['images']]
-        self.observe(part, tf.add_n(logits) / len(logits))
+        self.observe(part, losses.total(logits) / len(logits))
         return [tf.nn.softmax(rows) for rows in logits]
 
     def _mixed(self, batch: Batch, rows: tf.Tensor, targets: tf.Tensor):

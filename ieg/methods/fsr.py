@@ -154,7 +154,7 @@ class FSR(reweighting.Reweighting):
             parts = {'loss_weighted': tf.reduce_sum(weights * loss)}
             if self.pseudo:
                 parts['loss_pseudo'] = self.pseudo_loss(batch, logits)
-            total = tf.add_n(list(parts.values()))
+            total = losses.total(list(parts.values()))
         logs = self.update(tape, total) | parts | {'loss_proxy': ahead.loss}
         logs |= self.record(part['index'], weights)
         logs |= self.remember(part, loss, logits, ahead)

@@ -126,7 +126,7 @@ class IEG(ProbeReweighting):
         )
         with tape:
             parts = self.loss_terms(batch, targets, logits, strong_logits)
-            loss = tf.add_n(list(parts.values()))
+            loss = losses.total(list(parts.values()))
         logs = self.update(tape, loss) | parts | found
         logs |= self.record(
             part['index'],
@@ -165,7 +165,7 @@ class IEG(ProbeReweighting):
             tf.nn.softmax(losses.rms_normalised(z))
             for z in (logits, strong_logits)
         ]
-        return losses.sharpen(tf.add_n(views) / len(views), TEMPERATURE)
+        return losses.sharpen(losses.total(views) / len(views), TEMPERATURE)
 
     def _relabelling(self, given, guess):
         """Returns the function from logits to what the meta step looks at.

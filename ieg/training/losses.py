@@ -6,10 +6,21 @@ back, as the classes of `keras.losses` do. Everything is computed in the type
 of the logits, which networks give in full precision.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
 from ieg import draws
+
+
+def total(values: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns the sum of tensors of one shape, the same whenever it is made.
+
+    `tf.add_n` of three or more, which TensorFlow also makes of a sum of three,
+    on CPUs begins with the one whose memory is free first.
+    """
+    return tf.reduce_sum(tf.stack(values), axis=0)
 
 
 def cross_entropy(

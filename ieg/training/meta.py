@@ -126,7 +126,8 @@ def look_ahead(
         value = tf.convert_to_tensor(variable.value)
         move = l2[place] * value
         if gradients is not None:
-            move += gradients[place]
+            # A difference, as in `optim.SGD`: no sum of three terms.
+            move = gradients[place] - (-l2[place]) * value
         if momenta is not None:
             move += momenta[place]
         values.append(value - rate * move)
@@ -166,7 +167,7 @@ def probe_pass(
 
 def penalty(values: Sequence[tf.Tensor], l2: Sequence[float]) -> tf.Tensor:
     """Returns the sum of l2 / 2 * |value|^2, a scalar."""
-    return tf.add_n(
+    return losses.total(
         [
             weight / 2 * tf.reduce_sum(value * value)
             for value, weight in zip(values, l2, strict=True)
@@ -249,7 +250,7 @@ def _transposed(tape, outputs, variables, direction) -> Values:
             output_gradients=vectors,
             unconnected_gradients='zero',
         )
-        inner = tf.add_n(
+        inner = losses.total(
             [
                 tf.reduce_sum(p * d)
                 for p, d in zip(products, direction, strict=True)
@@ -297,7 +298,7 @@ def _doubly(net, variables, direction, pieces, images) -> Values:
             )
             shares = [tf.zeros_like(p) for p in found]
             outer.watch(shares)
-            total = tf.add_n(
+            total = losses.total(
                 [
                     tf.reduce_sum(s * p)
                     for s, p in zip(shares, found, strict=True)
