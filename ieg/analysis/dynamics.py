@@ -23,8 +23,8 @@ MOST_FITTED = 50_000
 # Scores lie in [0, 1]: a heap is not narrower than 0.02.
 REGULARISER = 4e-4
 NORMAL_95 = 1.96
-# Of the share of hard examples, how far the rate may be off: the interval then
-# held the truth in 50 of 53 runs on digits, MNIST and CIFAR-10N.
+# Of the share of hard examples, how far the rate may be off. Chosen by hand on
+# 53 short runs, most on digits: their intervals hold the truth in 50.
 DOUBTFUL_HARD = 0.5
 AT_BUDGET = (
     'precision_at_budget',

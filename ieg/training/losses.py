@@ -18,7 +18,7 @@ def total(values: Sequence[tf.Tensor]) -> tf.Tensor:
     """Returns the sum of tensors of one shape, the same whenever it is made.
 
     `tf.add_n` of three or more, which TensorFlow also makes of a sum of three,
-    on CPUs begins with the one whose memory is free first.
+    begins with whichever one's memory is free.
     """
     return tf.reduce_sum(tf.stack(values), axis=0)
 

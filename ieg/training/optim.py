@@ -83,7 +83,7 @@ class SGD(keras.optimizers.Optimizer):
         # Python numbers take the variable's type; tf.cast would round them
         # to float32 on the way.
         # A difference, because TensorFlow makes one AddN of three summands,
-        # and on CPUs that adds them in whatever order memory becomes free.
+        # which begins with whichever one's memory is free.
         gradient = gradient - (-self.l2_of(variable)) * variable
         velocity = self.velocity_of(variable)
         moved = self.momentum * velocity + gradient
