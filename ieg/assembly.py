@@ -17,7 +17,7 @@ from ieg.networks import create_network
 from ieg.options import TrainConfig
 from ieg.randomness import generator
 from ieg.registry import METHODS, NETWORKS
-from ieg.training import optim
+from ieg.training import optim, sums
 from ieg.training.settings import Settings
 
 
@@ -34,6 +34,7 @@ def set_numerics(config: Config) -> None:
     keras.utils.set_random_seed(config.train.seed)
     if config.run.deterministic:
         tf.config.experimental.enable_op_determinism()
+        sums.fix_order()
 
 
 def _has_fast_bfloat16() -> bool:

@@ -82,6 +82,7 @@ MATHS = {
     'ieg.training.mixture',
     'ieg.training.keep',
     'ieg.training.confusion',
+    'ieg.training.sums',
     'ieg.registry',
     'ieg.errors',
     'ieg.randomness',

@@ -15,10 +15,9 @@ from ieg import draws
 
 
 def total(values: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Returns the sum of tensors of one shape, the same whenever it is made.
+    """Returns the sum of tensors of one shape.
 
-    `tf.add_n` of three or more, which TensorFlow also makes of a sum of three,
-    begins with whichever one's memory is free.
+    Unlike `tf.add_n`, always in the same order (see `sums`).
     """
     return tf.reduce_sum(tf.stack(values), axis=0)
 

@@ -126,8 +126,7 @@ def look_ahead(
         value = tf.convert_to_tensor(variable.value)
         move = l2[place] * value
         if gradients is not None:
-            # A difference, as in `optim.SGD`: no sum of three terms.
-            move = gradients[place] - (-l2[place]) * value
+            move += gradients[place]
         if momenta is not None:
             move += momenta[place]
         values.append(value - rate * move)

@@ -82,9 +82,7 @@ class SGD(keras.optimizers.Optimizer):
         finite = tf.reduce_all(tf.math.is_finite(gradient))
         # Python numbers take the variable's type; tf.cast would round them
         # to float32 on the way.
-        # A difference, because TensorFlow makes one AddN of three summands,
-        # which begins with whichever one's memory is free.
-        gradient = gradient - (-self.l2_of(variable)) * variable
+        gradient = gradient + self.l2_of(variable) * variable
         velocity = self.velocity_of(variable)
         moved = self.momentum * velocity + gradient
         rate = tf.cast(learning_rate, variable.dtype)
