@@ -49,7 +49,7 @@ class RunConfig:
     eval_every: int = option(1, 'Epochs between evaluations.', minimum=1)
     eval_freq: int = option(
         0,
-        'Steps between evaluations, to the next end of an epoch; 0 = by '
+        'Steps between evaluations, rounded to whole epochs; 0 = by '
         '--eval_every.',
         minimum=0,
     )
@@ -68,7 +68,8 @@ class RunConfig:
     )
     augment_on: str = option(
         'auto',
-        'Where views are computed; auto = the device where it is a GPU.',
+        'Where views are computed; auto = the device where it is a GPU and '
+        'the images are in memory.',
         choices=('auto', 'host', 'device'),
     )
     jit: str = option(
@@ -229,7 +230,9 @@ class TrainConfig:
         1, 'Root of all randomness.', minimum=0, maximum=2**32 - 1
     )
     max_epoch: int = option(
-        0, 'Length in epochs; 0 = by --max_iteration or 30.', minimum=0
+        0,
+        'Length in epochs; 0 = by --max_iteration, by the method, or 30.',
+        minimum=0,
     )
     max_iteration: int = option(
         0, 'Length in steps; 0 = by --max_epoch.', minimum=0
@@ -243,7 +246,11 @@ class TrainConfig:
     pretrained: bool = option(
         False, 'Start from ImageNet weights, where the network has some.'
     )
-    batch_size: int = option(64, 'Examples per step and replica.', minimum=1)
+    batch_size: int = option(
+        64,
+        'Examples per step and replica; DivideMix takes as many again.',
+        minimum=1,
+    )
     optimizer: str = option(
         'sgd', 'SGD with momentum, or Adam.', choices=('sgd', 'adam')
     )

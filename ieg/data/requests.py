@@ -169,8 +169,8 @@ def probe_per_class(
     if clean is None:
         raise UsageError(
             'Clean probe images are asked for and nobody knows which labels '
-            f'of {spec.base} are right; give some by --probe_dir or as a part '
-            'named probe.'
+            f'of {spec.base} are right; give some as a part named probe, or '
+            'for a folder by --probe_dir.'
         )
     return splits.probe_per_class(clean, ratio, len(source.class_names))
 

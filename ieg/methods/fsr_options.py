@@ -64,7 +64,8 @@ class Config(reweighting.Config):
     )
     label_smoothing: float = option(
         0.0,
-        'Share of the target spread over all classes.',
+        'Share of the target spread over all classes; with --use_mixup only '
+        'of the proxy.',
         minimum=0,
         maximum=1,
     )

@@ -72,7 +72,6 @@ _IEG = dict(
     scaling='symmetric',
     learning_rate=0.1,
     lr_schedule='cosine',
-    precision='float32',
 )
 IEG: dict[str, dict[str, Any]] = {
     'webvisionmini': _IEG
