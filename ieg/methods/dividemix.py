@@ -295,7 +295,7 @@ class DivideMix(Method):
             )
             prior = losses.prior_divergence(logits)
             weight = tf.cast(batch['step']['unlabeled_weight'], logits.dtype)
-            loss = losses.total([supervised, weight * consistency, prior])
+            loss = supervised + weight * consistency + prior
         return self.minimize(tape, loss, net) | {
             'loss_labeled': supervised,
             'loss_unlabeled': consistency,
