@@ -26,9 +26,10 @@ from common import machine
 from PIL import Image, ImageEnhance, ImageOps
 from pipeline import arrays
 
-from ieg.data import autoaugment, image_ops, packing
+from ieg.data.augment import image_ops
+from ieg.data.augment import policies as policies_
+from ieg.data.augment.views import Draws
 from ieg.data.pipeline import Pipeline
-from ieg.data.views import Draws
 from ieg.methods.base import Phase, Stream
 
 GREY = (128, 128, 128)
@@ -78,7 +79,7 @@ def pillow_operation(
 
 def pillow_policy(raw: np.ndarray, policies: list) -> np.ndarray:
     steps = [
-        (name, autoaugment.cifar_value(name, level))
+        (name, policies_.cifar_value(name, level))
         for name, chance, level in random.choice(policies)
         if random.random() < chance
     ]
@@ -103,7 +104,7 @@ def pillow_strong(raw: np.ndarray, policies: list) -> np.ndarray:
 
 
 def with_pillow(images: np.ndarray, batch: int, strong: bool):
-    policies = autoaugment.parse(autoaugment.CIFAR)
+    policies = policies_.parse(policies_.CIFAR)
     function = pillow_strong if strong else pillow_policy
     scale = np.float32(1 / (255 * 0.2))
     shift = np.float32(-0.5 / 0.2)
@@ -155,15 +156,15 @@ def in_pipeline(images: np.ndarray, batch: int, view: str):
 
 
 def policy_only(images: np.ndarray, batch: int):
-    policy = autoaugment.cifar()
+    policy = policies_.cifar()
 
     @tf.function(jit_compile=True, autograph=False)
     def compiled(raw, numbers):
         steps = policy.steps(numbers, SIZE)
-        pixels = packing.pack(raw)
-        pixels = autoaugment.perform(pixels, steps, policy.style)
-        values = packing.unpack(pixels, 3)
-        opaque = packing.opaque(pixels)[..., tf.newaxis]
+        pixels = image_ops.pack(raw)
+        pixels = policies_.perform(pixels, steps, policy.style)
+        values = image_ops.unpack(pixels, 3)
+        opaque = image_ops.opaque(pixels)[..., tf.newaxis]
         return tf.cast(tf.where(opaque, values, 128), tf.uint8)
 
     def function(raw, number):

@@ -21,8 +21,8 @@ from common import interleaved, machine
 import ieg.methods  # noqa: F401
 from ieg.methods.base import Info
 from ieg.networks import create_network
+from ieg.ops.optim import Adam
 from ieg.registry import METHODS
-from ieg.training.optim import Adam
 
 SELECTIONS = ('coteaching', 'coteaching_plus', 'jocor')
 SHAPE = (32, 32, 3)

@@ -22,7 +22,7 @@ import tensorflow as tf
 from common import interleaved, machine
 from PIL import Image
 
-from ieg.data.files import ATTEMPTS, FileImages, Framing
+from ieg.data.images.files import ATTEMPTS, FileImages, Framing
 
 BATCH = 64
 SIDES = ((256, 256), (375, 500))

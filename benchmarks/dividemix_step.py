@@ -22,7 +22,7 @@ import ieg.methods  # noqa: F401
 from ieg.methods.base import Info
 from ieg.methods.dividemix import Config, DivideMix
 from ieg.networks import create_network
-from ieg.training.optim import SGD
+from ieg.ops.optim import SGD
 
 
 def build(name: str, batch: int) -> DivideMix:

@@ -30,10 +30,9 @@ from common import machine
 
 from ieg import config as ieg_config
 from ieg import experiment, results
-from ieg.analysis.dynamics import detection
-from ieg.data import Data, Split
-from ieg.data.memory import InMemory
-from ieg.training.confusion import softmax
+from ieg.data.dataset import Data, InMemory, Split
+from ieg.label_issues.evidence import detection
+from ieg.ops.metrics import softmax
 
 FOLDS = 5
 

@@ -22,10 +22,10 @@ from common import interleaved, machine
 
 from ieg import config as ieg_config
 from ieg import experiment
-from ieg.data.sources import Arrays
+from ieg.data.dataset import Arrays
 from ieg.networks import create_network
+from ieg.ops.optim import SGD
 from ieg.registry import DATASETS
-from ieg.training.optim import SGD
 
 TRAIN, VALID, BATCH, SHAPE = 54_000, 6_000, 128, (28, 28, 1)
 

@@ -23,8 +23,8 @@ from common import interleaved, machine
 import ieg.methods  # noqa: F401
 from ieg.methods.base import Info
 from ieg.networks import create_network
+from ieg.ops.optim import SGD
 from ieg.registry import METHODS
-from ieg.training.optim import SGD
 
 SETTINGS = {
     'supervised': ('supervised', {}),

@@ -18,9 +18,9 @@ import argparse
 import numpy as np
 from common import machine
 
+from ieg.methods.keep_schedules import S2E_EPOCHS, KeepSchedule, s2e_curve
 from ieg.registry import SEARCHERS
 from ieg.search import searchers  # noqa: F401
-from ieg.training.keep import S2E_EPOCHS, KeepSchedule, s2e_curve
 
 EPOCHS = np.arange(S2E_EPOCHS)
 TARGETS = (0.2, 0.45, 0.5)

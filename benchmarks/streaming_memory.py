@@ -39,7 +39,8 @@ def measure(folder: str) -> None:
     """Trains on a folder and prints what memory that took."""
     import resource
 
-    from ieg import config, experiment
+    from ieg import config as ieg_config
+    from ieg import experiment
 
     options = {
         'dataset': 'folder',
@@ -53,7 +54,7 @@ def measure(folder: str) -> None:
         'eval_every': 1000,
         'checkpoint_path': f'{folder}-runs',
     }
-    experiment.train(config.resolve(options), progress=False)
+    experiment.train(ieg_config.resolve(options), progress=False)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with open('/proc/self/status', encoding='utf-8') as file:
         now = next(line for line in file if line.startswith('VmRSS'))

@@ -24,7 +24,7 @@ from lenet_epoch import TRAIN, noise28  # noqa: F401  # Registers the images.
 
 from ieg import config as ieg_config
 from ieg import experiment
-from ieg.training.tracking import MemorizationTracker
+from ieg.memorization.tracker import MemorizationTracker
 
 RUNS = {
     'digits': {'dataset': 'digits_symmetric_0.5', 'network_name': 'cnn'},

@@ -7,14 +7,16 @@ An option's default < the method's preset for the data set and noise
 import dataclasses
 import json
 import math
+import os
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from absl import flags
 
-from ieg.data import loaders
-from ieg.data import spec as dataset_spec
+from ieg.data import advice as advice_
+from ieg.data import sets, spec
+from ieg.data.spec import OWN
 from ieg.errors import UsageError, nearest
 from ieg.options import (
     SCHEDULES,
@@ -194,8 +196,8 @@ def resolve(given: Mapping[str, Any]) -> Config:
     name = given.get('method', TrainConfig().method)
     method = METHODS.get(name)
     _check_used(given, name, method.Config)
-    dataset = dataset_spec.parse(given.get('dataset', DataConfig().dataset))
-    advice = loaders.advise(dataset.base, given)
+    dataset = spec.parse(given.get('dataset', DataConfig().dataset))
+    advice = sets.advise(dataset.base, given)
     advised = dict(advice.values) if advice else {}
     usual = DEFAULT_NETWORKS | dict(method.usual_networks)
     usual.setdefault(dataset.base, advised.get('network_name'))
@@ -245,7 +247,7 @@ def _pretrained(
 
 
 def _said(
-    advice: loaders.Advice | None,
+    advice: advice_.Advice | None,
     given: Mapping[str, Any],
     values: Mapping[str, Any],
 ) -> str:
@@ -374,3 +376,20 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
     if problem:
         raise UsageError(f'--{field.name}={value} {problem}.')
     return value
+
+
+def folder_of(config: Config) -> str:
+    """Returns the folder of a run."""
+    train = config.train
+    name = config.data.dataset.replace('/', '-')
+    base = name.split('_')[0]
+    if base in OWN:
+        # Two folders of images are two data sets.
+        path = os.path.normpath(os.path.expanduser(config.run.data_dir))
+        stem = os.path.basename(path)
+        name += f'-{stem.removesuffix(f".{base}")}'
+    return os.path.join(
+        os.path.expanduser(config.run.checkpoint_path),
+        name,
+        f'{train.method}_{train.network_name}_s{train.seed}',
+    )

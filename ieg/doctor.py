@@ -9,10 +9,10 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from ieg.commands import Parser
 from ieg.diagnosis import facts
 from ieg.diagnosis.verdicts import PROBLEM, Check, examine
 from ieg.errors import UsageError
+from ieg.utils.cli import Parser
 
 
 def text(checks: Sequence[Check]) -> str:

@@ -1,8 +1,11 @@
 """A scikit-learn classifier on arrays, which trains as the command does."""
 
 import contextlib
+import io
 import json
 import os
+import random
+import re
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -14,14 +17,9 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from ieg.data.pixels import Pixels
-from ieg.estimator_parts import (
-    as_in_scikit_learn,
-    from_bytes,
-    own_numerics,
-    silence,
-    to_bytes,
-)
+from ieg.data.images.arrays import Pixels
+from ieg.errors import RunError, UsageError
+from ieg.predict.model import from_bytes, to_bytes
 
 # Options that are parameters of the estimator, and those that it sets.
 _PARAMETERS = (
@@ -67,7 +65,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         n_features_in_: values per image.
         image_shape_: (H, W, channels).
         model_: Keras model, uint8 images [b, H, W, channels] ->
-            probabilities [b, C]; see `ieg.serving.classifier.Classifier`.
+            probabilities [b, C]; see `ieg.predict.model.Classifier`.
         label_issues_: structured array [n], one row per example, the most
             suspicious first; `pandas.DataFrame` takes it as it is. Fields:
             rank (from 1), index (row of X), split ('train' or 'valid'),
@@ -251,7 +249,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
 
     def _train(self, path: str, folder: str, has_probe: bool) -> str:
         """Trains on an npz file; returns the run folder."""
-        from ieg.main import import_tensorflow
+        from ieg.utils.cli import import_tensorflow
 
         import_tensorflow()
         from ieg import config as ieg_config
@@ -306,11 +304,11 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
 
     def _learn(self, folder: str, count: int) -> None:
         """Sets what a run has found out."""
-        from ieg.analysis import issues
-        from ieg.serving import classifier
+        from ieg.label_issues import table as issue_table
+        from ieg.predict import model
 
         self.run_folder_ = None if self.run_dir is None else folder
-        self.model_ = classifier.load(folder)
+        self.model_ = model.load(folder)
         with open(os.path.join(folder, 'log.jsonl'), encoding='utf-8') as file:
             self.history_ = [json.loads(line) for line in file]
         with open(
@@ -320,7 +318,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         self.noise_rate_ = found['noise_rate']
         self.noise_rate_interval_ = tuple(found['noise_rate_interval'])
         self.transition_matrix_ = np.array(found['transition_matrix'])
-        rows = issues.read(os.path.join(folder, 'label_issues.csv'))
+        rows = issue_table.read(os.path.join(folder, 'label_issues.csv'))
         self.label_issues_ = _table(rows, self.classes_)
         self.quality_scores_ = np.full(count, np.nan)
         self.quality_scores_[rows.index] = rows.score
@@ -358,3 +356,47 @@ def _table(rows: Any, classes: np.ndarray) -> np.ndarray:
     for name, column in columns.items():
         table[name] = column
     return table
+
+
+@contextlib.contextmanager
+def as_in_scikit_learn() -> Iterator[None]:
+    """Raises what scikit-learn expects, which knows parameters, not flags."""
+    try:
+        yield
+    except UsageError as error:
+        raise ValueError(_without_dashes(error)) from error
+    except RunError as error:
+        raise RuntimeError(_without_dashes(error)) from error
+
+
+def _without_dashes(error: Exception) -> str:
+    return re.sub(r'(?<![\w-])--(?=[a-z])', '', str(error))
+
+
+@contextlib.contextmanager
+def own_numerics() -> Iterator[None]:
+    """Leaves the seeds and the precision of the caller as they were."""
+    import keras
+
+    state, numbers = random.getstate(), np.random.get_state()
+    policy = keras.config.dtype_policy()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(numbers)
+        keras.config.set_dtype_policy(policy)
+
+
+@contextlib.contextmanager
+def silence(wanted: bool) -> Iterator[None]:
+    """Keeps back what is printed, if that is wanted."""
+    if not wanted:
+        yield
+        return
+    nowhere = io.StringIO()
+    with (
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield

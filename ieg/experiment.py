@@ -1,12 +1,13 @@
-"""From a configuration to a run folder: train or evaluate."""
+"""From a configuration to data, method and trainer: trains and evaluates."""
 
+import contextlib
 import dataclasses
+import inspect
 import json
 import os
-import platform
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -15,18 +16,209 @@ import tensorflow as tf
 
 import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
-from ieg import assembly, export, results, run_folders
-from ieg import data as ieg_data
-from ieg.config import Config
-from ieg.data import noise as label_noise
-from ieg.errors import UsageError
-from ieg.run_folders import make_folder, run_folder
-from ieg.training import distribution
+from ieg import results
+from ieg.config import Config, folder_of
+from ieg.data import dataset, load
+from ieg.data.dataset import Data
+from ieg.data.noise import labels as noise_labels
+from ieg.errors import RunError, UsageError
+from ieg.memorization.tracker import PATIENCE, MemorizationTracker
+from ieg.methods.base import Info, Method, steps_for
+from ieg.networks import create_network
+from ieg.ops import optim
+from ieg.options import TrainConfig
+from ieg.predict import export
+from ieg.registry import METHODS, NETWORKS
+from ieg.results import _summary, _write_head
+from ieg.run_folder import make_folder
+from ieg.training import devices
 from ieg.training.callbacks import Progress, TensorBoardScalars
-from ieg.training.runlog import headline, write_atomically
-from ieg.training.settings import Settings
-from ieg.training.tracking import PATIENCE, MemorizationTracker
-from ieg.training.trainer import Trainer
+from ieg.training.devices import has_gpu
+from ieg.training.trainer import Settings, Trainer
+from ieg.utils.randomness import generator
+
+
+def make_settings(
+    config: Config, data: Data, replicas: int, workers: bool
+) -> Settings:
+    """Returns how to train on a data set.
+
+    Args:
+        config: what was asked for.
+        data: what is learnt from.
+        replicas: on all machines.
+        workers: whether there are several processes.
+
+    Raises:
+        UsageError: a batch has more examples than there are, or their views
+            cannot be computed where they should be.
+    """
+    run, train = config.run, config.train
+    batch, num_examples = train.batch_size * replicas, len(data.train)
+    if batch > num_examples:
+        raise UsageError(
+            f'--batch_size={train.batch_size} on {replicas} replicas is more '
+            f'than the {num_examples} training examples.'
+        )
+    whole = steps_for(num_examples, batch)
+    per_epoch = min(train.steps_per_epoch or whole, whole)
+    total = train.max_iteration or train.max_epoch * per_epoch
+    schedule = optim.make_schedule(train, per_epoch, total)
+    return Settings(
+        schedule=schedule,
+        steps_per_epoch=per_epoch,
+        share=per_epoch / whole,
+        total_steps=schedule.run_end(total),
+        eval_batch_size=run.val_batch_size * replicas,
+        eval_every=max(1, round(run.eval_freq / per_epoch))
+        if run.eval_freq
+        else run.eval_every,
+        eval_splits=('valid', 'test', *data.further),
+        seed=train.seed,
+        on_device=_on_device(run.augment_on, data, workers),
+        keep_checkpoints=run.keep_checkpoints,
+    )
+
+
+def _on_device(where: str, data: Data, workers: bool) -> bool:
+    """Whether views are computed where the steps run.
+
+    Raises:
+        UsageError: they should be and cannot.
+    """
+    if where == 'auto':
+        return has_gpu() and not workers and data.in_memory
+    if where == 'device' and workers:
+        raise UsageError(
+            '--augment_on=device does not work with several workers; use host.'
+        )
+    if where == 'device' and not data.in_memory:
+        raise UsageError(
+            '--augment_on=device needs images in memory, and those of '
+            f'{data.spec.base} are read from files; use host.'
+        )
+    return where == 'device'
+
+
+def make_info(config: Config, data: Data, replicas: int, epochs: int) -> Info:
+    """Returns what a method may know of a run before it begins."""
+    train = config.train
+    unused = (
+        METHODS.get(train.method).ignores_probe
+        and not config.data.probe_dataset_hold_ratio
+    )
+    return Info(
+        num_classes=data.num_classes,
+        image_shape=data.image_shape,
+        labels=data.train.labels,
+        num_probe=len(data.probe) if data.probe and not unused else 0,
+        batch_size=train.batch_size * replicas,
+        epochs=epochs,
+        seed=train.seed,
+        valid_counts=None
+        if data.valid is None
+        else np.bincount(data.valid.labels, minlength=data.num_classes),
+    )
+
+
+def check_splits(method: Method, name: str, data: Data) -> None:
+    """Raises UsageError where a method needs examples that nobody set aside.
+
+    Args:
+        method: says what it needs.
+        name: its own.
+        data: what is learnt from.
+    """
+    splits = {stream.split for stream in method.streams().values()}
+    if 'probe' in splits and data.probe is None:
+        raise UsageError(
+            f'{name} learns from clean probe images and there are none; set '
+            '--probe_dataset_hold_ratio to the share of the training set to '
+            'hold out (0.02 is usual).'
+        )
+    if method.needs_validation and data.valid is None:
+        raise UsageError(
+            f'{name} chooses networks by noisy validation labels; set '
+            '--valid_ratio to the share of the training set to hold out (0.1 '
+            'is usual).'
+        )
+
+
+def network_options(train: TrainConfig) -> dict[str, Any]:
+    """Returns the options of training that the network takes.
+
+    Raises:
+        UsageError: it takes none of a kind that was asked for.
+    """
+    taken = inspect.signature(NETWORKS.get(train.network_name)).parameters
+    found, usual = {}, TrainConfig()
+    for name, value, unless, what in (
+        ('dropout_mode', train.dropout_mode, usual.dropout_mode, 'dropout'),
+        ('pretrained', train.pretrained, usual.pretrained, 'ImageNet weights'),
+    ):
+        if name in taken:
+            found[name] = value
+        elif value != unless:
+            raise UsageError(
+                f'--{name} is not used by the network {train.network_name}, '
+                f'which has no {what}.'
+            )
+    return found
+
+
+def build_method(
+    config: Config, info: Info, strategy: tf.distribute.Strategy
+) -> Method:
+    """Returns the method with its networks, under the scope of a strategy."""
+    train = config.train
+    chosen = network_options(train)
+
+    def build_network(number: int) -> keras.Model:
+        # Each network has initial weights of its own.
+        seed = generator(train.seed, 'network', number).integers(2**31)
+        keras.utils.set_random_seed(int(seed))
+        return create_network(
+            train.network_name, info.num_classes, info.image_shape, **chosen
+        )
+
+    def build_optimizer() -> keras.optimizers.Optimizer:
+        return optim.make_optimizer(train)
+
+    with strategy.scope():
+        return METHODS.get(train.method)(
+            config.method, info, build_network, build_optimizer
+        )
+
+
+@contextlib.contextmanager
+def one_sentence(in_memory: bool) -> Iterator[None]:
+    """Turns what goes wrong outside of this program into one sentence.
+
+    Args:
+        in_memory: whether no image is read any more.
+
+    Raises:
+        RunError: memory is short, or an image cannot be read any more.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise RunError(
+            'There is not enough memory for a step; lower --batch_size (and '
+            '--val_batch_size).'
+        ) from error
+    except (
+        tf.errors.InvalidArgumentError,
+        tf.errors.NotFoundError,
+        tf.errors.UnknownError,
+    ) as error:
+        if in_memory:
+            raise
+        raise RunError(
+            'An image that was there when the run began cannot be read: '
+            f'{" ".join(error.message.split())[:300]}'
+        ) from error
+
 
 # Another number for each change of what a checkpoint holds.
 LAYOUT = 2
@@ -46,7 +238,7 @@ class Experiment:
     """
 
     config: Config
-    data: ieg_data.Data
+    data: dataset.Data
     trainer: Trainer
     settings: Settings
     strategy: tf.distribute.Strategy
@@ -71,16 +263,16 @@ class Experiment:
     @property
     def is_chief(self) -> bool:
         """Whether this process writes the run folder."""
-        return distribution.is_chief(self.strategy)
+        return devices.is_chief(self.strategy)
 
 
-def load_data(config: Config) -> ieg_data.Data:
+def load_data(config: Config) -> dataset.Data:
     """Loads what a run learns from, with the labels it began with.
 
     Raises:
         UsageError: the options do not fit the data.
     """
-    return ieg_data.load(
+    return load.load(
         config.data.dataset,
         probe_ratio=config.data.probe_dataset_hold_ratio,
         valid_ratio=config.data.valid_ratio,
@@ -96,7 +288,7 @@ def load_data(config: Config) -> ieg_data.Data:
         probe_dir=os.path.expanduser(config.data.probe_dir),
         use_imagenet_as_eval=config.run.use_imagenet_as_eval,
         human_labels=config.data.human_labels,
-        frozen=_frozen_noise(run_folder(config)),
+        frozen=_frozen_noise(folder_of(config)),
     )
 
 
@@ -104,7 +296,7 @@ def build(
     config: Config,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
-    data: ieg_data.Data | None = None,
+    data: dataset.Data | None = None,
     trial_folder: str = '',
 ) -> Experiment:
     """Builds data, method and trainer.
@@ -122,20 +314,20 @@ def build(
         UsageError: the options do not fit the data or the machine.
     """
     run = config.run
-    strategy = strategy or distribution.make_strategy(
+    strategy = strategy or devices.make_strategy(
         run.distribution_strategy, run.num_replicas
     )
-    assembly.set_numerics(config)
+    devices.set_numerics(config)
     data = data or load_data(config)
     replicas = strategy.num_replicas_in_sync
-    settings = assembly.make_settings(
-        config, data, replicas, distribution.has_workers(strategy)
+    settings = make_settings(
+        config, data, replicas, devices.has_workers(strategy)
     )
-    info = assembly.make_info(config, data, replicas, settings.epochs)
-    method = assembly.build_method(config, info, strategy)
-    assembly.check_splits(method, config.train.method, data)
+    info = make_info(config, data, replicas, settings.epochs)
+    method = build_method(config, info, strategy)
+    check_splits(method, config.train.method, data)
     settings = dataclasses.replace(
-        settings, jit=assembly.use_jit(config, method)
+        settings, jit=devices.use_jit(config, method)
     )
     if trial_folder:
         settings = dataclasses.replace(settings, eval_splits=('valid',))
@@ -143,10 +335,10 @@ def build(
         # That of the recommended epoch must still be there.
         keep = max(settings.keep_checkpoints, PATIENCE + 1)
         settings = dataclasses.replace(settings, keep_checkpoints=keep)
-    folder = trial_folder or run_folder(config)
+    folder = trial_folder or folder_of(config)
     watchers = list(callbacks)
     watched = run.mode == 'train' and not trial_folder
-    if distribution.is_chief(strategy) and watched:
+    if devices.is_chief(strategy) and watched:
         watchers.append(TensorBoardScalars(os.path.join(folder, 'tensorboard')))
     identity = _identity(config, strategy, data)
     trainer = Trainer(
@@ -156,7 +348,7 @@ def build(
 
 
 def _identity(
-    config: Config, strategy: tf.distribute.Strategy, data: ieg_data.Data
+    config: Config, strategy: tf.distribute.Strategy, data: dataset.Data
 ) -> dict[str, Any]:
     """Returns what a checkpoint of this run says that it is of."""
     return config.identity(strategy.num_replicas_in_sync) | {
@@ -167,9 +359,9 @@ def _identity(
     }
 
 
-def _frozen_noise(folder: str) -> label_noise.NoisyLabels | None:
+def _frozen_noise(folder: str) -> noise_labels.NoisyLabels | None:
     path = os.path.join(folder, 'noise.npz')
-    return label_noise.load(path) if os.path.exists(path) else None
+    return noise_labels.load(path) if os.path.exists(path) else None
 
 
 def _noise_seed(config: Config) -> int:
@@ -182,7 +374,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
     progress: bool = True,
-    data: ieg_data.Data | None = None,
+    data: dataset.Data | None = None,
 ) -> dict[str, Any]:
     """Trains to the end, going on from the run folder's last checkpoint.
 
@@ -200,7 +392,7 @@ def train(
         UsageError: the run folder cannot be written or holds another run, or
             the options do not fit.
     """
-    make_folder(run_folder(config))
+    make_folder(folder_of(config))
     started = time.monotonic()
     experiment = build(config, callbacks, strategy, data)
     trainer = experiment.trainer
@@ -216,7 +408,7 @@ def train(
                 _say(text)
             costs = trainer.method.epoch_costs()
             trainer.add_callback(Progress(costs, start))
-    with assembly.one_sentence(experiment.data.in_memory):
+    with one_sentence(experiment.data.in_memory):
         trainer.train(start)
         outcome = results.conclude(trainer, experiment.data)
     summary = _summary(experiment, time.monotonic() - started)
@@ -292,14 +484,14 @@ def evaluate(
         UsageError: there is no such checkpoint, or it is of another
             configuration.
     """
-    folder = run_folder(config)
+    folder = folder_of(config)
     if not os.path.isdir(os.path.join(folder, 'checkpoints')):
         raise UsageError(
             f'There is no checkpoint in {folder}; train first with the same '
             'flags and --mode=train.'
         )
     experiment = build(config, strategy=strategy)
-    with assembly.one_sentence(experiment.data.in_memory):
+    with one_sentence(experiment.data.in_memory):
         found = experiment.trainer.evaluate_checkpoint(config.run.restore_step)
     if experiment.is_chief:
         path = os.path.join(folder, 'evaluation.jsonl')
@@ -311,45 +503,3 @@ def evaluate(
                 f'{path} cannot be written ({error.strerror}).'
             ) from error
     return found
-
-
-def _write_head(experiment: Experiment) -> None:
-    """Writes what is known before the first step."""
-    folder = experiment.folder
-    text = json.dumps(experiment.config.flat(), indent=1) + '\n'
-    write_atomically(os.path.join(folder, 'config.json'), text)
-    if experiment.data.noise is not None:
-        label_noise.save(
-            os.path.join(folder, 'noise.npz'), experiment.data.noise
-        )
-    run_folders.write_skipped(folder, experiment.data.skipped)
-
-
-def _summary(experiment: Experiment, seconds: float) -> dict[str, Any]:
-    train = experiment.config.train
-    entries = experiment.trainer.log.entries
-    noise = experiment.data.noise
-    pace = [e['images_per_second'] for e in entries if 'images_per_second' in e]
-    return {
-        'method': train.method,
-        'dataset': experiment.config.data.dataset,
-        'network': train.network_name,
-        'seed': train.seed,
-        'epochs': len(entries),
-        'steps': entries[-1]['step'] if entries else 0,
-        **headline(entries),
-        'data_remarks': list(experiment.data.remarks),
-        'noise_rate_nominal': noise.rate if noise else None,
-        'noise_rate_realised': noise.realised_rate if noise else None,
-        'images_per_second': float(np.median(pace)) if pace else None,
-        'seconds': sum(e['seconds'] for e in entries),
-        'seconds_this_time': seconds,
-        'folder': experiment.folder,
-        'versions': {
-            'ieg': ieg.__version__,
-            'tensorflow': tf.__version__,
-            'keras': keras.__version__,
-            'numpy': np.__version__,
-            'python': platform.python_version(),
-        },
-    }

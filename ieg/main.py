@@ -1,16 +1,15 @@
 """The command: `python -m ieg.main --dataset=... --method=...`."""
 
 import dataclasses
-import importlib
-import os
 import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from ieg.errors import RunError, UsageError
+from ieg.utils.cli import import_plugin, import_tensorflow, leave
 
 HELP = {'--help', '-help', '-h', '--helpshort', '-helpshort'}
 TABLE = (
@@ -88,8 +87,9 @@ def usage() -> str:
     """Returns what --help shows: the names to choose from and all flags."""
     import ieg.networks  # noqa: F401
     from ieg import config as ieg_config
+    from ieg import options as options_
     from ieg import registry
-    from ieg.data.human_labels import HUMAN_SETS
+    from ieg.data.noise.human import HUMAN_SETS
     from ieg.data.spec import TFDS_PREFIX
 
     parts = [
@@ -113,10 +113,10 @@ def usage() -> str:
         'Flags and their defaults; a method may have others for a data set.',
     ]
     for title, options in (
-        ('Run', ieg_config.RunConfig),
-        ('Data', ieg_config.DataConfig),
-        ('Training', ieg_config.TrainConfig),
-        ('Search', ieg_config.SearchConfig),
+        ('Run', options_.RunConfig),
+        ('Data', options_.DataConfig),
+        ('Training', options_.TrainConfig),
+        ('Search', options_.SearchConfig),
         *(
             (f'Only with --method={name}', registry.METHODS.get(name).Config)
             for name in registry.METHODS.names()
@@ -176,44 +176,6 @@ def parse(argv: Sequence[str]) -> list[str]:
     return rest
 
 
-def import_plugin(module: str) -> None:
-    """Imports a module of the user's, found as Python does or right here.
-
-    Raises:
-        UsageError: there is no such module.
-    """
-    sys.path.insert(0, os.getcwd())
-    try:
-        # A path is no module, and './' would mean a relative import.
-        importlib.import_module(module.lstrip('./'))
-    except (ModuleNotFoundError, ValueError) as error:
-        raise UsageError(
-            f'--plugin={module} cannot be imported ({error}); give a '
-            'module name as in an import statement.'
-        ) from error
-    finally:
-        sys.path.pop(0)
-
-
-def import_tensorflow() -> None:
-    """Imports TensorFlow without its notes on this machine's libraries.
-
-    Some are written before any log level applies, so standard error is shut
-    while it loads; an error while loading is still raised.
-    """
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-    logging.set_verbosity(logging.WARNING)
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, 'w') as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        importlib.import_module('tensorflow')
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
 def _plugins(argv: Sequence[str]) -> list[str]:
     """Finds --plugin before any flag is defined: plugins define flags."""
     found = []
@@ -231,16 +193,11 @@ def main() -> None:
     try:
         app.run(run, flags_parser=parse)
     except UsageError as error:
-        _leave(str(error), 2)
+        leave(str(error), 2)
     except RunError as error:
-        _leave(str(error), 1)
+        leave(str(error), 1)
     except KeyboardInterrupt:
-        _leave('Interrupted; the same command goes on from here.', 130)
-
-
-def _leave(sentence: str, code: int) -> None:
-    print(f'ieg: {sentence}', file=sys.stderr)
-    sys.exit(code)
+        leave('Interrupted; the same command goes on from here.', 130)
 
 
 if __name__ == '__main__':

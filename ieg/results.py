@@ -3,21 +3,72 @@
 import dataclasses
 import json
 import os
+import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from ieg import export
-from ieg.analysis import audit, issues, report, rounds
-from ieg.analysis.dynamics import Evidence, counted
-from ieg.data import Data, Split
+import ieg
+from ieg import report, run_folder
+from ieg.data.dataset import Data, Split
+from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import OWN
 from ieg.errors import RunError
+from ieg.experiment import Experiment
+from ieg.label_issues import table as issue_table
+from ieg.label_issues.evidence import Evidence, counted
 from ieg.methods.base import Method
-from ieg.training.confusion import softmax
-from ieg.training.runlog import write_atomically
+from ieg.ops.metrics import softmax
+from ieg.predict import export
+from ieg.report import rounds
+from ieg.training.runlog import headline
 from ieg.training.trainer import Trainer
+from ieg.utils.files import write_atomically
+
+
+def _write_head(experiment: Experiment) -> None:
+    """Writes what is known before the first step."""
+    folder = experiment.folder
+    text = json.dumps(experiment.config.flat(), indent=1) + '\n'
+    write_atomically(os.path.join(folder, 'config.json'), text)
+    if experiment.data.noise is not None:
+        noise_labels.save(
+            os.path.join(folder, 'noise.npz'), experiment.data.noise
+        )
+    run_folder.write_skipped(folder, experiment.data.skipped)
+
+
+def _summary(experiment: Experiment, seconds: float) -> dict[str, Any]:
+    train = experiment.config.train
+    entries = experiment.trainer.log.entries
+    noise = experiment.data.noise
+    pace = [e['images_per_second'] for e in entries if 'images_per_second' in e]
+    return {
+        'method': train.method,
+        'dataset': experiment.config.data.dataset,
+        'network': train.network_name,
+        'seed': train.seed,
+        'epochs': len(entries),
+        'steps': entries[-1]['step'] if entries else 0,
+        **headline(entries),
+        'data_remarks': list(experiment.data.remarks),
+        'noise_rate_nominal': noise.rate if noise else None,
+        'noise_rate_realised': noise.realised_rate if noise else None,
+        'images_per_second': float(np.median(pace)) if pace else None,
+        'seconds': sum(e['seconds'] for e in entries),
+        'seconds_this_time': seconds,
+        'folder': experiment.folder,
+        'versions': {
+            'ieg': ieg.__version__,
+            'tensorflow': tf.__version__,
+            'keras': keras.__version__,
+            'numpy': np.__version__,
+            'python': platform.python_version(),
+        },
+    }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,7 +83,7 @@ class Outcome:
     """
 
     arrays: dict[str, np.ndarray] | None
-    rows: issues.Issues | None
+    rows: issue_table.Issues | None
     figures: dict[str, Any]
     remarks: list[str]
 
@@ -126,7 +177,7 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
 
 def judge(
     arrays: Mapping[str, np.ndarray], data: Data, method: Method
-) -> tuple[issues.Issues, dict[str, Any]]:
+) -> tuple[issue_table.Issues, dict[str, Any]]:
     """Ranks all labels that a user may want to check.
 
     Those of training and validation examples, and of a user's own test images
@@ -150,7 +201,7 @@ def judge(
     )
     train = data.train
     parts = [
-        audit.Examples(
+        issue_table.Examples(
             'train',
             train.indices,
             train.names,
@@ -166,9 +217,9 @@ def judge(
             said = _probabilities(arrays[f'{name}_logits'])
             held_out = Evidence.of_predictions(split.labels, said)
             parts.append(
-                audit.Examples(name, split.indices, split.names, held_out)
+                issue_table.Examples(name, split.indices, split.names, held_out)
             )
-    return audit.audit(parts, data.class_names)
+    return issue_table.audit(parts, data.class_names)
 
 
 def _chosen(method: Method) -> np.ndarray | None:
@@ -199,7 +250,7 @@ def write(folder: str, outcome: Outcome, summary: Mapping[str, Any]) -> None:
             np.savez_compressed(beside, **outcome.arrays)
             os.replace(beside, path)
             table = os.path.join(folder, 'label_issues.csv')
-            issues.write(table, outcome.rows)
+            issue_table.write(table, outcome.rows)
         write_atomically(os.path.join(folder, 'summary.json'), text)
     except OSError as error:
         raise RunError(

@@ -5,7 +5,7 @@ A process can have one mirrored strategy only.
 
 import os
 
-from ieg.main import import_tensorflow
+from ieg.utils.cli import import_tensorflow
 
 # Test processes share the cores; more threads would only wait for each other.
 os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '1')
@@ -19,8 +19,11 @@ import tensorflow as tf  # noqa: E402
 
 import ieg.experiment  # noqa: E402, F401
 from ieg.networks import layers  # noqa: E402
-from ieg.registry import KEEP_SCHEDULES, NETWORKS  # noqa: E402
-from ieg.training.distribution import make_strategy  # noqa: E402
+from ieg.registry import (
+    KEEP_SCHEDULES,  # noqa: E402
+    NETWORKS,  # noqa: E402
+)
+from ieg.training.devices import make_strategy  # noqa: E402
 
 TWO_REPLICAS = make_strategy('mirrored', num_replicas=2)
 

@@ -11,7 +11,7 @@ import pytest
 from ieg import config as ieg_config
 from ieg import experiment, results
 from ieg.registry import METHODS
-from ieg.training import trainer
+from ieg.training import trainer as trainer_
 
 CHANCE = 0.25
 SMALL = {
@@ -49,7 +49,7 @@ class Run:
     """A finished run."""
 
     config: ieg_config.Config
-    trainer: trainer.Trainer
+    trainer_: trainer_.Trainer
     folder: pathlib.Path
     summary: dict
 

@@ -13,12 +13,13 @@ from PIL import Image
 
 from ieg import config as ieg_config
 from ieg import experiment
-from ieg.analysis import corrections
-from ieg.data import image_sets, load
-from ieg.data import noise as label_noise
+from ieg.config import folder_of
+from ieg.corrections import apply as apply_
+from ieg.data import base
+from ieg.data.load import load
+from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import OWN
 from ieg.errors import UsageError
-from ieg.run_folders import run_folder
 
 HEADER = (
     'rank,index,path,split,given_label,suggested_label,score,margin,agreement,'
@@ -35,11 +36,11 @@ class Finished:
             for name, value in options.items()
         }
         self.config = ieg_config.resolve(options)
-        self.folder = run_folder(self.config)
+        self.folder = folder_of(self.config)
         os.makedirs(self.folder)
         self.data = experiment.load_data(self.config)
         if self.data.noise is not None:
-            label_noise.save(f'{self.folder}/noise.npz', self.data.noise)
+            noise_labels.save(f'{self.folder}/noise.npz', self.data.noise)
         for name, content in (
             ('config.json', self.config.flat()),
             ('summary.json', {}),
@@ -74,7 +75,7 @@ class Finished:
         """Returns the sentence; it must be one."""
         if asked is not None:
             self.correct(asked)
-        said = corrections.apply(self.folder, self.table, output)
+        said = apply_.apply(self.folder, self.table, output)
         assert said.endswith('.') and '\n' not in said
         return said
 
@@ -110,7 +111,7 @@ def by_content(split, names, labels=None):
 @pytest.fixture(autouse=True)
 def undecoded(monkeypatch):
     """Small files are not decoded, which takes longer than all else."""
-    monkeypatch.setattr(image_sets, '_HELD_SIDE', 0)
+    monkeypatch.setattr(base, '_HELD_SIDE', 0)
 
 
 def write_image(path, *seed):

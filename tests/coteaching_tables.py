@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ieg.methods.base import Info
 from ieg.methods.coteaching import Config, CoTeaching
-from ieg.training import optim
+from ieg.ops import optim
 
 
 def keeping(rate):

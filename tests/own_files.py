@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ieg.data.own import read_folder
+from ieg.data.sets.folder import read_folder
 from ieg.errors import UsageError
 
 

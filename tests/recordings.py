@@ -9,7 +9,7 @@ import tensorflow as tf
 from ieg.methods.base import Info
 from ieg.methods.dividemix import Config, DivideMix
 from ieg.networks.layers import FusedBatchNormalization
-from ieg.training import optim
+from ieg.ops import optim
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'dividemix.npz'
 TOLERANCE = {'f64': 1e-10, 'f32': 2e-5}

@@ -6,8 +6,8 @@ import types
 
 import numpy as np
 
-from ieg.analysis import issues as label_issues
-from ieg.data import noise as label_noise
+from ieg.data.noise import labels as noise_labels
+from ieg.label_issues import table as issue_table
 
 EVIL = '<img src=x onerror=alert(1)>'
 NAMES = ('cat', 'dog', EVIL)
@@ -118,7 +118,7 @@ class Run:
                 'reason': 'A heuristic: the predictions still settle.',
             },
         )
-        label_noise.save(str(folder / 'noise.npz'), self.noise())
+        noise_labels.save(str(folder / 'noise.npz'), self.noise())
         self.write_predictions()
         self.issues = self.make_issues(path)
         self.write_issues()
@@ -133,18 +133,18 @@ class Run:
         }
 
     def noise(self):
-        return label_noise.NoisyLabels(
+        return noise_labels.NoisyLabels(
             noisy=self.given,
             clean=self.clean.astype(np.int32),
             kind='pairflip',
             rate=0.33,
             realised_rate=float(self.wrong.mean()),
-            transition=label_noise.realised_transition(
+            transition=noise_labels.realised_transition(
                 self.clean, self.given, len(self.names)
             ),
             seed=1,
             sampler='numpy',
-            sha256=label_noise._digest(self.given),
+            sha256=noise_labels._digest(self.given),
         )
 
     def summary(self):
@@ -214,7 +214,7 @@ class Run:
         def texts(values):
             return np.array(values, object)
 
-        return label_issues.Issues(
+        return issue_table.Issues(
             rank=np.arange(1, count + 1),
             index=order,
             path=texts([path.format(n) for n in order]),
@@ -234,9 +234,9 @@ class Run:
 
     def write_issues(self, **changes):
         columns = vars(self.issues) | changes
-        label_issues.write(
+        issue_table.write(
             str(self.folder / 'label_issues.csv'),
-            label_issues.Issues(**columns),
+            issue_table.Issues(**columns),
         )
 
     def write_json(self, name, value):

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from report_files import Run
 
-from ieg.analysis import report
-from ieg.analysis.report import markup
+from ieg import report
+from ieg.report import markup
 
 
 class Page(html.parser.HTMLParser):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from ieg.methods.base import Info
 from ieg.networks import create_network
 from ieg.networks.layers import FusedBatchNormalization
-from ieg.training import optim
+from ieg.ops import optim
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'ieg.npz'
 

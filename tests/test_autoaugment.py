@@ -13,7 +13,8 @@ from test_image_ops import (  # The fixtures are used by name.
     unpacked,
 )
 
-from ieg.data import autoaugment, image_ops, packing, views
+from ieg.data.augment import image_ops, views
+from ieg.data.augment import policies as policies_
 
 
 def draws(seed=(1, 2), count=600, offset=0, total=None):
@@ -29,13 +30,13 @@ def draws(seed=(1, 2), count=600, offset=0, total=None):
     'policy, count, first, last',
     [
         (
-            autoaugment.cifar(),
+            policies_.cifar(),
             95,
             (('Invert', 0.1, 7), ('Contrast', 0.2, 6)),
             (('Equalize', 0.6, 9), ('Equalize', 0.4, 4)),
         ),
         (
-            autoaugment.imagenet(),
+            policies_.imagenet(),
             25,
             (('Equalize', 0.8, 1), ('ShearY', 0.8, 4)),
             (('Color', 0.8, 6), ('Rotate', 0.4, 5)),
@@ -51,13 +52,13 @@ def test_tables_have_all_sub_policies(policy, count, first, last):
         for name, chance, level in steps:
             assert name in image_ops.NUMBER
             assert 0 <= chance <= 1
-            assert level in range(autoaugment.LEVELS)
+            assert level in range(policies_.LEVELS)
 
 
 def test_random_operations_are_known():
-    assert len(set(autoaugment.RANDOM)) == 14
-    assert set(autoaugment.RANDOM) <= set(image_ops.NUMBER)
-    assert not {'Invert', 'Cutout'} & set(autoaugment.RANDOM)
+    assert len(set(policies_.RANDOM)) == 14
+    assert set(policies_.RANDOM) <= set(image_ops.NUMBER)
+    assert not {'Invert', 'Cutout'} & set(policies_.RANDOM)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +78,8 @@ def test_random_operations_are_known():
     ],
 )
 def test_levels_mean_the_published_values(name, level, cifar, imagenet):
-    assert autoaugment.cifar_value(name, level) == pytest.approx(cifar)
-    assert autoaugment.imagenet_value(name, level) == pytest.approx(imagenet)
+    assert policies_.cifar_value(name, level) == pytest.approx(cifar)
+    assert policies_.imagenet_value(name, level) == pytest.approx(imagenet)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_levels_mean_the_published_values(name, level, cifar, imagenet):
     [('TranslateX', -14), ('Rotate', -21), ('Cutout', 14), ('Color', 1.36)],
 )
 def test_pixels_grow_with_the_image_and_some_values_change_sign(name, expected):
-    ranges = autoaugment.Ranges(autoaugment.cifar_value, 32)
+    ranges = policies_.Ranges(policies_.cifar_value, 32)
     number = tf.constant([image_ops.NUMBER[name]])
     found = ranges.values(number, tf.constant([7]), tf.constant([True]), 64)
     np.testing.assert_allclose(found, [expected], rtol=1e-6)
@@ -113,28 +114,26 @@ def pillow_step(image, name, value, spot):
 
 @pytest.mark.parametrize('negative', [False, True])
 def test_every_sub_policy_is_pillow_on_rgba(images, negative):  # noqa: F811
-    policies = autoaugment.cifar().policies
+    policies = policies_.cifar().policies
     rng = np.random.default_rng(0)
     inputs = rgba(images[rng.integers(len(images), size=190)], False)
     policies = policies * 2
     spot = rng.random((190, 2)).astype(np.float32)
-    ranges = autoaugment.Ranges(autoaugment.cifar_value, 32)
+    ranges = policies_.Ranges(policies_.cifar_value, 32)
     operation = tf.constant(
         [[image_ops.NUMBER[name] for name, _, _ in p] for p in policies]
     )
     level = tf.constant([[level for _, _, level in p] for p in policies])
     signs = tf.fill(level.shape, negative)
     value = ranges.values(operation, level, signs, 32)
-    steps = autoaugment.Steps(
+    steps = policies_.Steps(
         tf.transpose(operation), tf.transpose(value), tf.constant(spot)
     )
-    found = unpacked(
-        autoaugment.perform(packed(inputs), steps, image_ops.PILLOW)
-    )
+    found = unpacked(policies_.perform(packed(inputs), steps, image_ops.PILLOW))
     for row, policy in enumerate(policies):
         image = Image.fromarray(inputs[row])
         for name, _, at in policy:
-            amount = autoaugment.cifar_value(name, at)
+            amount = policies_.cifar_value(name, at)
             amount = (
                 -amount if negative and name in image_ops.SIGNED else amount
             )
@@ -147,16 +146,16 @@ def test_every_sub_policy_is_pillow_on_rgba(images, negative):  # noqa: F811
 def test_the_policy_of_imagenet_fills_with_grey():
     inputs = np.zeros((2, 8, 8, 3), np.uint8)
     operation = [[image_ops.NUMBER['TranslateX'], image_ops.NUMBER['Cutout']]]
-    steps = autoaugment.Steps(
+    steps = policies_.Steps(
         tf.constant(operation), tf.constant([[3.0, 2.0]]), tf.fill([2, 2], 0.5)
     )
-    style = autoaugment.imagenet().style
-    found = autoaugment.perform(packing.pack(inputs), steps, style)
-    assert packing.opaque(found).numpy().all()
+    style = policies_.imagenet().style
+    found = policies_.perform(image_ops.pack(inputs), steps, style)
+    assert image_ops.opaque(found).numpy().all()
     expected = np.zeros((2, 8, 8))
     expected[0, :, 5:] = 128
     expected[1, 2:6, 2:6] = 128
-    np.testing.assert_array_equal(packing.channel(found, 0), expected)
+    np.testing.assert_array_equal(image_ops.channel(found, 0), expected)
 
 
 # Choices.
@@ -171,7 +170,7 @@ def chi_square(found, expected):
 
 
 def test_sub_policies_are_drawn_evenly_and_applied_by_their_chances():
-    policy = autoaugment.cifar()
+    policy = policies_.cifar()
     count = 95_000
     numbers = draws(count=count).uniform(policy.numbers)
     chosen = (numbers[:, 0].numpy() * 95).astype(int)
@@ -194,12 +193,12 @@ def test_sub_policies_are_drawn_evenly_and_applied_by_their_chances():
 
 @pytest.mark.parametrize('per_batch', [False, True])
 def test_random_operations_and_levels_are_drawn_evenly(per_batch):
-    policy = autoaugment.RandAugment(per_batch)
+    policy = policies_.RandAugment(per_batch)
     assert policy.shared == (4 if per_batch else 0)
     numbers = draws(count=70_000).uniform(policy.numbers)
     steps = policy.steps(numbers, 32)
     expected = np.zeros(len(image_ops.OPERATIONS))
-    expected[[image_ops.NUMBER[n] for n in autoaugment.RANDOM]] = 2500
+    expected[[image_ops.NUMBER[n] for n in policies_.RANDOM]] = 2500
     expected[0] += 35_000
     for place in range(2):
         operation = steps.operation[place].numpy()

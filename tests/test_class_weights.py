@@ -8,11 +8,11 @@ import pytest
 import tensorflow as tf
 from contract_runs import assert_same, settings, train
 
-from ieg import experiment
+from ieg import config as ieg_config
 from ieg.errors import RunError
 from ieg.methods import me_momentum
 from ieg.methods.base import Info
-from ieg.training import optim
+from ieg.ops import optim
 
 CLASSES = 4
 SIDE = 3
@@ -257,7 +257,7 @@ def test_a_run_goes_on_bitwise_and_traces_once(strategy, tiny, tmp_path):
     assert set(whole.trainer.steps.trace_counts().values()) == {1}
     # From the middle of a refinement, whose weights are not drawn up anew.
     config = weighted('resumed', restore_step=log[1]['step'])
-    shutil.copytree(whole.folder, experiment.run_folder(config))
+    shutil.copytree(whole.folder, ieg_config.folder_of(config))
     resumed = train(config, strategy)
     assert resumed.log_without_times() == whole.log_without_times()
     assert_same(resumed.arrays(), whole.arrays())

@@ -3,9 +3,9 @@
 import pytest
 from tracked_runs import PROBE, read_log, refused, write_log, write_run
 
-from ieg import compare as command
-from ieg.analysis import runs
-from ieg.compare import compare
+from ieg.compare import __main__ as compare_main
+from ieg.compare import runs as compared_runs
+from ieg.compare.comparison import compare
 
 
 def test_runs_are_found_at_any_depth_and_once(tmp_path):
@@ -15,10 +15,10 @@ def test_runs_are_found_at_any_depth_and_once(tmp_path):
     trial = write_run(one / 'search' / 'trial_0', 0.6, 0.2)
     (tmp_path / 'c' / 'notes.txt').write_text('x')
     both = [str(one), str(two)]
-    assert runs.find([str(tmp_path)]) == both
-    assert runs.find([str(tmp_path / '*')]) == both
-    assert runs.find([str(tmp_path / '**' / 'one'), *both]) == both
-    assert runs.find([str(trial)]) == [str(trial)]
+    assert compared_runs.find([str(tmp_path)]) == both
+    assert compared_runs.find([str(tmp_path / '*')]) == both
+    assert compared_runs.find([str(tmp_path / '**' / 'one'), *both]) == both
+    assert compared_runs.find([str(trial)]) == [str(trial)]
 
 
 def test_no_run(tmp_path):
@@ -37,7 +37,7 @@ def test_an_unfinished_run_is_left_out(tmp_path):
     assert len(report.rows) == 1
     (sentence,) = report.left_out
     assert 'going' in sentence and 'not finished' in sentence
-    assert sentence in command.text(report)
+    assert sentence in compare_main.text(report)
     sentence = refused(other)
     assert 'No run is left' in sentence and 'not finished' in sentence
 

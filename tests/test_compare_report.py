@@ -14,8 +14,8 @@ from PIL import Image
 from scipy import stats
 from tracked_runs import PROBE, write_run
 
-from ieg import compare as command
-from ieg.compare import compare
+from ieg.compare import __main__ as compare_main
+from ieg.compare.comparison import compare
 from ieg.errors import UsageError
 
 
@@ -54,7 +54,7 @@ def test_the_report_of_four_runs(tmp_path):
     assert report.chosen.test_accuracy_at_epoch == 0.5
     # Nothing tells these runs apart but their folders.
     assert report.rows[0].label == str(tmp_path / 'a')
-    shown = command.text(report)
+    shown = compare_main.text(report)
     assert '1 trainable, resistant           1  80.00, -' in shown
     assert 'run 1, ' in shown and 'after epoch 2 (step 20)' in shown
     assert 'fewer than 8 runs' in shown
@@ -90,7 +90,7 @@ def test_without_test_labels_nothing_is_judged(tmp_path):
     report = compare([str(tmp_path)])
     assert report.rankings['lowhalf']['outcome'] is None
     assert report.correlations['pearson'] is None
-    shown = command.text(report)
+    shown = compare_main.text(report)
     assert 'regret' not in shown and 'Pearson' not in shown
     write_run(tmp_path / 'c', 0.7, 0.3, 0.5)
     report = compare([str(tmp_path)])
@@ -150,7 +150,7 @@ def many(path, count=12):
 
 def test_the_files(tmp_path):
     report = compare([str(many(tmp_path / 'runs'))])
-    paths = command.write(report, str(tmp_path / 'out'))
+    paths = compare_main.write(report, str(tmp_path / 'out'))
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [
         'compare.csv',
         'compare.json',
@@ -189,7 +189,7 @@ def test_pictures_of_odd_runs(tmp_path, points):
     for number, (accuracy, susceptibility) in enumerate(points):
         write_run(tmp_path / 'runs' / f'{number}', accuracy, susceptibility)
     report = compare([str(tmp_path / 'runs')])
-    with Image.open(command.write(report, str(tmp_path))[2]) as image:
+    with Image.open(compare_main.write(report, str(tmp_path))[2]) as image:
         image.verify()
 
 
@@ -197,18 +197,18 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     report = compare([str(write_run(tmp_path / 'run', 0.5, 0.1))])
     (tmp_path / 'file').write_text('')
     with pytest.raises(UsageError, match='cannot be written'):
-        command.write(report, str(tmp_path / 'file'))
+        compare_main.write(report, str(tmp_path / 'file'))
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):
     many(tmp_path / 'runs')
     monkeypatch.chdir(tmp_path)
-    assert command.main(['runs', '--boundary=median', '--top=3']) == 0
+    assert compare_main.main(['runs', '--boundary=median', '--top=3']) == 0
     shown = capsys.readouterr().out
     assert 'The medians' in shown and 'Recommended' in shown
     assert '(3 runs)' in shown and 'Spearman' in shown
     assert (tmp_path / 'comparison' / 'compare.png').exists()
-    assert command.main(['runs', '--out=']) == 0
+    assert compare_main.main(['runs', '--out=']) == 0
     assert 'Written' not in capsys.readouterr().out
 
 
@@ -223,7 +223,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     ],
 )
 def test_mistakes_are_one_sentence(capsys, arguments, word):
-    code = command.main(arguments)
+    code = compare_main.main(arguments)
     captured = capsys.readouterr()
     assert_mistake((code, *captured), word)
     assert not captured.out
@@ -231,7 +231,7 @@ def test_mistakes_are_one_sentence(capsys, arguments, word):
 
 def test_help(capsys):
     with pytest.raises(SystemExit) as caught:
-        command.main(['--help'])
+        compare_main.main(['--help'])
     assert caught.value.code == 0
     assert '--boundary' in capsys.readouterr().out
 

@@ -10,7 +10,8 @@ import pytest
 from absl import flags
 
 import ieg
-from ieg import config, options
+from ieg import config as ieg_config
+from ieg import options as options_
 from ieg.config import resolve
 from ieg.errors import UsageError
 from ieg.registry import METHODS, option
@@ -21,9 +22,9 @@ DIVIDEMIX = {'method': 'dividemix', 'dataset': 'fake_uniform_0.4'}
 def parsed(*arguments):
     """Returns the configuration of a command line."""
     values = flags.FlagValues()
-    config.define_flags(values)
+    ieg_config.define_flags(values)
     values(['ieg', *arguments])
-    return config.from_flags(values)
+    return ieg_config.from_flags(values)
 
 
 def options_file(tmp_path, **options):
@@ -33,7 +34,7 @@ def options_file(tmp_path, **options):
 
 
 def test_default_then_preset_then_file_then_flag(tmp_path):
-    default = options.TrainConfig().learning_rate
+    default = options_.TrainConfig().learning_rate
     assert resolve({'dataset': 'fake'}).train.learning_rate == default
     preset = parsed('--dataset=cifar10_uniform_0.5', '--method=dividemix')
     assert preset.train.learning_rate != default
@@ -64,7 +65,7 @@ def test_a_saved_configuration_repeats_itself(method, dataset, more):
 
 def test_a_file_says_neither_mode_nor_which_checkpoint(tmp_path):
     file = options_file(tmp_path, mode='evaluation', restore_step=7)
-    assert parsed(file).run == options.RunConfig()
+    assert parsed(file).run == options_.RunConfig()
 
 
 def test_a_length_by_flag_replaces_the_length_of_a_file(tmp_path):
@@ -198,7 +199,7 @@ def test_the_length_counts_where_the_learning_rate_depends_on_it():
 
 
 def test_every_option_explains_itself():
-    for field, _ in config._options().values():
+    for field, _ in ieg_config._options().values():
         assert field.metadata['help'].endswith('.')
 
 
@@ -221,10 +222,10 @@ def attributes_read():
 @pytest.mark.parametrize(
     'options_class',
     [
-        options.RunConfig,
-        options.DataConfig,
-        options.TrainConfig,
-        options.SearchConfig,
+        options_.RunConfig,
+        options_.DataConfig,
+        options_.TrainConfig,
+        options_.SearchConfig,
         *(METHODS.get(n).Config for n in METHODS.names() if n != 'elr'),
     ],
     ids=lambda cls: f'{cls.__module__}.{cls.__name__}',
@@ -242,4 +243,4 @@ def test_two_methods_cannot_share_a_name_for_different_things(monkeypatch):
     other = type('Other', (), {'Config': Config})
     monkeypatch.setitem(METHODS._entries, 'other', other)
     with pytest.raises(ValueError, match="'warm_up' of 'other'"):
-        config.define_flags(flags.FlagValues())
+        ieg_config.define_flags(flags.FlagValues())

@@ -25,8 +25,8 @@ from contract_runs import (
 
 from ieg import config as ieg_config
 from ieg import experiment
-from ieg.analysis import issues
 from ieg.errors import UsageError
+from ieg.label_issues import table as issue_table
 from ieg.methods.base import VISIT_FACTS
 from ieg.registry import METHODS
 from ieg.training import trainer
@@ -97,7 +97,7 @@ def test_replicas_hold_the_same_numbers(method, two_replicas, finished):
 @every_method
 def test_every_run_lists_the_labels_that_look_wrong(method, strategy, finished):
     run = finished(method, strategy)
-    rows = issues.read(str(run.folder / 'label_issues.csv'))
+    rows = issue_table.read(str(run.folder / 'label_issues.csv'))
     labels = run.method.info.labels
     assert np.sum(rows.split == 'train') == len(labels)
     # Every step remembers what was said of all that it has shown.
@@ -126,7 +126,7 @@ def go_on(whole, strategy, path, epochs):
     step = whole.log()[epochs - 1]['step']
     method = whole.config.train.method
     config = settings(method, strategy, path, restore_step=step)
-    shutil.copytree(whole.folder, experiment.run_folder(config))
+    shutil.copytree(whole.folder, ieg_config.folder_of(config))
     resumed = train(config, strategy)
     assert resumed.method is not whole.method
     return resumed
@@ -258,7 +258,7 @@ def test_a_checkpoint_of_something_else_is_refused(change, finished, tmp_path):
         | change
     )
     folder = finished('supervised', strategy).folder
-    shutil.copytree(folder, experiment.run_folder(config))
+    shutil.copytree(folder, ieg_config.folder_of(config))
     with pytest.raises(UsageError, match='another configuration') as caught:
         experiment.train(config, strategy=strategy, progress=False)
     message = str(caught.value)
@@ -271,7 +271,7 @@ def test_a_run_that_is_longer_than_asked_is_refused(finished, tmp_path):
     strategy = tf.distribute.get_strategy()
     config = settings('supervised', strategy, tmp_path, max_epoch=2)
     folder = finished('supervised', strategy).folder
-    shutil.copytree(folder, experiment.run_folder(config))
+    shutil.copytree(folder, ieg_config.folder_of(config))
     with pytest.raises(UsageError, match='holds .* already'):
         experiment.train(config, strategy=strategy, progress=False)
 

@@ -12,7 +12,7 @@ from corrected_runs import (
     write_image,
 )
 
-from ieg.data import noise as label_noise
+from ieg.data.noise import labels as noise_labels
 
 
 def write_images(root, layout):
@@ -209,6 +209,6 @@ def test_noise_that_is_not_that_of_the_run_is_refused(tmp_path):
     run = Finished(tmp_path, dataset='fake_symmetric_0.4')
     run.correct({('train', 0): 'red'})
     noise = run.data.noise
-    other = label_noise.corrupt(noise.clean, 'uniform', 0.4, 'fake', 4, 9)
-    label_noise.save(f'{run.folder}/noise.npz', other)
+    other = noise_labels.corrupt(noise.clean, 'uniform', 0.4, 'fake', 4, 9)
+    noise_labels.save(f'{run.folder}/noise.npz', other)
     assert 'are others than the run in' in run.refusal()

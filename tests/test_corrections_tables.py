@@ -12,9 +12,9 @@ from corrected_runs import (
 )
 from tiny_sets import make_animal10n
 
-from ieg.data import load
-from ieg.data.files import FileImages, Framing
-from ieg.data.parts import Part, Source
+from ieg.data.dataset import Part, Source
+from ieg.data.images.files import FileImages, Framing
+from ieg.data.load import load
 from ieg.registry import DATASETS
 
 

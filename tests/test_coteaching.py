@@ -27,8 +27,8 @@ from ieg import config as ieg_config
 from ieg.errors import UsageError
 from ieg.methods.base import Info
 from ieg.methods.coteaching import Config, CoTeaching
+from ieg.ops import optim
 from ieg.options import TrainConfig
-from ieg.training import optim
 
 pytestmark = pytest.mark.usefixtures('constant_rate')
 

@@ -11,7 +11,7 @@ from ieg import config as ieg_config
 from ieg import experiment
 from ieg.errors import UsageError
 from ieg.methods.coteaching import CoTeaching
-from ieg.training.rewind import Rewind
+from ieg.training.checkpoint import Rewind
 
 SMALL = {
     'method': 'coteaching',

@@ -15,7 +15,7 @@ from recordings import (
     set_network,
 )
 
-from ieg.training import losses
+from ieg.ops import losses
 
 PASSES = {
     'lu25_e12': {'lambda_u': '25'},

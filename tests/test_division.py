@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from recordings import Golden, close, make_method
 
-from ieg.training import mixture
+from ieg.ops import mixture
 
 
 def test_ramp_repeats_the_authors():

@@ -10,7 +10,7 @@ import pytest
 from command import ROOT, assert_mistake
 
 from ieg import doctor
-from ieg.diagnosis import facts as real
+from ieg.diagnosis import facts as facts_
 from ieg.diagnosis.verdicts import OK, PROBLEM, VERSIONS, WARNING, examine
 
 KERNELS = ['sm_60', 'sm_70', 'sm_80', 'sm_89', 'compute_90']
@@ -25,8 +25,8 @@ HEALTHY = {
     'machine': 'x86_64',
     'versions': {
         'ieg': '0.1.0',
-        **dict.fromkeys(real.PACKAGES, '9.9'),
-        **dict.fromkeys(real.OPTIONAL),
+        **dict.fromkeys(facts_.PACKAGES, '9.9'),
+        **dict.fromkeys(facts_.OPTIONAL),
         'tensorflow': '2.21.0',
         'keras': '3.15.1',
     },
@@ -39,7 +39,7 @@ HEALTHY = {
     },
     'gpus': {'present': False, 'driver': None, 'devices': []},
     'hidden': False,
-    'libraries': dict.fromkeys(real.LIBRARIES),
+    'libraries': dict.fromkeys(facts_.LIBRARIES),
     'data': {'folder': '/data', 'exists': True, 'sets': ['mnist']},
     'tensorflow': {
         'version': '2.21.0',
@@ -78,7 +78,7 @@ def machine(*paths_and_values, without=()):
 def with_gpu(gpu, *more, used=True, **options):
     return machine(
         ('gpus', {'present': True, 'driver': '570.1', 'devices': [gpu]}),
-        ('libraries', dict.fromkeys(real.LIBRARIES, '12.5.82')),
+        ('libraries', dict.fromkeys(facts_.LIBRARIES, '12.5.82')),
         ('devices', [{**gpu, 'memory': None}] if used else []),
         *more,
         **options,
@@ -175,15 +175,15 @@ def test_one_of_two_gpus_does_not_fit():
     ],
 )
 def test_what_this_build_runs_on(capability, runs):
-    assert real.runs_on(capability, KERNELS) == runs
-    assert real.runs_on(capability, [])
+    assert facts_.runs_on(capability, KERNELS) == runs
+    assert facts_.runs_on(capability, [])
 
 
 def test_a_kernel_is_for_its_major_number_only():
-    assert not real.runs_on((9, 0), ['sm_89'])
-    assert not real.runs_on((8, 0), ['sm_86'])
-    assert real.runs_on((12, 1), ['compute_100'])
-    assert real.runs_on((12, 0), ['sm_120a', 'nonsense'])
+    assert not facts_.runs_on((9, 0), ['sm_89'])
+    assert not facts_.runs_on((8, 0), ['sm_86'])
+    assert facts_.runs_on((12, 1), ['compute_100'])
+    assert facts_.runs_on((12, 0), ['sm_120a', 'nonsense'])
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_versions_are_those_of_the_package():
         assert needed[name] == f'>={low},<{beyond}'
     low = '.'.join(map(str, VERSIONS['python'][0]))
     assert f'requires-python = ">={low}"' in text
-    assert set(real.PACKAGES) <= needed.keys()
+    assert set(facts_.PACKAGES) <= needed.keys()
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_training_that_cannot_be_repeated():
 
 
 def test_a_folder_of_data_sets_that_is_not_there(tmp_path):
-    gone = real.data_sets(str(tmp_path / 'gone'))
+    gone = facts_.data_sets(str(tmp_path / 'gone'))
     text = said(machine(('data', gone)), 'data sets', OK)
     assert 'there is no folder' in text and 'digits' in text
 
@@ -302,8 +302,8 @@ def test_a_folder_of_data_sets_that_is_not_there(tmp_path):
 def test_the_code_says_whether_there_is_a_problem(
     monkeypatch, capsys, facts, code
 ):
-    monkeypatch.setattr(real, 'gather', lambda data_dir: facts)
-    monkeypatch.setattr(real, 'measured', lambda: {})
+    monkeypatch.setattr(facts_, 'gather', lambda data_dir: facts)
+    monkeypatch.setattr(facts_, 'measured', lambda: {})
     assert doctor.main([]) == code
     assert 'versions: ieg' in capsys.readouterr().out
 

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from ieg.analysis.edits import Known, corrected_labels
+from ieg.corrections.edits import Known, corrected_labels
 from ieg.errors import UsageError
 
 NAMES = ('cat', 'dog', 'owl')

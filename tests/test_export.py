@@ -16,12 +16,14 @@ from command import ROOT
 from exported import lite, said
 from tiny_sets import make_folder
 
-from ieg import config, experiment, export
-from ieg.data import load as load_data
-from ieg.data.files import Framing
+from ieg import config as ieg_config
+from ieg import experiment
+from ieg.data.images.files import Framing
+from ieg.data.load import load as load_data
 from ieg.errors import UsageError
 from ieg.options import RunConfig
-from ieg.serving.classifier import load
+from ieg.predict import export
+from ieg.predict.model import load
 
 pytestmark = pytest.mark.usefixtures('tiny')
 SMALL = {
@@ -34,7 +36,9 @@ SMALL = {
 
 def trained(path, strategy=None, **options):
     """Returns an experiment with weights as if it had been trained."""
-    chosen = config.resolve(SMALL | {'checkpoint_path': str(path)} | options)
+    chosen = ieg_config.resolve(
+        SMALL | {'checkpoint_path': str(path)} | options
+    )
     built = experiment.build(chosen, strategy=strategy)
     os.makedirs(built.folder, exist_ok=True)
     rng = np.random.default_rng(0)
@@ -199,7 +203,7 @@ def test_an_export_replaces_the_one_before(two_networks, tmp_path):
     ],
 )
 def test_what_is_asked_for(given, kinds):
-    asked = config.resolve({'dataset': 'fake', 'export': given}).run
+    asked = ieg_config.resolve({'dataset': 'fake', 'export': given}).run
     assert export.kinds(asked) == kinds
     assert set(kinds) <= set(export.KINDS)
     assert RunConfig().export == ''
@@ -207,7 +211,7 @@ def test_what_is_asked_for(given, kinds):
 
 def test_another_form_is_refused():
     with pytest.raises(UsageError, match='--export=onnx is none of'):
-        config.resolve({'dataset': 'fake', 'export': 'onnx'})
+        ieg_config.resolve({'dataset': 'fake', 'export': 'onnx'})
 
 
 def foreign(path):
@@ -278,7 +282,7 @@ def test_a_process_of_its_own_needs_no_run_folder(two_networks, tmp_path):
         os.rename(folder / name, tmp_path / name)
     script = (
         'import numpy as np\n'
-        'import ieg.export\n'
+        'import ieg.predict.export\n'
         'import keras\n'
         'model = keras.saving.load_model("model.keras")\n'
         'np.save("keras.npy", model(np.load("images.npy")))\n'

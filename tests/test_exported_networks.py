@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from exported import lite, said
 
-from ieg import export
-from ieg.data.files import Framing
+from ieg.data.images.files import Framing
 from ieg.networks import applications, create_network
+from ieg.predict import export
+from ieg.predict.model import Classifier, load
 from ieg.registry import NETWORKS
-from ieg.serving.classifier import Classifier, load
 
 pytestmark = pytest.mark.usefixtures('tiny')
 # Smallest sides of images, and what is too large for the usual tests.

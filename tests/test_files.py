@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from ieg.data.files import FileImages, Framing
-from ieg.data.survey import survey
+from ieg.data.images.files import FileImages, Framing
+from ieg.data.images.survey import survey
 
 EVERYTHING = Framing(1, fraction=1.0)
 SIZES = ((60, 80), (80, 60), (48, 48), (1, 1), (2, 300), (300, 2), (3, 1))

@@ -7,7 +7,7 @@ import tensorflow as tf
 from reweighting_recordings import Repeated, close
 
 from ieg.methods.fsr import FSR
-from ieg.training import meta
+from ieg.ops import meta
 
 TOLERANCE = {'float64': 1e-9, 'float32': 1e-4}
 SMALL = dict(queue_bs=20, queue_capacity=20)

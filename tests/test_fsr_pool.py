@@ -11,7 +11,7 @@ from ieg.errors import UsageError
 from ieg.methods import fsr
 from ieg.methods.base import Info
 from ieg.methods.fsr import FSR
-from ieg.training import optim
+from ieg.ops import optim
 
 SMALL = dict(queue_bs=20, queue_capacity=20)
 

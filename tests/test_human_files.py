@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from human_files import WRITERS, made_arrays, write_npy, write_pt
 
-from ieg.data import human_labels
+from ieg.data.noise import human as human_labels
 from ieg.errors import UsageError
 
 

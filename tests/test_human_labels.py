@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from human_files import COUNT, WRITERS, WRONG, made_arrays, write_npz, write_pt
 
-from ieg import data
-from ieg.data import human_labels, sources, tfds_files
+from ieg.data import dataset, load
+from ieg.data import spec as spec_
+from ieg.data.noise import human as human_labels
+from ieg.data.sets import tfds as tfds_sets
 from ieg.errors import UsageError
-from ieg.methods import coteaching_options
+from ieg.methods import coteaching
 from ieg.registry import DATASETS
 
 ROOT = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
@@ -29,7 +31,7 @@ def order(arrays, monkeypatch):
     numbers = np.random.default_rng(1).permutation(COUNT)
     labels = arrays['clean_label'][numbers].astype(np.int32)
     pixels = np.zeros((COUNT, 1, 1, 1), np.uint8)
-    small = sources.Arrays(
+    small = dataset.Arrays(
         train_images=pixels,
         train_labels=labels,
         test_images=pixels[:10],
@@ -51,7 +53,7 @@ def test_all_formats_are_read_and_joined_by_number(
 ):
     path = tmp_path / name
     WRITERS[name](path, arrays)
-    loaded = data.load('cifar10n_aggre', human_labels=str(path))
+    loaded = load.load('cifar10n_aggre', human_labels=str(path))
     expected = arrays['aggre_label'][order]
     np.testing.assert_array_equal(loaded.train.labels, expected)
     noise = loaded.noise
@@ -81,7 +83,7 @@ def test_the_usual_names_are_found_in_the_data_folder(
         tmp_path / 'written.npz', arrays
     )
     (tmp_path / 'written.npz').rename(tmp_path / name)
-    loaded = data.load('cifar10n_aggre', data_dir=str(tmp_path))
+    loaded = load.load('cifar10n_aggre', data_dir=str(tmp_path))
     expected = arrays['aggre_label'][order]
     np.testing.assert_array_equal(loaded.train.labels, expected)
 
@@ -91,7 +93,7 @@ def test_files_in_the_order_of_tfds_are_told_by_their_clean_labels(
 ):
     path = tmp_path / 'ordered.npz'
     write_npz(path, {name: a[order] for name, a in arrays.items()})
-    loaded = data.load('cifar10n_aggre', human_labels=str(path))
+    loaded = load.load('cifar10n_aggre', human_labels=str(path))
     expected = arrays['aggre_label'][order]
     np.testing.assert_array_equal(loaded.train.labels, expected)
 
@@ -120,7 +122,7 @@ def test_the_set_of_tfds_is_read(arrays, order, tmp_path):
         data_dir=str(tmp_path),
         disable_shuffling=True,
     )
-    loaded = data.load('cifar10n_aggre', data_dir=str(tmp_path))
+    loaded = load.load('cifar10n_aggre', data_dir=str(tmp_path))
     expected = arrays['aggre_label'][order]
     np.testing.assert_array_equal(loaded.train.labels, expected)
 
@@ -130,7 +132,7 @@ def test_an_old_set_of_tfds_is_refused(version, order, tmp_path):
     (tmp_path / 'cifar10_n' / version).mkdir(parents=True)
     words = f'cifar10_n {version} .* other images: build version 1.0.2'
     with pytest.raises(UsageError, match=words):
-        data.load('cifar10n_aggre', data_dir=str(tmp_path))
+        load.load('cifar10n_aggre', data_dir=str(tmp_path))
 
 
 def test_splits_and_long_tail_keep_the_labels_of_the_images(
@@ -138,7 +140,7 @@ def test_splits_and_long_tail_keep_the_labels_of_the_images(
 ):
     path = tmp_path / 'labels.npz'
     write_npz(path, arrays)
-    loaded = data.load(
+    loaded = load.load(
         'cifar10n_imbal_0.5_aggre',
         probe_ratio=0.1,
         valid_ratio=0.1,
@@ -204,7 +206,7 @@ def test_wrong_labels_are_one_sentence(change, words, arrays, order, tmp_path):
     path = tmp_path / 'labels.npz'
     write_npz(path, change(arrays))
     with pytest.raises(UsageError, match=words) as caught:
-        data.load('cifar10n_aggre', human_labels=str(path))
+        load.load('cifar10n_aggre', human_labels=str(path))
     assert '\n' not in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -212,35 +214,35 @@ def test_wrong_labels_are_one_sentence(change, words, arrays, order, tmp_path):
 def test_no_labels_at_all_are_one_sentence(order, tmp_path):
     words = 'neither a file in .* nor the TFDS set cifar10_n: copy CIFAR-10_h'
     with pytest.raises(UsageError, match=words):
-        data.load('cifar10n_worse', data_dir=str(tmp_path))
+        load.load('cifar10n_worse', data_dir=str(tmp_path))
     with pytest.raises(UsageError, match='there is no file .*nothing.npz'):
-        data.load('cifar10n_worse', human_labels=str(tmp_path / 'nothing.npz'))
+        load.load('cifar10n_worse', human_labels=str(tmp_path / 'nothing.npz'))
 
 
 def test_a_file_for_nothing_is_named():
     words = '--human_labels=x.npz is not used by fake_uniform_0.4, only by cif'
     with pytest.raises(UsageError, match=words):
-        data.load('fake_uniform_0.4', human_labels='x.npz')
+        load.load('fake_uniform_0.4', human_labels='x.npz')
 
 
 def test_no_sampler_of_a_reference_code_has_human_labels():
     with pytest.raises(UsageError, match="'memomentum' .* no worse noise"):
-        data.load('cifar10n_worse', noise_sampler='memomentum')
+        load.load('cifar10n_worse', noise_sampler='memomentum')
 
 
 def test_numbers_come_from_the_ids_of_tfds():
     ids = [b'train_00123', b'train_49999', b'train_00000']
-    np.testing.assert_array_equal(tfds_files.numbers_of(ids), [123, 49999, 0])
+    np.testing.assert_array_equal(tfds_sets.numbers_of(ids), [123, 49999, 0])
 
 
 def test_the_rates_that_methods_are_told_are_the_published_ones():
     for name, human in human_labels.HUMAN_SETS.items():
         for variant, labels in human.variants.items():
-            spec = data.parse(f'{name}_{variant}')
-            found = coteaching_options.true_noise_rate(spec)
+            spec = spec_.parse(f'{name}_{variant}')
+            found = coteaching.true_noise_rate(spec)
             assert found == labels.rate
-            tail = data.parse(f'{name}_imbal_0.1_{variant}')
-            assert coteaching_options.true_noise_rate(tail) is None
+            tail = spec_.parse(f'{name}_imbal_0.1_{variant}')
+            assert coteaching.true_noise_rate(tail) is None
 
 
 @pytest.mark.parametrize(
@@ -256,7 +258,7 @@ def test_the_rates_that_methods_are_told_are_the_published_ones():
     ],
 )
 def test_the_share_of_wrong_labels_that_a_name_promises(text, rate):
-    found = coteaching_options.true_noise_rate(data.parse(text))
+    found = coteaching.true_noise_rate(spec_.parse(text))
     assert found == (rate if rate is None else pytest.approx(rate))
 
 
@@ -277,11 +279,11 @@ def numbered():
     def read(base):
         if base not in known:
             decoders = tfds.decode.PartialDecoding({'id', 'label'})
-            builder = tfds_files.tfds_builder(base, str(TFDS))
-            found = tfds_files._whole(builder, 'train', decoders=decoders)
+            builder = tfds_sets.tfds_builder(base, str(TFDS))
+            found = tfds_sets._whole(builder, 'train', decoders=decoders)
             known[base] = (
                 found['label'].numpy().astype(np.int32),
-                tfds_files.numbers_of(found['id'].numpy()),
+                tfds_sets.numbers_of(found['id'].numpy()),
             )
         return known[base]
 
@@ -305,7 +307,7 @@ def test_the_real_files_have_the_published_rates(base, variant, rate, numbered):
     np.testing.assert_array_equal(arrays['clean_label'][numbers], clean)
     # TFDS itself sorts by a hash of the numbers.
     np.testing.assert_array_equal(
-        tfds_files.shuffled_by_tfds('train', 50000), numbers
+        tfds_sets.shuffled_by_tfds('train', 50000), numbers
     )
 
 
@@ -313,7 +315,7 @@ def test_the_real_files_have_the_published_rates(base, variant, rate, numbered):
 @needs('cifar10')
 def test_the_real_labels_meet_the_real_images():
     path = str(FILES / 'cifar10n.npz')
-    loaded = data.load('cifar10n_worse', data_dir=str(TFDS), human_labels=path)
+    loaded = load.load('cifar10n_worse', data_dir=str(TFDS), human_labels=path)
     assert loaded.noise.realised_rate == pytest.approx(0.40208)
     # Truck -> automobile, cat -> dog.
     assert loaded.noise.transition[9, 1] == pytest.approx(0.28, abs=0.01)

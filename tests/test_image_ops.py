@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 from sklearn.datasets import load_digits
 
-from ieg.data import image_ops, packing
+from ieg.data.augment import image_ops
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'image_ops.npz'
 SLOPES = 0.03 * np.arange(-10, 11)
@@ -65,14 +65,14 @@ def rgba(images, transparent):
 
 def packed(images):
     """Returns the pixels of `[b, H, W, 4]`."""
-    solid = packing.pack(images[..., :3])
-    return tf.where(images[..., 3] > 0, solid, solid - packing.OPAQUE)
+    solid = image_ops.pack(images[..., :3])
+    return tf.where(images[..., 3] > 0, solid, solid - image_ops.OPAQUE)
 
 
 def unpacked(pixels):
     """Does the opposite."""
-    alpha = np.where(packing.opaque(pixels), 255, 0)[..., None]
-    colours = packing.unpack(pixels, 3).numpy()
+    alpha = np.where(image_ops.opaque(pixels), 255, 0)[..., None]
+    colours = image_ops.unpack(pixels, 3).numpy()
     return np.concatenate([colours, alpha], -1).astype(np.uint8)
 
 
@@ -231,8 +231,8 @@ def test_solarize_add_lightens_dark_values_only():
 def test_grey_images_are_colour_images_with_equal_channels():
     rng = np.random.default_rng(3)
     grey = rng.integers(0, 256, (len(VALUES), 9, 7, 1), np.uint8)
-    colour = packing.pack(np.repeat(grey, 3, -1))
-    np.testing.assert_array_equal(packing.pack(grey), colour)
+    colour = image_ops.pack(np.repeat(grey, 3, -1))
+    np.testing.assert_array_equal(image_ops.pack(grey), colour)
     names = list(VALUES)
     values = [values[-1] for values in VALUES.values()]
     found = operate(rgba(np.repeat(grey, 3, -1), False), names, values)
@@ -247,9 +247,9 @@ def test_grey_images_are_colour_images_with_equal_channels():
 def test_packing_keeps_values(dtype, channels):
     rng = np.random.default_rng(4)
     images = rng.integers(0, 256, (3, 4, 5, channels), np.uint8)
-    pixels = packing.pack(tf.cast(images, dtype))
-    assert packing.opaque(pixels).numpy().all()
-    np.testing.assert_array_equal(packing.unpack(pixels, channels), images)
+    pixels = image_ops.pack(tf.cast(images, dtype))
+    assert image_ops.opaque(pixels).numpy().all()
+    np.testing.assert_array_equal(image_ops.unpack(pixels, channels), images)
 
 
 # TensorFlow Addons.
@@ -260,7 +260,7 @@ def addons(images, name, values):
         rgba(images, False),
         [name] * len(images),
         values,
-        outside=packing.OPAQUE,
+        outside=image_ops.OPAQUE,
         centre=0.0,
     )[..., :3]
 

@@ -10,7 +10,8 @@ from command import assert_mistake, ieg
 from test_survey import broken_files, readable_files
 from tiny_sets import Made, make_folder
 
-from ieg import config, experiment
+from ieg import config as ieg_config
+from ieg import experiment
 from ieg.errors import RunError, UsageError
 from ieg.registry import METHODS
 
@@ -82,7 +83,7 @@ def run(folder, method, path, dataset='folder', **options):
     chosen = {'dataset': dataset, 'data_dir': folder, 'method': method}
     chosen |= {'checkpoint_path': str(path)} | SMALL
     chosen |= OPTIONS.get(method, {}) | options
-    return experiment.train(config.resolve(chosen), progress=False)
+    return experiment.train(ieg_config.resolve(chosen), progress=False)
 
 
 def entries(summary):
@@ -148,7 +149,7 @@ def test_a_resumed_run_on_files_equals_an_uninterrupted_one(own, tmp_path):
             if epoch == 1:
                 raise Stop
 
-    chosen = config.resolve(
+    chosen = ieg_config.resolve(
         {
             'dataset': 'folder',
             'data_dir': own,
@@ -175,7 +176,7 @@ def test_a_file_that_goes_while_training_ends_the_run_in_one_sentence(
                 for path in (tmp_path / 'images' / 'train').rglob('*.jpg'):
                     os.truncate(path, 40)
 
-    chosen = config.resolve(
+    chosen = ieg_config.resolve(
         {
             'dataset': 'folder',
             'data_dir': str(tmp_path / 'images'),

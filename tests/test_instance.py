@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from ieg import data
-from ieg.data import instance, noise, samplers, sources
+from ieg.data import dataset
+from ieg.data import load as data_load
+from ieg.data.noise import instance, samplers
+from ieg.data.noise import labels as noise_labels
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
 
@@ -82,7 +84,7 @@ def loop_cores(images, labels, rate, num_classes, seed):
 def test_labels_are_those_of_the_reference(images, kind, rate):
     key = f'{images}/{kind}_{rate}/seed1'
     labels = GOLDEN['label']
-    result = noise.corrupt(
+    result = noise_labels.corrupt(
         labels, kind, rate, '', 10, 1, 'memomentum', GOLDEN[f'{images}/image']
     )
     expected = GOLDEN[f'{key}/noisy_label_all']
@@ -138,7 +140,7 @@ def test_whole_arrays_give_what_the_loops_give(num_classes):
         ('instance', 'memomentum', loop_instance),
         ('cores', 'cores', loop_cores),
     ):
-        result = noise.corrupt(
+        result = noise_labels.corrupt(
             labels, kind, 0.3, '', num_classes, 5, sampler, images
         )
         expected = loop(images, labels, 0.3, num_classes, 5)
@@ -150,12 +152,12 @@ def test_whole_arrays_give_what_the_loops_give(num_classes):
 def test_our_own_draws_have_the_rates_of_the_construction(kind, rate):
     images, labels = pictures(4000)
     mean = stats.truncnorm.mean(-rate / 0.1, (1 - rate) / 0.1, rate, 0.1)
-    result = noise.corrupt(labels, kind, rate, '', 10, 3, images=images)
+    result = noise_labels.corrupt(labels, kind, rate, '', 10, 3, images=images)
     sigma = np.sqrt(mean * (1 - mean) / 4000)
     assert abs(result.realised_rate - mean) < 4 * sigma
-    again = noise.corrupt(labels, kind, rate, '', 10, 3, images=images)
+    again = noise_labels.corrupt(labels, kind, rate, '', 10, 3, images=images)
     assert again.sha256 == result.sha256
-    other = noise.corrupt(labels, kind, rate, '', 10, 4, images=images)
+    other = noise_labels.corrupt(labels, kind, rate, '', 10, 4, images=images)
     assert other.sha256 != result.sha256
 
 
@@ -168,8 +170,10 @@ def test_the_means_of_the_rates_are_the_documented_ones():
 
 def test_the_wrong_class_depends_on_the_image():
     images, labels = pictures(3000)
-    one = noise.corrupt(labels, 'instance', 0.9, '', 10, 3, images=images)
-    two = noise.corrupt(
+    one = noise_labels.corrupt(
+        labels, 'instance', 0.9, '', 10, 3, images=images
+    )
+    two = noise_labels.corrupt(
         labels, 'instance', 0.9, '', 10, 3, images=images[::-1].copy()
     )
     both = (one.noisy != labels) & (two.noisy != labels)
@@ -189,7 +193,7 @@ def test_a_rate_out_of_reach_is_one_sentence(kind, rate):
     words = f'{kind} noise of rate {rate} .* choose a rate from 0.08 to 0.92'
     with pytest.raises(UsageError, match=words) as caught:
         # Before anything is read.
-        data.load(f'mnist_{kind}_{rate}', data_dir='/nowhere')
+        data_load.load(f'mnist_{kind}_{rate}', data_dir='/nowhere')
     assert '\n' not in str(caught.value)
 
 
@@ -206,12 +210,12 @@ def test_a_rate_out_of_reach_is_one_sentence(kind, rate):
 )
 def test_a_sampler_without_the_kind_is_named(spec, sampler):
     with pytest.raises(UsageError, match=f'{sampler!r} repeats .* has no'):
-        data.load(spec, noise_sampler=sampler)
+        data_load.load(spec, noise_sampler=sampler)
 
 
 @pytest.mark.parametrize('sampler', ['numpy', 'memomentum'])
 def test_noise_of_images_goes_through_loading(sampler):
-    loaded = data.load(
+    loaded = data_load.load(
         'digits_instance_0.4',
         probe_ratio=0.1,
         valid_ratio=0.1,
@@ -223,7 +227,7 @@ def test_noise_of_images_goes_through_loading(sampler):
     arrays = DATASETS.get('digits')(None)
     indices = np.concatenate([loaded.train.indices, loaded.valid.indices])
     rest = np.sort(indices)
-    expected = noise.corrupt(
+    expected = noise_labels.corrupt(
         arrays.train_labels[rest],
         'instance',
         0.4,
@@ -240,7 +244,7 @@ def test_noise_of_images_goes_through_loading(sampler):
 
 def test_the_split_of_the_reference_needs_the_seed_of_the_noise_alone():
     def load(**more):
-        return data.load(
+        return data_load.load(
             'digits_symmetric_0.4',
             valid_ratio=0.1,
             noise_seed=1,
@@ -272,7 +276,7 @@ def test_the_split_has_the_published_hash(count, first, digest):
 def test_the_published_order_is_the_order_of_the_draws(monkeypatch):
     arrays = DATASETS.get('digits')(None)
     order = np.random.default_rng(0).permutation(len(arrays.train_labels))
-    shuffled = sources.Arrays(
+    shuffled = dataset.Arrays(
         **vars(arrays)
         | {
             'train_images': arrays.train_images[order],
@@ -282,9 +286,9 @@ def test_the_published_order_is_the_order_of_the_draws(monkeypatch):
     )
     request = ('digits_instance_0.4',)
     options = dict(valid_ratio=0.1, noise_sampler='memomentum', seed=1)
-    plain = data.load(*request, **options)
+    plain = data_load.load(*request, **options)
     monkeypatch.setitem(DATASETS._entries, 'digits', lambda _: shuffled)
-    ours = data.load(*request, **options)
+    ours = data_load.load(*request, **options)
     for split in ('train', 'valid'):
         one, two = getattr(plain, split), getattr(ours, split)
         places = order[two.indices]
@@ -293,7 +297,7 @@ def test_the_published_order_is_the_order_of_the_draws(monkeypatch):
         np.testing.assert_array_equal(two.labels[back], one.labels)
     # Ours keeps to the order in memory.
     options['noise_sampler'] = 'numpy'
-    assert ours.noise.sha256 != data.load(*request, **options).noise.sha256
+    assert ours.noise.sha256 != data_load.load(*request, **options).noise.sha256
 
 
 @pytest.fixture(scope='module')
@@ -318,7 +322,7 @@ def mnist():
 def test_mnist_has_the_published_hashes(case, mnist, monkeypatch):
     monkeypatch.setitem(DATASETS._entries, 'mnist', lambda data_dir: mnist)
     begin = time.perf_counter()
-    loaded = data.load(
+    loaded = data_load.load(
         f'mnist_{case}', valid_ratio=0.1, seed=1, noise_sampler='memomentum'
     )
     assert time.perf_counter() - begin < 10.0

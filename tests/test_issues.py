@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ieg.analysis import audit, dynamics, issues
-from ieg.analysis.dynamics import Evidence
 from ieg.errors import UsageError
+from ieg.label_issues import evidence
+from ieg.label_issues import table as issue_table
+from ieg.label_issues.evidence import Evidence
 
 CLASSES = 4
 
@@ -72,7 +73,7 @@ def test_what_is_learnt_late_looks_worse():
 @pytest.mark.parametrize('rate', [0.05, 0.3, 0.6])
 def test_the_noise_is_estimated(rate):
     clean, given, said = planted(rate=rate)
-    found = dynamics.estimate(evidence_of(said, given))
+    found = evidence.estimate(evidence_of(said, given))
     realised = np.mean(clean != given)
     assert abs(found.rate - realised) < 0.05
     assert found.interval[0] <= realised <= found.interval[1]
@@ -87,7 +88,7 @@ def test_the_noise_is_estimated(rate):
 def test_without_noise_little_is_estimated():
     _, given, said = planted(rate=0.0)
     said = 0.9 * np.eye(CLASSES)[given] + 0.1 * said
-    found = dynamics.estimate(evidence_of(said, given))
+    found = evidence.estimate(evidence_of(said, given))
     assert found.rate == 0
     np.testing.assert_array_equal(found.transition, np.eye(CLASSES))
 
@@ -105,7 +106,7 @@ def test_short_clean_runs_are_not_taken_for_noisy():
         sums[:, 1] += right
         sums[:, 2] += number * right
         sums[:, 3:] += 0.6 * np.eye(CLASSES)[said] + 0.4 / CLASSES
-    found = dynamics.estimate(Evidence.of_visits(labels, sums))
+    found = evidence.estimate(Evidence.of_visits(labels, sums))
     assert found.rate < 0.12
 
 
@@ -123,7 +124,7 @@ def test_what_is_learnt_by_heart_is_found():
         sums[:, 1] += said == given
         sums[:, 2] += number * (said == given)
         sums[:, 3:] += np.eye(CLASSES)[said]
-    found = dynamics.estimate(Evidence.of_visits(given, sums))
+    found = evidence.estimate(Evidence.of_visits(given, sums))
     assert found.rate == pytest.approx(wrong.mean(), abs=0.02)
 
 
@@ -143,7 +144,7 @@ def test_hard_images_widen_the_interval(skill, least, most):
         sums[:, 1] += said == given
         sums[:, 2] += number * (said == given)
         sums[:, 3:] += np.eye(CLASSES)[said]
-    low, high = dynamics.estimate(Evidence.of_visits(given, sums)).interval
+    low, high = evidence.estimate(Evidence.of_visits(given, sums)).interval
     assert low <= np.mean(clean != given) <= high
     assert least < high - low < most
 
@@ -151,14 +152,14 @@ def test_hard_images_widen_the_interval(skill, least, most):
 def test_nothing_is_known_where_nothing_was_learnt():
     labels = np.arange(100) % CLASSES
     said = np.tile([0.4, 0.2, 0.2, 0.2], (100, 1))
-    found = dynamics.estimate(evidence_of(said, labels))
+    found = evidence.estimate(evidence_of(said, labels))
     assert found.interval == (0, 1)
 
 
 def test_a_class_without_labels_changes_nothing_else():
     clean, given, said = planted()
     wider = np.concatenate([said, np.zeros((len(said), 1))], axis=1)
-    found = dynamics.estimate(evidence_of(wider, given))
+    found = evidence.estimate(evidence_of(wider, given))
     np.testing.assert_array_equal(found.transition[-1], np.eye(CLASSES + 1)[-1])
     assert abs(found.rate - np.mean(clean != given)) < 0.05
 
@@ -166,7 +167,7 @@ def test_a_class_without_labels_changes_nothing_else():
 def test_detection_agrees_with_scikit_learn():
     clean, given, said = planted()
     right, score = clean == given, evidence_of(said, given).score
-    found = dynamics.detection(right, score)
+    found = evidence.detection(right, score)
     assert found['roc_auc'] == pytest.approx(roc_auc_score(right, score))
     assert found['average_precision'] == pytest.approx(
         average_precision_score(~right, -score)
@@ -180,7 +181,7 @@ def test_detection_agrees_with_scikit_learn():
 
 
 def test_detection_says_nothing_where_every_label_is_right():
-    found = dynamics.detection(np.ones(5, bool), np.linspace(0, 1, 5))
+    found = evidence.detection(np.ones(5, bool), np.linspace(0, 1, 5))
     assert found['roc_auc'] is found['average_precision'] is None
     assert found['budget'] == 0
 
@@ -190,7 +191,7 @@ def audited():
     clean, given, said = planted(count=2000)
     half = 1500
     parts = [
-        audit.Examples(
+        issue_table.Examples(
             'train',
             np.arange(half) * 2,
             None,
@@ -198,14 +199,14 @@ def audited():
             chosen=clean[:half] == given[:half],
             clean=clean[:half],
         ),
-        audit.Examples(
+        issue_table.Examples(
             'valid',
             np.arange(500),
             np.array([f'a/{n}.png' for n in range(500)], object),
             evidence_of(said[half:], given[half:]),
         ),
     ]
-    rows, figures = audit.audit(parts, ['cat', 'Ärger, "x"', '=1', 'd'])
+    rows, figures = issue_table.audit(parts, ['cat', 'Ärger, "x"', '=1', 'd'])
     return rows, figures, clean, given
 
 
@@ -251,8 +252,8 @@ def test_the_file_gives_back_what_was_written(audited, tmp_path):
     odd = rows.path.copy()
     odd[0] = 'café "a,b"\n.png'
     rows = dataclasses.replace(rows, path=odd)
-    issues.write(path, rows)
-    found = issues.read(path)
+    issue_table.write(path, rows)
+    found = issue_table.read(path)
     for field in dataclasses.fields(rows):
         ours, theirs = getattr(rows, field.name), getattr(found, field.name)
         if ours.dtype == float:
@@ -265,7 +266,7 @@ def test_the_file_gives_back_what_was_written(audited, tmp_path):
     )
 
 
-HEAD = ','.join(issues.COLUMNS)
+HEAD = ','.join(issue_table.COLUMNS)
 GOOD = '1,7,,train,a,b,0.1,-0.8,0,,1,0,'
 
 
@@ -283,7 +284,7 @@ def test_what_is_no_such_table_is_refused(text, said, tmp_path):
     path = tmp_path / 'label_issues.csv'
     path.write_text(text)
     with pytest.raises(UsageError, match=said):
-        issues.read(str(path))
+        issue_table.read(str(path))
 
 
 def test_a_file_name_that_is_no_unicode_leaves_a_table(audited, tmp_path):
@@ -291,10 +292,10 @@ def test_a_file_name_that_is_no_unicode_leaves_a_table(audited, tmp_path):
     path = str(tmp_path / 'label_issues.csv')
     odd = rows.path.copy()
     odd[0] = 'caf\udce9.png'
-    issues.write(path, dataclasses.replace(rows, path=odd))
-    assert issues.read(path).path[0] == 'caf\\udce9.png'
+    issue_table.write(path, dataclasses.replace(rows, path=odd))
+    assert issue_table.read(path).path[0] == 'caf\\udce9.png'
 
 
 def test_a_missing_table_is_told(tmp_path):
     with pytest.raises(UsageError, match='cannot be read'):
-        issues.read(str(tmp_path / 'label_issues.csv'))
+        issue_table.read(str(tmp_path / 'label_issues.csv'))

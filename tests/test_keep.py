@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ieg.errors import UsageError
+from ieg.methods.keep_schedules import KeepSchedule, parse, s2e_curve
 from ieg.registry import KEEP_SCHEDULES
-from ieg.training.keep import KeepSchedule, parse, s2e_curve
 
 FOLDER = pathlib.Path(__file__).parent / 'golden'
 with np.load(FOLDER / 'coteaching_schedule.npz') as content:

@@ -15,84 +15,84 @@ PURE = {
     'ieg.registry',
     'ieg.options',
     'ieg.data.spec',
-    'ieg.data.noise',
-    'ieg.data.human_labels',
-    'ieg.data.instance',
-    'ieg.data.own',
-    'ieg.data.own_checks',
-    'ieg.data.own_csv',
-    'ieg.data.own_folder',
-    'ieg.data.own_npz',
-    'ieg.data.parts',
-    'ieg.data.pixels',
-    'ieg.data.corrected',
-    'ieg.data.survey',
-    'ieg.data.tables',
-    'ieg.data.web_lists',
-    'ieg.data.web_recipes',
-    'ieg.data.web_sets',
-    'ieg.data.webvision',
-    'ieg.data.written',
-    'ieg.data.matrices',
-    'ieg.data.samplers',
-    'ieg.training.metrics',
-    'ieg.randomness',
-    'ieg.training.mixture',
+    'ieg.data.noise.labels',
+    'ieg.data.noise.human',
+    'ieg.data.noise.instance',
+    'ieg.data.sets.folder',
+    'ieg.data.checks',
+    'ieg.data.sets.table',
+    'ieg.data.sets.folder',
+    'ieg.data.sets.npz',
+    'ieg.data.dataset',
+    'ieg.data.images.arrays',
+    'ieg.corrections.writing',
+    'ieg.data.images.survey',
+    'ieg.utils.tables',
+    'ieg.data.lists',
+    'ieg.data.lists',
+    'ieg.data.sets.clothing1m',
+    'ieg.data.sets.webvision',
+    'ieg.corrections.writing',
+    'ieg.data.noise.matrices',
+    'ieg.data.noise.samplers',
+    'ieg.ops.metrics',
+    'ieg.utils.randomness',
+    'ieg.ops.mixture',
     'ieg.training.runlog',
-    'ieg.training.confusion',
-    'ieg.training.keep',
+    'ieg.ops.metrics',
+    'ieg.methods.keep_schedules',
     'ieg.search.store',
-    'ieg.search.report',
+    'ieg.search.summary',
     'ieg.search.searchers',
-    'ieg.analysis.comparison',
-    'ieg.analysis.edits',
-    'ieg.analysis.plane',
-    'ieg.analysis.records',
-    'ieg.analysis.issues',
-    'ieg.analysis.report',
-    'ieg.analysis.report.calibration',
-    'ieg.analysis.report.charts',
-    'ieg.analysis.report.classes',
-    'ieg.analysis.report.contents',
-    'ieg.analysis.report.curves',
-    'ieg.analysis.report.gallery',
-    'ieg.analysis.report.head',
-    'ieg.analysis.report.markup',
-    'ieg.analysis.report.matrices',
-    'ieg.analysis.report.page',
-    'ieg.analysis.report.reliability',
-    'ieg.analysis.report.script',
-    'ieg.analysis.report.style',
-    'ieg.analysis.report.suspects',
-    'ieg.analysis.report.svg',
-    'ieg.analysis.regions',
-    'ieg.analysis.runs',
-    'ieg.commands',
+    'ieg.compare.comparison',
+    'ieg.corrections.edits',
+    'ieg.compare.plane',
+    'ieg.run_folder',
+    'ieg.label_issues.table',
+    'ieg.report',
+    'ieg.report.calibration',
+    'ieg.report.charts',
+    'ieg.report.classes',
+    'ieg.report.run',
+    'ieg.report.curves',
+    'ieg.report.gallery',
+    'ieg.report.head',
+    'ieg.report.markup',
+    'ieg.report.matrices',
+    'ieg.report.page',
+    'ieg.report.reliability',
+    'ieg.report.script',
+    'ieg.report.style',
+    'ieg.report.suspects',
+    'ieg.report.svg',
+    'ieg.compare.regions',
+    'ieg.compare.runs',
+    'ieg.utils.cli',
     'ieg.compare',
     'ieg.diagnosis.facts',
     'ieg.diagnosis.verdicts',
     'ieg.doctor',
-    'ieg.serving.listing',
+    'ieg.predict.inputs',
 }
 HEAVY = ('tensorflow', 'tensorflow_datasets', 'keras', 'absl')
 MATHS = {
-    'ieg.training.losses',
-    'ieg.training.meta',
-    'ieg.training.optim',
-    'ieg.training.mixture',
-    'ieg.training.keep',
-    'ieg.training.confusion',
-    'ieg.training.sums',
+    'ieg.ops.losses',
+    'ieg.ops.meta',
+    'ieg.ops.optim',
+    'ieg.ops.mixture',
+    'ieg.methods.keep_schedules',
+    'ieg.ops.metrics',
+    'ieg.training.devices',
     'ieg.registry',
     'ieg.errors',
-    'ieg.randomness',
-    'ieg.draws',
+    'ieg.utils.randomness',
+    'ieg.ops.random',
 }
 BASE = {
-    'ieg.draws',
+    'ieg.ops.random',
     'ieg.errors',
     'ieg.registry',
-    'ieg.training.losses',
+    'ieg.ops.losses',
 }
 
 
@@ -107,40 +107,45 @@ PARENTS = {'ieg.methods.s2e': 'ieg.methods.coteaching'}
 
 def allowed(module):
     """Returns the modules of the package that one may import, or a prefix."""
-    if module in ('ieg.training.keep', 'ieg.search.searchers'):
-        return {'ieg.errors', 'ieg.randomness', 'ieg.registry'}
+    if module in ('ieg.methods.keep_schedules', 'ieg.search.searchers'):
+        return {'ieg.errors', 'ieg.utils.randomness', 'ieg.registry'}
     if module in PURE:
         # The package itself is light: it has a version, and imports what is
         # heavy when that is asked for.
         return (PURE | {'ieg'}) - {
-            'ieg.training.mixture',
-            'ieg.training.metrics',
-            'ieg.training.keep',
-            'ieg.training.confusion',
+            'ieg.ops.mixture',
+            'ieg.ops.metrics',
+            'ieg.methods.keep_schedules',
+            'ieg.ops.metrics',
         }
-    if module.startswith('ieg.serving'):
+    if module.startswith('ieg.predict'):
         # Data and networks, not what trains them.
-        own = {'ieg', 'ieg.errors', 'ieg.serving.*'}
+        own = {'ieg', 'ieg.errors', 'ieg.predict.*'}
         return own | {'ieg.data.*', 'ieg.networks.*'}
-    if module == 'ieg.export':
+    if module == 'ieg.predict.export':
         return {'ieg.data.*', 'ieg.methods.base', 'ieg.options'} | {
-            'ieg.serving.*'
+            'ieg.predict.*'
         }
     if module == 'ieg.config':
-        return PURE | {'ieg.data', 'ieg.data.loaders'}
-    if module == 'ieg.training.meta':
-        return {'ieg.errors', 'ieg.training.losses'}
-    if module in MATHS or module == 'ieg.training.distribution':
-        return {'ieg.draws', 'ieg.errors', 'ieg.registry'}
+        return PURE | {'ieg.data', 'ieg.data.advice'}
+    if module == 'ieg.ops.meta':
+        return {'ieg.errors', 'ieg.ops.losses'}
+    if module in MATHS or module == 'ieg.training.devices':
+        return {'ieg.ops.random', 'ieg.errors', 'ieg.registry'}
     if module.startswith('ieg.networks'):
-        return {'ieg.draws', 'ieg.errors', 'ieg.registry', 'ieg.networks.*'}
+        return {
+            'ieg.ops.random',
+            'ieg.errors',
+            'ieg.registry',
+            'ieg.networks.*',
+        }
     if module.startswith('ieg.data'):
-        seeds = {'ieg.draws', 'ieg.randomness'}
+        seeds = {'ieg.ops.random', 'ieg.utils.randomness'}
         return {'ieg.errors', 'ieg.registry', 'ieg.data.*'} | seeds
-    if module == 'ieg.methods.contracts':
+    if module == 'ieg.methods.base':
         return set()
     if module == 'ieg.methods.base':
-        return BASE | {'ieg.methods.contracts'}
+        return BASE | {'ieg.methods.base'}
     if module == 'ieg.methods':
         return {'ieg.methods.*'}
     if module.startswith('ieg.methods.'):
@@ -151,21 +156,21 @@ def allowed(module):
             | {
                 'ieg.methods.base',
                 'ieg.methods.recipes',
-                'ieg.methods.web_recipes',
+                'ieg.methods.recipes',
                 'ieg.methods.reweighting',
             }
         )
-    if module in ('ieg.training.probing', 'ieg.training.tracking'):
+    if module in ('ieg.memorization.probe', 'ieg.memorization.tracker'):
         # Draws that are the same in every run.
         return {
             'ieg.errors',
-            'ieg.randomness',
+            'ieg.utils.randomness',
             'ieg.methods.base',
             'ieg.data.*',
             'ieg.training.*',
         }
     if module == 'ieg.training.callbacks':
-        return BASE | {'ieg.training.metrics', 'ieg.training.runlog'}
+        return BASE | {'ieg.ops.metrics', 'ieg.training.runlog'}
     if module.startswith('ieg.training'):
         return {
             'ieg.errors',

@@ -22,7 +22,7 @@ from ieg.errors import RunError, UsageError
 from ieg.methods import me_momentum
 from ieg.methods.base import Info
 from ieg.methods.me_momentum import EARLY, REFINE, Course
-from ieg.training import metrics, optim
+from ieg.ops import metrics, optim
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'me_momentum.npz'
 TRACES = ('flat_second_round', 'hysteresis', 'long', 'short', 'twenty_stale')
@@ -257,7 +257,7 @@ def run(tmp_path, **options):
         | options
     )
     summary = experiment.train(config, progress=False)
-    path = pathlib.Path(experiment.run_folder(config)) / 'log.jsonl'
+    path = pathlib.Path(ieg_config.folder_of(config)) / 'log.jsonl'
     log = [json.loads(line) for line in path.read_text().splitlines()]
     return config, summary, log
 
@@ -280,7 +280,7 @@ def test_a_run_ends_with_the_network_of_the_best_refinement(tmp_path):
     for entry in refined:
         assert 0 < entry['label_precision'] <= 1
         assert sum(entry['confident_per_class']) == entry['confident']
-    picture = pathlib.Path(experiment.run_folder(config)) / 'rounds.png'
+    picture = pathlib.Path(ieg_config.folder_of(config)) / 'rounds.png'
     assert picture.read_bytes().startswith(b'\x89PNG')
     # The same once more, from the middle of a refinement.
     middle = next(n for n, e in enumerate(trained) if e['inner_round'] == 1)

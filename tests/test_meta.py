@@ -9,7 +9,7 @@ import tensorflow as tf
 from reweighting_recordings import close, tiny_network
 
 from ieg.errors import UsageError
-from ieg.training import losses, meta
+from ieg.ops import losses, meta
 
 ROWS, CLASSES = 12, 10
 RATE = 0.1

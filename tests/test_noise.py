@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from ieg.data import matrices, noise
+from ieg.data.noise import labels as noise_labels
+from ieg.data.noise import matrices, samplers
 from ieg.errors import UsageError
 from ieg.registry import NOISES
 
@@ -27,7 +28,7 @@ def sha256(labels, dtype='<i8'):
 
 def test_importing_the_pure_modules_leaves_tensorflow_out():
     code = (
-        'import sys, ieg.data.spec, ieg.data.noise, ieg.data;'
+        'import sys, ieg.data.spec, ieg.data.noise.labels, ieg.data;'
         'assert "tensorflow" not in sys.modules;'
         'assert "keras" not in sys.modules'
     )
@@ -76,7 +77,7 @@ def test_cifar100_moves_within_the_superclass_in_one_cycle():
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize(('base', 'num_classes'), [('mnist', 10), ('fake', 4)])
 def test_the_realised_matrix_is_near_its_definition(kind, base, num_classes):
-    result = noise.corrupt(
+    result = noise_labels.corrupt(
         cyclic(40000, num_classes), kind, 0.4, base, num_classes, seed=1
     )
     expected = NOISES.get(kind)(0.4, num_classes, base)
@@ -91,7 +92,7 @@ def test_the_realised_matrix_is_near_its_definition(kind, base, num_classes):
 
 def test_the_result_describes_itself():
     labels = cyclic(1000)
-    result = noise.corrupt(labels, 'uniform', 0.4, 'cifar10', 10, seed=3)
+    result = noise_labels.corrupt(labels, 'uniform', 0.4, 'cifar10', 10, seed=3)
     assert result.noisy.dtype == result.clean.dtype == np.int32
     np.testing.assert_array_equal(result.clean, labels)
     assert result.realised_rate == np.mean(result.noisy != labels)
@@ -105,15 +106,17 @@ def test_draws_can_be_made_in_another_order():
     labels = cyclic(400)
     order = np.random.default_rng(0).permutation(400)
     request = ('symmetric', 0.4, 'cifar10', 10, 3, 'coteaching')
-    result = noise.corrupt(labels, *request, order=order)
-    along = noise.corrupt(labels[order], *request)
+    result = noise_labels.corrupt(labels, *request, order=order)
+    along = noise_labels.corrupt(labels[order], *request)
     np.testing.assert_array_equal(result.noisy[order], along.noisy)
     np.testing.assert_array_equal(result.clean, labels)
 
 
 def test_me_momentum_draws_classes_as_co_teaching_does():
     one, two = (
-        noise.corrupt(cyclic(300), 'pairflip', 0.45, 'mnist', 10, 1, sampler)
+        noise_labels.corrupt(
+            cyclic(300), 'pairflip', 0.45, 'mnist', 10, 1, sampler
+        )
         for sampler in ('coteaching', 'memomentum')
     )
     assert one.sha256 == two.sha256
@@ -122,29 +125,31 @@ def test_me_momentum_draws_classes_as_co_teaching_does():
 def test_given_labels_have_no_rate_and_survive_the_file(tmp_path):
     labels = cyclic(50)
     noisy = np.where(np.arange(50) < 5, 0, labels)
-    result = noise.given(labels, noisy, 'worse', 10, 3, 'numpy')
+    result = noise_labels.given(labels, noisy, 'worse', 10, 3, 'numpy')
     assert result.rate is None
     assert result.realised_rate == np.mean(noisy != labels)
     path = str(tmp_path / 'noise.npz')
-    noise.save(path, result)
-    again = noise.load(path)
+    noise_labels.save(path, result)
+    again = noise_labels.load(path)
     assert again.rate is None and again.kind == 'worse'
     np.testing.assert_array_equal(again.noisy, noisy)
     np.testing.assert_array_equal(again.transition, result.transition)
 
 
 def test_a_class_without_examples_keeps_a_proper_row():
-    result = noise.corrupt(np.zeros(50, int), 'uniform', 0.5, 'fake', 4, seed=0)
+    result = noise_labels.corrupt(
+        np.zeros(50, int), 'uniform', 0.5, 'fake', 4, seed=0
+    )
     np.testing.assert_array_equal(result.transition[1], [0, 1, 0, 0])
 
 
-@pytest.mark.parametrize('sampler', sorted(noise.SAMPLERS))
+@pytest.mark.parametrize('sampler', sorted(samplers.SAMPLERS))
 def test_draws_depend_on_the_seed_alone(sampler):
-    kind = (*noise.SAMPLERS[sampler].kinds, 'asymmetric')[0]
+    kind = (*samplers.SAMPLERS[sampler].kinds, 'asymmetric')[0]
     images = np.arange(500 * 4, dtype=np.uint8).reshape(500, 2, 2, 1)
 
     def draw(seed):
-        return noise.corrupt(
+        return noise_labels.corrupt(
             cyclic(500), kind, 0.4, 'cifar10', 10, seed, sampler, images
         )
 
@@ -152,18 +157,18 @@ def test_draws_depend_on_the_seed_alone(sampler):
     assert draw(0).sha256 != draw(1).sha256
 
 
-@pytest.mark.parametrize('sampler', sorted(noise.SAMPLERS))
+@pytest.mark.parametrize('sampler', sorted(samplers.SAMPLERS))
 @pytest.mark.parametrize('kind', KINDS)
 def test_no_noise_at_rate_zero_and_no_example_spared_at_one(sampler, kind):
-    kinds = noise.SAMPLERS[sampler].kinds
+    kinds = samplers.SAMPLERS[sampler].kinds
     if kinds and kind not in kinds:
         with pytest.raises(UsageError, match=f'{sampler}.* no {kind} noise'):
-            noise.corrupt(cyclic(20), kind, 0.5, 'mnist', 10, 0, sampler)
+            noise_labels.corrupt(cyclic(20), kind, 0.5, 'mnist', 10, 0, sampler)
         return
     labels = cyclic(300)
-    none = noise.corrupt(labels, kind, 0.0, 'mnist', 10, 0, sampler)
+    none = noise_labels.corrupt(labels, kind, 0.0, 'mnist', 10, 0, sampler)
     np.testing.assert_array_equal(none.noisy, labels)
-    full = noise.corrupt(labels, kind, 1.0, 'mnist', 10, 0, sampler)
+    full = noise_labels.corrupt(labels, kind, 1.0, 'mnist', 10, 0, sampler)
     expected = NOISES.get(kind)(1.0, 10, 'mnist')
     assert (expected[labels, full.noisy] > 0).all()
 
@@ -184,7 +189,7 @@ def test_coteaching_labels_are_those_of_the_reference(
 ):
     kind, rate = case.split('/')[1].split('_')
     labels = cyclic(num_examples, num_classes)
-    result = noise.corrupt(
+    result = noise_labels.corrupt(
         labels, kind, float(rate), 'cifar10', num_classes, 0, 'coteaching'
     )
     key = f'coteaching/{case}'
@@ -200,7 +205,7 @@ def test_coteaching_labels_are_those_of_the_reference(
 def test_dividemix_labels_are_those_of_the_reference(case):
     kind, rate = case.split('_')
     labels = cyclic(50000)
-    result = noise.corrupt(
+    result = noise_labels.corrupt(
         labels, kind, float(rate), 'cifar10', 10, 123, 'dividemix'
     )
     key = f'dividemix/{case}'
@@ -212,7 +217,7 @@ def test_dividemix_labels_are_those_of_the_reference(case):
 
 
 def test_ieg_uniform_labels_are_those_of_the_reference_without_probe():
-    result = noise.corrupt(
+    result = noise_labels.corrupt(
         cyclic(50000), 'uniform', 0.4, 'cifar10', 10, 12345, 'ieg'
     )
     key = 'ieg/cifar10_uniform_0.4_p0'
@@ -226,12 +231,12 @@ def test_ieg_uniform_labels_are_those_of_the_reference_without_probe():
 def test_ieg_without_a_probe_is_its_split_with_none():
     request = ('asymmetric', 0.4, 'cifar10', 10, 12345, 'ieg')
     labels = cyclic(3000)
-    probe, result = noise.split_and_corrupt(labels, 0, *request)
+    probe, result = noise_labels.split_and_corrupt(labels, 0, *request)
     assert len(probe) == 0 and probe.dtype == np.int64
-    assert result.sha256 == noise.corrupt(labels, *request).sha256
+    assert result.sha256 == noise_labels.corrupt(labels, *request).sha256
     # The draws of Co-teaching, along a shuffled order.
     order = np.random.RandomState(12345).permutation(3000)
-    along = noise.corrupt(labels[order], *request[:-1], 'coteaching')
+    along = noise_labels.corrupt(labels[order], *request[:-1], 'coteaching')
     np.testing.assert_array_equal(result.noisy[order], along.noisy)
 
 
@@ -239,12 +244,12 @@ def test_ieg_without_a_probe_is_its_split_with_none():
 def test_ieg_splits_classes_of_any_size(kind):
     labels = np.repeat(np.arange(4), [9, 40, 11, 300])
     request = (kind, 0.4, 'fake', 4, 7, 'ieg')
-    probe, result = noise.split_and_corrupt(labels, 8, *request)
+    probe, result = noise_labels.split_and_corrupt(labels, 8, *request)
     assert len(set(probe)) == 32
     np.testing.assert_array_equal(labels[probe], cyclic(32, 4))
     np.testing.assert_array_equal(result.clean, np.delete(labels, probe))
     assert 0.2 < np.mean(result.noisy != result.clean) == result.realised_rate
-    again, _ = noise.split_and_corrupt(labels, 8, *request)
+    again, _ = noise_labels.split_and_corrupt(labels, 8, *request)
     np.testing.assert_array_equal(again, probe)
 
 
@@ -269,20 +274,22 @@ def test_a_mistake_is_named(change, words):
         'sampler': 'numpy',
     }
     with pytest.raises(UsageError, match=words):
-        noise.corrupt(cyclic(20), **(request | change))
+        noise_labels.corrupt(cyclic(20), **(request | change))
 
 
 @pytest.fixture
 def saved(tmp_path):
-    result = noise.corrupt(cyclic(200), 'uniform', 0.4, 'cifar10', 10, seed=5)
+    result = noise_labels.corrupt(
+        cyclic(200), 'uniform', 0.4, 'cifar10', 10, seed=5
+    )
     path = tmp_path / 'noise.npz'
-    noise.save(str(path), result)
+    noise_labels.save(str(path), result)
     return path, result
 
 
 def test_a_file_gives_back_everything(saved, tmp_path):
     path, result = saved
-    again = noise.load(str(path))
+    again = noise_labels.load(str(path))
     for field in dataclasses.fields(result):
         expected, value = (
             getattr(result, field.name),
@@ -307,8 +314,8 @@ def test_a_write_that_fails_leaves_the_old_file(saved, monkeypatch):
 
     monkeypatch.setattr(np, 'savez_compressed', fail)
     with pytest.raises(OSError, match='disk full'):
-        noise.save(str(path), result)
-    assert noise.load(str(path)).sha256 == result.sha256
+        noise_labels.save(str(path), result)
+    assert noise_labels.load(str(path)).sha256 == result.sha256
 
 
 def test_altered_labels_are_noticed(saved):
@@ -318,7 +325,7 @@ def test_altered_labels_are_noticed(saved):
     content['noisy_labels'][7] ^= 1
     np.savez_compressed(path, **content)
     with pytest.raises(UsageError, match='do not match their SHA-256'):
-        noise.load(str(path))
+        noise_labels.load(str(path))
 
 
 @pytest.mark.parametrize('damage', ['short', 'bits', 'text', 'empty', 'keys'])
@@ -336,10 +343,10 @@ def test_a_damaged_file_is_one_sentence(saved, damage):
     else:
         np.savez(path, noisy_labels=np.zeros(3, np.int32))
     with pytest.raises(UsageError, match='cannot be read') as caught:
-        noise.load(str(path))
+        noise_labels.load(str(path))
     assert '\n' not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match='there is no noise file .*nothing'):
-        noise.load(str(tmp_path / 'nothing.npz'))
+        noise_labels.load(str(tmp_path / 'nothing.npz'))

@@ -5,9 +5,9 @@ import pytest
 
 from ieg import config as ieg_config
 from ieg.data import spec
-from ieg.methods import coteaching_options
+from ieg.methods import coteaching
+from ieg.ops import metrics
 from ieg.registry import NOISES
-from ieg.training import confusion
 
 
 def confused(matrix, count, sharpness=1.0, seed=0):
@@ -38,7 +38,7 @@ def test_the_noise_rate_is_estimated(kind, rate):
     matrix = NOISES.get(kind)(rate, 10, 'cifar10')
     logits, labels = confused(matrix, 5000)
     wrong = 1 - np.trace(matrix) / 10
-    found = confusion.estimate_noise_rate(logits, labels)
+    found = metrics.estimate_noise_rate(logits, labels)
     assert found == pytest.approx(wrong, abs=0.04)
 
 
@@ -46,7 +46,7 @@ def test_labels_that_are_right_have_no_noise():
     labels = np.arange(500) % 5
     logits = np.random.default_rng(0).normal(0, 0.5, (500, 5))
     logits[np.arange(500), labels] += 8
-    assert confusion.estimate_noise_rate(logits, labels) < 0.005
+    assert metrics.estimate_noise_rate(logits, labels) < 0.005
 
 
 def test_the_joint_counts_by_confident_class():
@@ -58,16 +58,16 @@ def test_the_joint_counts_by_confident_class():
     labels = np.array([0, 2, 2])
     expected = [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
     np.testing.assert_array_equal(
-        confusion.confident_joint(logits, labels), expected
+        metrics.confident_joint(logits, labels), expected
     )
 
 
 def test_classes_without_examples_change_nothing():
     matrix = NOISES.get('symmetric')(0.3, 4, 'fake')
     logits, labels = confused(matrix, 4000)
-    alone = confusion.estimate_noise_rate(logits, labels)
+    alone = metrics.estimate_noise_rate(logits, labels)
     more = np.concatenate([logits, np.full((4000, 2), -9.0)], axis=1)
-    found = confusion.estimate_noise_rate(more, labels)
+    found = metrics.estimate_noise_rate(more, labels)
     assert found == pytest.approx(alone, abs=1e-3)
     assert alone == pytest.approx(0.3, abs=0.04)
 
@@ -91,7 +91,7 @@ def test_the_noise_rate_of_a_data_set_is_that_of_its_matrix(
 ):
     matrix = NOISES.get(kind)(0.4, num_classes, base)
     dataset = spec.parse(f'{base}_{kind}_0.4')
-    found = coteaching_options.true_noise_rate(dataset)
+    found = coteaching.true_noise_rate(dataset)
     assert found == pytest.approx(1 - np.trace(matrix) / num_classes)
     config = ieg_config.resolve(
         {

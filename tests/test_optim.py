@@ -9,14 +9,8 @@ import pytest
 import tensorflow as tf
 
 from ieg.errors import UsageError
+from ieg.ops.optim import SGD, Adam, Schedule, WeightAverage, make_schedule
 from ieg.options import TrainConfig
-from ieg.training.optim import (
-    SGD,
-    Adam,
-    Schedule,
-    WeightAverage,
-    make_schedule,
-)
 
 # Recorded from the code of IEG (TensorFlow 1).
 GOLDEN = np.load(pathlib.Path(__file__).parent / 'golden' / 'lr_schedules.npz')

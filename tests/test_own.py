@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from own_files import labelled, refusal, write
 
-from ieg.data import own_checks, own_folder
-from ieg.data.own import read_folder
+from ieg.data.sets import folder as folders
+from ieg.data.sets.folder import read_folder
+from ieg.utils import text as text_
 
 ACCENTED = 'Café'
 
@@ -124,8 +125,8 @@ def test_class_called_as_a_part_is_remarked_on(tmp_path):
     ],
 )
 def test_natural_order(given, wanted):
-    assert own_checks.in_order(given) == wanted
-    assert own_checks.in_order(given[::-1]) == wanted
+    assert text_.in_order(given) == wanted
+    assert text_.in_order(given[::-1]) == wanted
 
 
 def test_unicode_names_are_compared_composed_and_shown_as_they_are(tmp_path):
@@ -343,7 +344,7 @@ def test_folder_that_cannot_be_listed(pets, monkeypatch, error, wanted):
             raise error
         return scandir(folder)
 
-    monkeypatch.setattr(own_folder.os, 'scandir', guarded)
+    monkeypatch.setattr(folders.os, 'scandir', guarded)
     assert wanted in refusal(str(pets))
 
 
@@ -363,7 +364,7 @@ def test_every_order_is_that_of_names_and_not_of_the_disk(pets, monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(own_folder.os, 'scandir', Backwards)
+    monkeypatch.setattr(folders.os, 'scandir', Backwards)
     found = read_folder(str(pets))
     assert found.class_names == wanted.class_names
     assert found.parts['train'].paths == wanted.parts['train'].paths
@@ -374,7 +375,7 @@ def test_a_file_costs_no_look_of_its_own(pets, monkeypatch):
     looks = []
     stat = os.stat
     monkeypatch.setattr(
-        own_folder.os, 'stat', lambda *a, **k: looks.append(a) or stat(*a, **k)
+        folders.os, 'stat', lambda *a, **k: looks.append(a) or stat(*a, **k)
     )
     assert len(read_folder(str(pets)).parts['train']) == 301
     assert len(looks) < 50

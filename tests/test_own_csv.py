@@ -6,7 +6,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from ieg.data.own import read_csv
+from ieg.data.sets.table import read_csv
 from ieg.errors import UsageError
 
 

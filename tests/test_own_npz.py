@@ -5,8 +5,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from ieg.data import load
-from ieg.data.own import read_npz
+from ieg.data.load import load
+from ieg.data.sets.npz import read_npz
 from ieg.errors import UsageError
 
 RNG = np.random.default_rng(0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ieg.data.pixels import Pixels
+from ieg.data.images.arrays import Pixels
 
 GREY = np.arange(24).reshape(2, 4, 3)
 

@@ -13,12 +13,14 @@ from PIL import Image
 from test_survey import broken_files, picture, readable_files
 from tiny_sets import make_folder
 
-from ieg import config, experiment, export, predict
-from ieg.data.own import read_folder
-from ieg.data.survey import read_odd, survey
+from ieg import config as ieg_config
+from ieg import experiment
+from ieg.data.images.survey import read_odd, survey
+from ieg.data.sets.folder import read_folder
 from ieg.errors import UsageError
-from ieg.serving import listing, reading
-from ieg.serving.classifier import Classifier, load
+from ieg.predict import __main__ as predict_main
+from ieg.predict import export, inputs, reading
+from ieg.predict.model import Classifier, load
 
 pytestmark = pytest.mark.usefixtures('tiny')
 
@@ -29,7 +31,7 @@ def run(path, **options):
     Returns:
         The folder, the data, and the probabilities of the test images.
     """
-    chosen = config.resolve(
+    chosen = ieg_config.resolve(
         {
             'method': 'supervised',
             'network_name': 'tiny',
@@ -91,7 +93,7 @@ def of_digits(tmp_path_factory):
 
 def command(capsys, *arguments):
     """Returns the exit code, the rows, and what is on standard error."""
-    code = predict.main([str(argument) for argument in arguments])
+    code = predict_main.main([str(argument) for argument in arguments])
     out, err = capsys.readouterr()
     return code, list(csv.DictReader(io.StringIO(out))), err
 
@@ -227,7 +229,7 @@ def test_more_than_one_class(of_digits, tmp_path, capsys):
 
 def test_of_equal_classes_the_first_counts():
     equal = np.full((1, 3), 1 / 3, np.float32)
-    ((_, first, _, second, _),) = predict.rows(['x'], equal, 'abc', 2)
+    ((_, first, _, second, _),) = predict_main.rows(['x'], equal, 'abc', 2)
     assert (first, second) == ('a', 'b')
 
 
@@ -349,10 +351,10 @@ def test_folders_are_read_at_any_depth_once(tmp_path):
     (tmp_path / '.hidden' / 'd.png').write_bytes(b'')
     root, text = str(tmp_path), str(tmp_path / 'x.txt')
     expected = [f'{root}/{n}' for n in ('a/b/c.PNG', 'a/z.jpg', 'b.png')]
-    assert listing.find([root]) == [expected]
+    assert inputs.find([root]) == [expected]
     # What is named itself is tried, whatever it is called.
     again = [text, f'{root}/b.png', root, f'{root}/./b.png']
-    assert listing.find(again) == [[text, expected[2], *expected[:2]]]
+    assert inputs.find(again) == [[text, expected[2], *expected[:2]]]
 
 
 def test_files_and_arrays_keep_their_order(tmp_path):
@@ -360,7 +362,7 @@ def test_files_and_arrays_keep_their_order(tmp_path):
     for name in 'ab':
         (tmp_path / f'{name}.png').write_bytes(b'')
     names = ('b.png', 'x.npy', 'a.png')
-    first, array, last = listing.find([str(tmp_path / n) for n in names])
+    first, array, last = inputs.find([str(tmp_path / n) for n in names])
     assert (first, last) == ([f'{tmp_path}/b.png'], [f'{tmp_path}/a.png'])
     assert list(array.names()) == [f'{tmp_path}/x.npy[{n}]' for n in (0, 1)]
     assert array.images.shape == (2, 4, 4, 1)

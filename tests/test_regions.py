@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ieg.analysis import regions
+from ieg.compare import regions
 
 CROSS = [0.9, 0.9, 0.1, 0.1], [0.1, 0.3, 0.1, 0.3]
 

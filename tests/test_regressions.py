@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 
 from ieg import config as ieg_config
-from ieg import data as ieg_data
 from ieg import experiment
+from ieg.data import load
 from ieg.errors import UsageError
-from ieg.randomness import generator
-from ieg.training import losses, optim
+from ieg.ops import losses, optim
 from ieg.training.callbacks import Progress
+from ieg.utils.randomness import generator
 
 
 def options(tmp_path, **given):
@@ -99,11 +99,11 @@ def test_a_run_that_ended_inside_an_epoch_is_not_made_longer(tiny, tmp_path):
 
 
 def test_labels_drawn_earlier_are_used_again():
-    drawn = ieg_data.load('fake_uniform_0.4', seed=1).noise
+    drawn = load.load('fake_uniform_0.4', seed=1).noise
     other = dataclasses.replace(drawn, noisy=np.roll(drawn.noisy, 1))
-    used = ieg_data.load('fake_uniform_0.4', seed=1, frozen=other)
+    used = load.load('fake_uniform_0.4', seed=1, frozen=other)
     assert np.array_equal(used.train.labels, other.noisy)
-    unused = ieg_data.load('fake_uniform_0.4', seed=2, frozen=other)
+    unused = load.load('fake_uniform_0.4', seed=2, frozen=other)
     assert not np.array_equal(unused.train.labels, other.noisy)
 
 

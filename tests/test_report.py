@@ -16,7 +16,7 @@ from report_pages import (
     page_of,
 )
 
-from ieg.analysis.report import markup, page
+from ieg.report import markup, page
 
 
 @given(st.text())

@@ -9,8 +9,9 @@ import pytest
 from browser import BROWSER, NARROW, WIDE, Harness, Server
 from report_files import EVIL, NAMES, Run
 
-from ieg.analysis import edits, report
-from ieg.analysis.report import page, suspects
+from ieg import report
+from ieg.corrections import edits
+from ieg.report import page, suspects
 
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason='there is no Chromium on this machine'

@@ -9,8 +9,8 @@ from report_pages import (
     page_of,
 )
 
-from ieg.analysis.report import markup
-from ieg.analysis.report.calibration import (
+from ieg.report import markup
+from ieg.report.calibration import (
     BINS,
     calibration,
     fit_temperature,

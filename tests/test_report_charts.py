@@ -13,7 +13,7 @@ from report_pages import (
     page_of,
 )
 
-from ieg.analysis.report import charts, curves, svg
+from ieg.report import charts, curves, svg
 
 
 @given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e6))

@@ -15,8 +15,8 @@ from report_pages import (
 
 from ieg import config as ieg_config
 from ieg import experiment
-from ieg import report as command
-from ieg.analysis import corrections
+from ieg.corrections import apply as apply_
+from ieg.report import __main__ as report_main
 
 
 @pytest.fixture(scope='module')
@@ -47,7 +47,7 @@ def digits(tmp_path_factory):
 
 def test_the_command_shows_the_images_of_the_run(digits, capsys):
     run, data = digits
-    assert command.main([str(run.folder)]) == 0
+    assert report_main.main([str(run.folder)]) == 0
     path = run.folder / 'report.html'
     assert capsys.readouterr().out.strip() == str(path)
     seen = Page(path.read_text())
@@ -64,7 +64,7 @@ def test_the_command_does_without_data(fresh, capsys):
             'data_dir': str(fresh.folder / 'gone'),
         },
     )
-    assert command.main([str(fresh.folder)]) == 0
+    assert report_main.main([str(fresh.folder)]) == 0
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
     assert line.startswith('The images cannot be shown: ')
@@ -79,10 +79,10 @@ def test_corrections_are_applied(fresh, monkeypatch, capsys):
         asked.append(arguments)
         return 'Written: nothing.'
 
-    monkeypatch.setattr(corrections, 'apply', apply)
+    monkeypatch.setattr(apply_, 'apply', apply)
     folder = str(fresh.folder)
-    assert command.main([folder, '--apply=c.csv']) == 0
-    assert command.main([folder, '--apply', 'c.csv', '--output=o']) == 0
+    assert report_main.main([folder, '--apply=c.csv']) == 0
+    assert report_main.main([folder, '--apply', 'c.csv', '--output=o']) == 0
     assert asked == [(folder, 'c.csv', None), (folder, 'c.csv', 'o')]
     assert capsys.readouterr().out == 'Written: nothing.\n' * 2
     assert not (fresh.folder / 'report.html').exists()
@@ -98,13 +98,13 @@ def test_corrections_are_applied(fresh, monkeypatch, capsys):
     ],
 )
 def test_mistakes_of_the_command_line(capsys, arguments, word):
-    code = command.main(arguments)
+    code = report_main.main(arguments)
     assert_mistake((code, *capsys.readouterr()), word)
 
 
 def test_a_report_needs_no_tensorflow(fresh):
     code = (
-        'import sys; from ieg.analysis import report; import ieg.report; '
+        'import sys; from ieg.label_issues import report; import ieg.report; '
         'report.write(sys.argv[1]); sys.exit("tensorflow" in sys.modules)'
     )
     subprocess.run([sys.executable, '-c', code, str(fresh.folder)], check=True)

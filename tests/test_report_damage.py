@@ -8,10 +8,10 @@ from report_pages import (
     page_of,
 )
 
-from ieg import report as command
-from ieg.analysis import report
-from ieg.analysis.report import contents, page
+from ieg import report
 from ieg.errors import UsageError
+from ieg.report import __main__ as report_main
+from ieg.report import page, run
 
 WORDS = {
     'summary.json': 'the run has not finished',
@@ -67,7 +67,7 @@ DAMAGE = {
 def test_a_damaged_file_is_one_sentence(fresh, capsys, name, content):
     as_bytes = content if isinstance(content, bytes) else content.encode()
     (fresh.folder / name).write_bytes(as_bytes)
-    code = command.main([str(fresh.folder)])
+    code = report_main.main([str(fresh.folder)])
     assert_mistake((code, *capsys.readouterr()), name)
     assert not (fresh.folder / 'report.html').exists()
 
@@ -86,7 +86,7 @@ def test_a_damaged_file_is_one_sentence(fresh, capsys, name, content):
 def test_predictions_that_do_not_fit_are_damaged(fresh, change):
     fresh.write_predictions(**change)
     with pytest.raises(UsageError, match='predictions.npz|summary.json'):
-        contents.read(str(fresh.folder))
+        run.read(str(fresh.folder))
 
 
 @pytest.mark.parametrize('made', [False, True])
@@ -94,7 +94,7 @@ def test_a_folder_that_is_none_of_a_run(tmp_path, capsys, made):
     folder = tmp_path / 'none'
     if made:
         folder.mkdir()
-    code = command.main([str(folder)])
+    code = report_main.main([str(folder)])
     assert_mistake((code, *capsys.readouterr()), 'config.json', str(folder))
 
 

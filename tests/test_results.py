@@ -8,9 +8,9 @@ import pytest
 
 from ieg import config as ieg_config
 from ieg import experiment, results
-from ieg.analysis import issues
+from ieg.label_issues import table as issue_table
 from ieg.methods import base
-from ieg.training.confusion import softmax
+from ieg.ops.metrics import softmax
 
 pytestmark = pytest.mark.usefixtures('tiny')
 
@@ -79,4 +79,4 @@ def test_what_no_step_has_shown_is_judged_at_the_end(tmp_path, capsys):
     )
     assert f'{count} of {count} training labels' in capsys.readouterr().out
     path = os.path.join(summary['folder'], 'label_issues.csv')
-    assert (issues.read(path).split == 'train').sum() == count
+    assert (issue_table.read(path).split == 'train').sum() == count

@@ -9,7 +9,7 @@ from ieg.errors import UsageError
 from ieg.methods.ieg import IEG
 from ieg.methods.l2r import L2R
 from ieg.methods.supervised import Supervised
-from ieg.training import meta
+from ieg.ops import meta
 
 TOLERANCE = {'float64': 1e-9, 'float32': 1e-4}
 NETWORKS = ('tiny', 'resnet11w2')

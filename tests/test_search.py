@@ -19,9 +19,9 @@ from searching import (
 )
 
 from ieg import config as ieg_config
-from ieg import experiment
 from ieg.search import driver, runner
 from ieg.search.store import Store
+from ieg.training import trainer
 from ieg.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures('tiny')
@@ -142,7 +142,7 @@ def test_the_search_tells_what_it_does(whole):
 
 
 def count_steps(monkeypatch):
-    made, real = [], experiment.Trainer._epoch
+    made, real = [], trainer.Trainer._epoch
 
     def epoch(self, *arguments):
         made.append(arguments[0])
@@ -249,7 +249,7 @@ def test_a_search_goes_on_where_it_was(whole, tmp_path, monkeypatch):
     # One runner for all, which saves tracing; it must stand being stopped.
     one = runner.Runner(ieg_config.resolve(driver.trial_options(config)))
     monkeypatch.setattr(one, 'close', lambda: None)
-    monkeypatch.setattr(driver, 'Runner', lambda config: one)
+    monkeypatch.setattr(runner, 'Runner', lambda config: one)
     for moment in list(kills):
         with pytest.raises(Killed, match=moment):
             search(config)

@@ -36,7 +36,7 @@ def made_up(monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(driver, 'Runner', Runner)
+    monkeypatch.setattr(runner, 'Runner', Runner)
     return results
 
 

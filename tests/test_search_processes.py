@@ -17,7 +17,7 @@ from searching import (
     search,
 )
 
-from ieg import config as ieg_config
+from ieg import options as options_
 
 pytestmark = pytest.mark.slow
 
@@ -173,7 +173,7 @@ def test_two_options_of_another_method(tmp_path):
     assert {x['result']['status'] for x in lines} <= {'done', 'stopped'}
     chosen = outcome(folder)['options']
     assert final.train.learning_rate == chosen.get('learning_rate', 0.01)
-    assert final.search == ieg_config.SearchConfig()
+    assert final.search == options_.SearchConfig()
 
 
 def test_an_option_that_is_a_text(tmp_path):

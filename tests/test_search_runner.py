@@ -14,7 +14,7 @@ from ieg.methods.coteaching import CoTeaching
 from ieg.search import runner, store
 from ieg.search.store import Result, Trial
 from ieg.training.checkpoint import Checkpoints
-from ieg.training.distribution import make_strategy
+from ieg.training.devices import make_strategy
 
 pytestmark = pytest.mark.usefixtures('tiny')
 

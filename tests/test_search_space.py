@@ -5,8 +5,8 @@ import pytest
 from searching import S2E, resolve
 
 from ieg.errors import UsageError
+from ieg.methods import keep_schedules
 from ieg.search import space
-from ieg.training import keep
 
 pytestmark = pytest.mark.usefixtures('tiny')
 
@@ -116,10 +116,12 @@ def test_a_space_that_makes_no_sense_is_one_sentence(text, words, tmp_path):
 @pytest.mark.parametrize('epochs', [200, 30])
 @pytest.mark.parametrize('tau', [0.2, 0.45, 0.625])
 def test_the_nearest_point_meets_the_ramps_of_co_teaching(tau, epochs):
-    ramp = keep.KeepSchedule('reference_code', tau, gradual=epochs // 20)
+    ramp = keep_schedules.KeepSchedule(
+        'reference_code', tau, gradual=epochs // 20
+    )
     point = space.nearest_point(ramp.rates(epochs))
     assert point.shape == (12,) and (point > 0).all() and (point < 1).all()
-    numbers = keep.KeepSchedule('s2e', 0, numbers=tuple(point))
+    numbers = keep_schedules.KeepSchedule('s2e', 0, numbers=tuple(point))
     gap = numbers.raw(epochs) - ramp.rates(epochs)
     assert np.sqrt(np.mean(gap**2)) < 0.012
 
@@ -134,7 +136,9 @@ def test_the_warm_starts_are_co_teaching_and_more(tmp_path):
     assert first.options == {}
     assert second.options == {'tau_multiplier': 1.25}
     rates = [
-        keep.KeepSchedule('s2e', 0, numbers=tuple(w.point)).rates(8)[-1]
+        keep_schedules.KeepSchedule('s2e', 0, numbers=tuple(w.point)).rates(8)[
+            -1
+        ]
         for w in (first, second)
     ]
     assert rates == pytest.approx([0.7, 1 - 1.25 * 0.3], abs=0.03)
@@ -182,7 +186,7 @@ def test_coteaching_plus_keeps_parts_of_batches(tmp_path):
 def test_a_decoded_point_is_its_schedule(tmp_path):
     point = np.random.default_rng(0).random(12)
     text = schedules(tmp_path).decode(point)['keep_schedule']
-    assert keep.parse(text, 0.0, 1, 1.0).numbers == tuple(point)
+    assert keep_schedules.parse(text, 0.0, 1, 1.0).numbers == tuple(point)
 
 
 def test_what_counts_epochs_shrinks_with_a_trial(tmp_path):

@@ -5,9 +5,9 @@ import pytest
 from scipy.linalg import block_diag
 
 from ieg.errors import UsageError
+from ieg.methods.keep_schedules import KeepSchedule, s2e_curve
 from ieg.registry import SEARCHERS
 from ieg.search import searchers
-from ieg.training.keep import KeepSchedule, s2e_curve
 
 
 def make(name, dimension=12, population=8, seed=0, **options):

@@ -15,7 +15,7 @@ from coteaching_tables import (
 )
 from recordings import close
 
-from ieg.training import losses, optim
+from ieg.ops import losses, optim
 
 pytestmark = pytest.mark.usefixtures('constant_rate')
 

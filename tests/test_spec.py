@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ieg.data.human_labels import HUMAN_SETS
+from ieg.data.noise.human import HUMAN_SETS
 from ieg.data.spec import DatasetSpec, parse
 from ieg.errors import UsageError
 from ieg.registry import DATASETS, NOISES

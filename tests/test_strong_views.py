@@ -8,8 +8,8 @@ import tensorflow as tf
 from test_autoaugment import draws
 from test_pipeline import assert_same, collect, make
 
-from ieg import data
-from ieg.data import autoaugment, views
+from ieg.data import load
+from ieg.data.augment import policies, views
 from ieg.methods.base import Phase, Stream
 from ieg.methods.ieg import IEG
 
@@ -119,7 +119,7 @@ def test_a_batch_may_share_its_operations():
 
     found = {}
     for name in ('randaug', 'randaug_batch'):
-        policy = autoaugment.RandAugment(name == 'randaug_batch')
+        policy = policies.RandAugment(name == 'randaug_batch')
         numbers = views.Strong(policy)._numbers(draws(count=64))
         assert numbers.shape == (64, policy.numbers + 5)
         steps = policy.steps(numbers, 32)
@@ -192,7 +192,7 @@ def test_the_view_of_imagenet_has_a_small_black_hole(op_by_op):
 
 
 def test_the_pipeline_makes_strong_views_on_both_sides(two_replicas):
-    fake = data.load('fake_uniform_0.4', probe_ratio=0.1, train_examples=200)
+    fake = load.load('fake_uniform_0.4', probe_ratio=0.1, train_examples=200)
     streams = {'train': Stream(8, ('weak', 'autoaug'))}
     phase = Phase('step', {'train': np.arange(20)}, 3)
     host, device = (

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from ieg.training import sums
+from ieg.training import devices
 
 # (LARGE - LARGE) + 1 is 1; in any other order float32 loses the 1. An argument
 # of a function keeps its memory and a result may be overwritten, so AddN would
@@ -15,7 +15,7 @@ def arguments():
 
 
 def test_three_summands_are_added_from_left_to_right():
-    sums.fix_order()
+    devices.fix_order()
 
     @tf.function(autograph=False)
     def add(x, y, z):
@@ -30,7 +30,7 @@ def passes(w, gradient):
 
 
 def test_gradients_of_three_uses_are_added_in_the_order_of_the_tape():
-    sums.fix_order()
+    devices.fix_order()
 
     @tf.function(autograph=False)
     def gradient(w, x, y, z):
@@ -43,7 +43,7 @@ def test_gradients_of_three_uses_are_added_in_the_order_of_the_tape():
 
 
 def test_sparse_gradients_are_still_added():
-    sums.fix_order()
+    devices.fix_order()
     table = tf.Variable(tf.ones([4, 2]))
     with tf.GradientTape() as tape:
         rows = [tf.gather(table, ids) for ids in ([0, 1], [1, 2], [1, 1])]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from ieg.data.survey import read_odd, survey
+from ieg.data.images.survey import read_odd, survey
 
 HEIGHT, WIDTH = 40, 60
 ORIENTATION = 0x0112

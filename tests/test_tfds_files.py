@@ -10,8 +10,9 @@ import urllib.request
 import numpy as np
 import pytest
 
-from ieg import data
-from ieg.data import matrices, tfds_files
+from ieg.data import load
+from ieg.data.noise import matrices
+from ieg.data.sets import tfds as tfds_sets
 from ieg.errors import UsageError
 
 SHARED = pathlib.Path(__file__).parents[2] / 'shared' / 'data' / 'tfds'
@@ -38,7 +39,7 @@ def test_without_data_and_network_one_sentence(
     monkeypatch.setattr(urllib.request, 'urlopen', no_network)
     capfd.readouterr()
     with pytest.raises(UsageError) as caught:
-        data.load(f'{name}_uniform_0.4', data_dir=str(tmp_path))
+        load.load(f'{name}_uniform_0.4', data_dir=str(tmp_path))
     message = str(caught.value)
     for word in (name, str(tmp_path), 'tfds build', '--data_dir'):
         assert word in message
@@ -61,14 +62,14 @@ def test_no_two_sets_share_a_download_folder(monkeypatch):
                 folders.append(download_dir)
             ),
         )
-        tfds_files._download(builder)
+        tfds_sets._download(builder)
     assert len(set(folders)) == 2
     assert all(folder.startswith('/data/') for folder in folders)
 
 
 @needs('mnist')
 def test_mnist_is_read_whole():
-    loaded = data.load(
+    loaded = load.load(
         'mnist_uniform_0.4', data_dir=str(TFDS), probe_ratio=0.01
     )
     assert loaded.image_shape == (28, 28, 1)
@@ -86,8 +87,8 @@ def test_mnist_is_read_whole():
 
 @needs('cifar10')
 def test_cifar10_images_are_read():
-    builder = tfds_files.tfds_builder('cifar10', str(TFDS))
-    images, labels = tfds_files.tfds_split(builder, 'test')
+    builder = tfds_sets.tfds_builder('cifar10', str(TFDS))
+    images, labels = tfds_sets.tfds_split(builder, 'test')
     assert images.shape == (10000, 32, 32, 3)
     assert images.dtype == np.uint8 and labels.dtype == np.int32
     assert (np.bincount(labels) == 1000).all()
@@ -99,7 +100,7 @@ def test_cifar10_images_are_read():
 def test_the_superclasses_are_those_of_cifar100():
     import tensorflow_datasets as tfds
 
-    builder = tfds_files.tfds_builder('cifar100', str(TFDS))
+    builder = tfds_sets.tfds_builder('cifar100', str(TFDS))
     labels = builder.as_dataset(
         split='test',
         batch_size=-1,
@@ -123,6 +124,6 @@ def test_damaged_files_are_one_sentence(tmp_path):
             shutil.copyfile(path, target / path.name)
     (record,) = target.glob('*test*')
     record.write_bytes(record.read_bytes()[:5000])
-    builder = tfds_files.tfds_builder('mnist', str(tmp_path))
+    builder = tfds_sets.tfds_builder('mnist', str(tmp_path))
     with pytest.raises(UsageError, match="'mnist' in .* cannot be read"):
-        tfds_files.tfds_split(builder, 'test')
+        tfds_sets.tfds_split(builder, 'test')

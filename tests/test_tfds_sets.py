@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from ieg.data import load
+from ieg.data.load import load
 from ieg.errors import UsageError
 
 

@@ -28,11 +28,14 @@ from recordings import (
     small_network,
 )
 
-from ieg import experiment
+from ieg import config as ieg_config
+from ieg.data.augment import views
 from ieg.errors import UsageError
+from ieg.memorization import probe as probing
+from ieg.memorization import tracker
 from ieg.methods import supervised
 from ieg.methods.base import Info
-from ieg.training import optim, probing, tracking
+from ieg.ops import optim
 
 BOTH = ('before', 'after')
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'susceptibility.npz'
@@ -100,7 +103,7 @@ def test_the_average_is_of_all_epochs_and_not_the_notebooks(golden, name):
         else (golden['f32/phi_before'] - golden['f32/phi_after'])
     )
     for epoch in range(1, len(drops)):
-        ours = tracking.susceptibility(list(drops[: epoch + 1]))
+        ours = tracker.susceptibility(list(drops[: epoch + 1]))
         assert ours == pytest.approx(drops[: epoch + 1].mean(), abs=1e-15)
         if name != 'f32':
             # Without the first epoch, over one epoch too many.
@@ -112,8 +115,8 @@ def test_the_average_is_of_all_epochs_and_not_the_notebooks(golden, name):
 
 
 def test_a_drop_that_is_not_finite_is_left_out():
-    assert tracking.susceptibility([1.0, None, math.nan, 2.0]) == 1.5
-    assert math.isnan(tracking.susceptibility([None]))
+    assert tracker.susceptibility([1.0, None, math.nan, 2.0]) == 1.5
+    assert math.isnan(tracker.susceptibility([None]))
 
 
 # One probe.
@@ -224,7 +227,7 @@ def test_the_fit_is_that_of_the_final_networks(whole):
 
 
 def probing_view(images, run):
-    return tracking.VIEWS['plain'](images, None, run.trainer._data)
+    return views.VIEWS['plain'](images, None, run.trainer._data)
 
 
 def memorization(run):
@@ -240,7 +243,7 @@ def resumed(whole, path, step=1, **more):
         restore_step=whole.log()[step]['step'],
         **more,
     )
-    shutil.copytree(whole.folder, experiment.run_folder(config))
+    shutil.copytree(whole.folder, ieg_config.folder_of(config))
     return train(config, ONE)
 
 

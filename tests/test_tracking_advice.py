@@ -9,8 +9,8 @@ from contract_runs import train
 from test_tracking import settings
 
 from ieg.errors import UsageError
-from ieg.training import tracking
-from ieg.training.tracking import recommend
+from ieg.memorization import tracker
+from ieg.memorization.tracker import recommend
 
 ONE = tf.distribute.get_strategy()
 
@@ -58,8 +58,8 @@ def early(entries):
 
 @pytest.mark.parametrize('mode', ['mark', 'stop'])
 def test_a_run_is_marked_or_stopped(mode, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking, 'recommend', early)
-    monkeypatch.setattr(tracking, 'PATIENCE', 3)
+    monkeypatch.setattr(tracker, 'recommend', early)
+    monkeypatch.setattr(tracker, 'PATIENCE', 3)
     config = settings(
         'supervised',
         ONE,

@@ -12,9 +12,11 @@ import tensorflow as tf
 
 from ieg.errors import RunError, UsageError
 from ieg.methods.base import Info, Method, Phase, steps_for
-from ieg.training import distribution, losses, metrics
+from ieg.ops import losses, metrics
+from ieg.training import devices
 from ieg.training.callbacks import Progress
-from ieg.training.runlog import RunLog, headline, write_atomically
+from ieg.training.runlog import RunLog, headline
+from ieg.utils.files import write_atomically
 
 
 def logits_and_labels(count=40, num_classes=5, dtype=np.float32):
@@ -216,13 +218,13 @@ PHASES = [Phase('train_step', {'train': np.arange(7)}, 3)]
 
 
 def test_workers_must_agree():
-    distribution.agree(Workers(0), 'epoch 1', PHASES)
+    devices.agree(Workers(0), 'epoch 1', PHASES)
     with pytest.raises(RunError, match='workers are at different places'):
-        distribution.agree(Workers(1), 'epoch 1', PHASES)
+        devices.agree(Workers(1), 'epoch 1', PHASES)
 
 
 def test_one_process_agrees_with_itself(strategy):
-    distribution.agree(strategy, 'epoch 1', PHASES)
+    devices.agree(strategy, 'epoch 1', PHASES)
 
 
 @pytest.mark.parametrize(
@@ -242,10 +244,10 @@ def test_agreement_is_about_everything_that_is_run(change):
             seen.append(int(value[0]))
             return value
 
-    distribution.agree(Spy(0), 'epoch 1', PHASES)
+    devices.agree(Spy(0), 'epoch 1', PHASES)
     changed = [dataclasses.replace(PHASES[0], **change)]
-    distribution.agree(Spy(0), 'epoch 1', changed)
-    distribution.agree(Spy(0), 'epoch 2', PHASES)
+    devices.agree(Spy(0), 'epoch 1', changed)
+    devices.agree(Spy(0), 'epoch 2', PHASES)
     assert len(set(seen)) == 3
 
 
@@ -259,25 +261,25 @@ def resolver(task, index, *kinds):
 
 
 def test_one_process_is_the_chief(strategy):
-    assert distribution.is_chief(strategy)
-    assert distribution.is_chief(resolver('worker', 0, 'worker'))
-    assert not distribution.is_chief(resolver('worker', 1, 'worker'))
-    assert distribution.is_chief(resolver('chief', 0, 'chief', 'worker'))
-    assert not distribution.is_chief(resolver('worker', 0, 'chief', 'worker'))
+    assert devices.is_chief(strategy)
+    assert devices.is_chief(resolver('worker', 0, 'worker'))
+    assert not devices.is_chief(resolver('worker', 1, 'worker'))
+    assert devices.is_chief(resolver('chief', 0, 'chief', 'worker'))
+    assert not devices.is_chief(resolver('worker', 0, 'chief', 'worker'))
 
 
 def test_several_workers_need_addresses(monkeypatch):
     monkeypatch.delenv('TF_CONFIG', raising=False)
     with pytest.raises(UsageError, match='TF_CONFIG'):
-        distribution.make_strategy('multi_worker')
+        devices.make_strategy('multi_worker')
     monkeypatch.setenv('TF_CONFIG', '{')
     with pytest.raises(UsageError, match='TF_CONFIG is no JSON'):
-        distribution.make_strategy('auto')
+        devices.make_strategy('auto')
 
 
 def test_more_replicas_than_the_process_started_with_are_refused():
     with pytest.raises(UsageError, match='num_replicas=5.*before TensorFlow'):
-        distribution.make_strategy('auto', num_replicas=5)
+        devices.make_strategy('auto', num_replicas=5)
 
 
 # Helpers of methods.

@@ -11,8 +11,9 @@ import pytest
 import tiny_sets
 from PIL import Image
 
-from ieg.data import web_lists, web_sets, webvision
-from ieg.data.web_recipes import RECIPES
+from ieg.data import lists as image_lists
+from ieg.data import sets
+from ieg.data.sets import RECIPES, animal10n, clothing1m, food101n, webvision
 from ieg.errors import UsageError
 
 SYNSETS = tiny_sets.SYNSETS
@@ -58,7 +59,7 @@ def test_synsets_are_the_first_of_imagenet():
 
 def test_webvision_lists(made):
     folder, true = made('webvision')
-    found = web_sets.webvisionmini(str(folder))
+    found = webvision.webvisionmini(str(folder))
     assert found.class_names == webvision.IMAGENET_NAMES
     assert list(found.parts) == ['train', 'test']
     listed = lines_of(folder / 'info/train_filelist_google.txt')[1:]
@@ -82,7 +83,7 @@ def test_webvision_folders(made, inner, tmp_path):
     if inner:
         (tmp_path / inner).symlink_to(folder)
         folder = tmp_path
-    found = web_sets.webvisionmini(str(folder))
+    found = webvision.webvisionmini(str(folder))
     assert found.class_names == webvision.IMAGENET_NAMES
     assert list(found.parts) == ['train', 'test', 'probe']
     train = found.parts['train']
@@ -111,7 +112,7 @@ def test_webvision_folders(made, inner, tmp_path):
 def test_webvision_folder_names(made, names, tmp_path):
     inner = renamed(made, names, tmp_path)
     own = names[0] == 'own 00'
-    found = web_sets.webvisionmini(str(inner))
+    found = webvision.webvisionmini(str(inner))
     test = found.parts['test']
     np.testing.assert_array_equal(test.labels, np.repeat(np.arange(50), 2))
     assert test.paths[-1] == str(inner / 'val' / names[-1] / '1.jpg')
@@ -135,7 +136,7 @@ def test_own_class_names_cannot_be_matched_to_imagenet(made, tmp_path):
     inner = renamed(made, OWN, tmp_path)
     shutil.copytree(made('imagenet_val')[0], inner, dirs_exist_ok=True)
     with pytest.raises(UsageError, match='cannot be matched'):
-        web_sets.webvisionmini(str(inner), True)
+        webvision.webvisionmini(str(inner), True)
 
 
 @pytest.mark.parametrize('names', [SYNSETS, NUMBERS], ids=['synset', 'number'])
@@ -143,8 +144,8 @@ def test_own_class_names_cannot_be_matched_to_imagenet(made, tmp_path):
 def test_imagenet(made, names, inner, tmp_path):
     folder = made.copy('webvision', tmp_path)
     tiny_sets.make_imagenet_val(folder, names, inner)
-    assert 'imagenet' not in web_sets.webvisionmini(str(folder)).parts
-    part = web_sets.webvisionmini(str(folder), True).parts['imagenet']
+    assert 'imagenet' not in webvision.webvisionmini(str(folder)).parts
+    part = webvision.webvisionmini(str(folder), True).parts['imagenet']
     # Not the images of the class that is beyond the first 50.
     np.testing.assert_array_equal(part.labels, np.repeat(np.arange(50), 2))
     assert names_of(part, folder)[-1] == (
@@ -163,7 +164,7 @@ def test_clothing1m_layouts(tmp_path):
             for inner in (folder / 'images').iterdir():
                 inner.rename(folder / inner.name)
             (folder / 'images').rmdir()
-        found.append(web_sets.clothing1m(str(folder)))
+        found.append(clothing1m.clothing1m(str(folder)))
         start = folder / 'images' if images else folder
         names = names_of(found[-1].parts['train'], start)
         keys = [f'images/{name}' if prefix else name for name in names]
@@ -183,8 +184,8 @@ def test_clothing1m_layouts(tmp_path):
 
 def test_clothing1m_names_and_confusion(made, tmp_path):
     folder = made.copy('clothing1m', tmp_path)
-    found = web_sets.clothing1m(str(folder))
-    assert found.class_names == web_sets._CLOTHES == tuple(tiny_sets.CLOTHES)
+    found = clothing1m.clothing1m(str(folder))
+    assert found.class_names == clothing1m._CLOTHES == tuple(tiny_sets.CLOTHES)
     lists = folder / 'annotations'
     kv = [
         dict(
@@ -200,19 +201,19 @@ def test_clothing1m_names_and_confusion(made, tmp_path):
     )
     own = [f'class {label}' for label in range(14)]
     edit(lists / 'category_names_eng.txt', lambda _: own)
-    assert web_sets.clothing1m(str(folder)).class_names == tuple(own)
+    assert clothing1m.clothing1m(str(folder)).class_names == tuple(own)
     (lists / 'category_names_eng.txt').unlink()
     # Nobody has both labels now.
     edit(lists / 'noisy_label_kv.txt',
          lambda lines: [x for x in lines if 'noisy_train' in x])  # fmt: skip
-    found = web_sets.clothing1m(str(folder))
-    assert found.class_names == web_sets._CLOTHES
+    found = clothing1m.clothing1m(str(folder))
+    assert found.class_names == clothing1m._CLOTHES
     assert not any('clean label' in remark for remark in found.remarks)
 
 
 def test_animal10n(made):
     folder, true = made('animal10n')
-    found = web_sets.animal10n(str(folder))
+    found = animal10n.animal10n(str(folder))
     assert found.class_names[9] == 'Guinea pig'
     train = found.parts['train']
     names = names_of(train, folder / 'training')
@@ -235,7 +236,7 @@ def test_food101n(made, place, tmp_path):
         start.mkdir()
         for name in ('meta', 'images'):
             (folder / name).rename(start / name)
-    found = web_sets.food101n(str(folder))
+    found = food101n.food101n(str(folder))
     assert found.class_names[100] == 'dish_100'
     train = found.parts['train']
     names = names_of(train, start / 'images')
@@ -261,7 +262,7 @@ def test_food101n_without_headers_or_verification(made, tmp_path):
         edit(folder / 'meta' / name, lambda lines: lines[1:])
     for name in ('train', 'val'):
         (folder / f'meta/verified_{name}.tsv').unlink()
-    found = web_sets.food101n(str(folder))
+    found = food101n.food101n(str(folder))
     assert len(found.parts['train']) == 303
     assert found.class_names[0] == 'dish_000'
     assert not any('verified' in remark for remark in found.remarks)
@@ -269,10 +270,10 @@ def test_food101n_without_headers_or_verification(made, tmp_path):
 
 def test_a_few_missing_files_are_left_out(made, tmp_path):
     folder = made.copy('webvision', tmp_path)
-    before = web_sets.webvisionmini(str(folder)).parts['train']
+    before = webvision.webvisionmini(str(folder)).parts['train']
     for place in (3, 77):
         os.remove(before.paths[place])
-    found = web_sets.webvisionmini(str(folder))
+    found = webvision.webvisionmini(str(folder))
     keep = np.delete(np.arange(200), [3, 77])
     after = found.parts['train']
     assert after.paths == [before.paths[place] for place in keep]
@@ -287,7 +288,7 @@ def test_a_few_missing_files_are_left_out(made, tmp_path):
 def test_lists_as_other_systems_write_them(made, tmp_path):
     folder = made.copy('webvision', tmp_path)
     path = folder / 'info/val_filelist.txt'
-    before = web_sets.webvisionmini(str(folder)).parts['test']
+    before = webvision.webvisionmini(str(folder)).parts['test']
     # A mark of the encoding, two kinds of line ends, tabs and a blank line.
     text = path.read_text().replace(' ', '\t').replace('\n', '\r\n')
     path.write_bytes(b'\xef\xbb\xbf' + text.encode() + b'\r\n\n')
@@ -295,7 +296,7 @@ def test_lists_as_other_systems_write_them(made, tmp_path):
         folder / 'val_images_256/val 2.jpg'
     )
     path.write_bytes(path.read_bytes().replace(b'val000002', b'val 2'))
-    after = web_sets.webvisionmini(str(folder)).parts['test']
+    after = webvision.webvisionmini(str(folder)).parts['test']
     assert after.paths[2].endswith('val 2.jpg')
     assert after.paths[3:] == before.paths[3:]
     np.testing.assert_array_equal(after.labels, before.labels)
@@ -308,7 +309,7 @@ def test_each_folder_is_listed_once(made, monkeypatch):
     monkeypatch.setattr(os, 'listdir', lambda f: listed.append(f) or real(f))
     names = [f'{i % 3}/no{i}.jpg' for i in range(300)]
     folder = made('animal10n')[0]
-    assert not web_lists._exist(str(folder), [*names, 'training/no']).any()
+    assert not image_lists._exist(str(folder), [*names, 'training/no']).any()
     assert len(listed) == 4
 
 
@@ -321,7 +322,7 @@ def test_recipes(name):
     assert recipe.size / recipe.fraction == pytest.approx(
         {'webvisionmini': 320, 'animal10n': 64}.get(name, 256)
     )
-    assert set(RECIPES) == set(web_sets.READERS)
+    assert set(RECIPES) == set(sets.READERS)
 
 
 def test_tiny_sets_are_the_same_on_every_call(made, tmp_path):

@@ -5,7 +5,8 @@ import shutil
 import pytest
 import tiny_sets
 
-from ieg.data import web_sets
+from ieg.data import sets
+from ieg.data.sets import webvision
 from ieg.errors import UsageError
 
 
@@ -238,7 +239,7 @@ def test_errors(case, made, tmp_path):
     name, change, message = WRONG[case]
     folder = made.copy(name, tmp_path)
     change(folder)
-    reader = web_sets.READERS.get(name, web_sets.webvisionmini)
+    reader = sets.READERS.get(name, webvision.webvisionmini)
     imagenet = {'use_imagenet_as_eval': True} if 'imagenet' in case else {}
     with pytest.raises(UsageError) as error:
         reader(str(folder), **imagenet)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ieg.compare import compare
+from ieg.compare.comparison import compare
 from ieg.errors import UsageError
 
 PROBE = dict(

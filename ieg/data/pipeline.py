@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ieg import draws as random_draws
-from ieg.data import Data, Split
-from ieg.data.views import VIEWS, Draws
-from ieg.randomness import generator
+from ieg.data.augment.views import VIEWS, Draws
+from ieg.data.dataset import Data, Split
+from ieg.ops import random as random_ops
+from ieg.utils.randomness import generator
 
 # The sweep that scores or evaluates sees the images as they are.
 PLAIN = ('plain',)
@@ -184,7 +184,7 @@ class Pipeline:
             'step': {
                 'number': row['number'],
                 'replica': row['replica'],
-                'seed': random_draws.fold_in(row['seed'], row['number']),
+                'seed': random_ops.fold_in(row['seed'], row['number']),
             }
         }
         for name, values in row.items():
@@ -203,14 +203,14 @@ class Pipeline:
         """Adds the images of every stream of a training batch."""
         step = batch['step']
         # Apart from the seeds that the method derives for its own use.
-        view_seed = random_draws.fold_in(step['seed'], VIEW_LANE)
+        view_seed = random_ops.fold_in(step['seed'], VIEW_LANE)
         done = {'step': step}
         for name, content in batch.items():
             if name == 'step':
                 continue
             part = self._parts[name]
             draws = Draws(
-                random_draws.fold_in(view_seed, part.lane),
+                random_ops.fold_in(view_seed, part.lane),
                 step['replica'] * part.count,
                 part.count,
                 part.total,

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
-from ieg.data.human_labels import HUMAN_SETS, human_set
+from ieg.data.noise.human import HUMAN_SETS, human_set
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS, NOISES
 

@@ -4,9 +4,70 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ieg.data import sources
 from ieg.errors import UsageError
-from ieg.randomness import generator
+from ieg.utils.randomness import generator
+
+
+def choose(
+    labels: np.ndarray, counts: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws a given number of examples of each class, without replacement.
+
+    Args:
+        labels: int [N], classes.
+        counts: int [C], how many of each class; at most as many as there are.
+        rng: source of the draws.
+
+    Returns:
+        Positions in `labels`, int64, ascending.
+    """
+    return np.sort(np.concatenate(_of_each_class(labels, counts, rng)))
+
+
+def choose_interleaved(
+    labels: np.ndarray,
+    per_class: int,
+    num_classes: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Draws as many examples of each class, without replacement.
+
+    Args:
+        labels: int [N], classes.
+        per_class: how many of each class, P.
+        num_classes: C.
+        rng: source of the draws.
+
+    Returns:
+        Positions in `labels`, int64 [C * P], of classes 0, ..., C - 1, 0, ...
+    """
+    counts = np.full(num_classes, per_class)
+    return np.stack(_of_each_class(labels, counts, rng), axis=1).ravel()
+
+
+def _of_each_class(
+    labels: np.ndarray, counts: np.ndarray, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Returns positions, int64, of each class, in random order."""
+    return [
+        rng.choice(np.flatnonzero(labels == c), count, replace=False)
+        for c, count in enumerate(counts)
+    ]
+
+
+def choose_stratified(
+    labels: np.ndarray, total: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws exactly `total` examples with the class shares of all examples.
+
+    Arguments and result as in `choose`.
+    """
+    exact = np.bincount(labels) * (total / len(labels))
+    counts = np.floor(exact + 1e-9).astype(np.int64)
+    # The classes that rounding down treated worst get one more each.
+    worst = np.argsort(counts - exact, kind='stable')
+    counts[worst[: total - counts.sum()]] += 1
+    return choose(labels, counts, rng)
 
 
 def subset(
@@ -38,7 +99,7 @@ def subset(
             f'{num_classes * available.min()} (all of the rarest class), or 0 '
             'for all examples.'
         )
-    return sources.choose(labels, counts, generator(seed, 'subset'))
+    return choose(labels, counts, generator(seed, 'subset'))
 
 
 def long_tail(
@@ -74,7 +135,7 @@ def long_tail(
             f'{most} training examples and the rarest one none: choose '
             f'{-(-(10**4) // max(most, 1)) / 10**4:g} or more.'
         )
-    return sources.choose(labels, counts, generator(seed, 'long tail'))
+    return choose(labels, counts, generator(seed, 'long tail'))
 
 
 def probe_per_class(labels: np.ndarray, ratio: float, num_classes: int) -> int:
@@ -139,7 +200,7 @@ def valid(
         )
     if train_part is None:
         rng = generator(seed, 'valid')
-        chosen[sources.choose_stratified(labels, size, rng)] = True
+        chosen[choose_stratified(labels, size, rng)] = True
         return chosen
     order = np.arange(len(labels)) if order is None else order
     chosen[:] = True

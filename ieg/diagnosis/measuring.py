@@ -27,7 +27,7 @@ SELF_TEST = {
 
 def measure(tell: Callable[[dict[str, Any]], None]) -> None:
     """Finds out what TensorFlow can do here, and tells it piece by piece."""
-    from ieg.main import import_tensorflow
+    from ieg.utils.cli import import_tensorflow
 
     import_tensorflow()
     import tensorflow as tf
@@ -91,14 +91,15 @@ def self_test() -> dict[str, Any]:
     """
     import keras
 
-    from ieg import config, experiment, run_folders
-    from ieg.training.rewind import Rewind
+    from ieg import config as ieg_config
+    from ieg import experiment, run_folder
+    from ieg.training.checkpoint import Rewind
 
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        chosen = config.resolve(SELF_TEST | {'checkpoint_path': folder})
+        chosen = ieg_config.resolve(SELF_TEST | {'checkpoint_path': folder})
         built = experiment.build(chosen)
-        run_folders.make_folder(built.folder)
+        run_folder.make_folder(built.folder)
         rewind = Rewind(built.trainer.method)
         first, loss = _train(built.trainer)
         rewind.apply()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ieg.diagnosis import facts as known
+from ieg.diagnosis import facts as facts_
 
 OK, WARNING, PROBLEM = 'ok', 'warning', 'problem'
 # Python, and the versions that the package is for: from, to (exclusive).
@@ -67,7 +67,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _versions(facts: Facts) -> Iterator[Check]:
     found = {'python': facts['python'], **facts['versions']}
-    missing = [name for name in known.PACKAGES if not found.get(name)]
+    missing = [name for name in facts_.PACKAGES if not found.get(name)]
     if missing:
         yield Check(
             PROBLEM,
@@ -134,7 +134,7 @@ def _gpus(facts: Facts) -> Iterator[Check]:
         return
     usable = []
     for device in here['devices']:
-        if known.runs_on(device['capability'], kernels):
+        if facts_.runs_on(device['capability'], kernels):
             usable.append(device)
         else:
             yield _unfit(device, facts['tensorflow'])
@@ -185,7 +185,7 @@ def _unfit(device: Mapping[str, Any], build: Mapping[str, Any]) -> Check:
         f'{_name(device)}: this TensorFlow {build["version"]} (CUDA '
         f'{build["cuda"]}, {" ".join(build["kernels"])}) does not run on it.'
     )
-    if device['capability'][0] >= known.BLACKWELL:
+    if device['capability'][0] >= facts_.BLACKWELL:
         advice = (
             f'{_ON_CPU}; or use the TensorFlow container of NVIDIA '
             '(nvcr.io/nvidia/tensorflow), which is built for Blackwell.'
@@ -290,8 +290,8 @@ def _data(facts: Facts) -> Iterator[Check]:
 
 def _optional(facts: Facts) -> Iterator[Check]:
     found = facts['versions']
-    here = [f'{n} {found[n]}' for n in known.OPTIONAL if found.get(n)]
-    absent = [n for n in known.OPTIONAL if not found.get(n)]
+    here = [f'{n} {found[n]}' for n in facts_.OPTIONAL if found.get(n)]
+    absent = [n for n in facts_.OPTIONAL if not found.get(n)]
     parts = [f'here: {", ".join(here)}'] if here else []
     parts += [f'not here, and not needed: {", ".join(absent)}'] * bool(absent)
     yield Check(OK, 'optional', f'{"; ".join(parts)}.')
@@ -304,7 +304,7 @@ def _self_test(facts: Facts) -> Iterator[Check]:
         yield Check(
             PROBLEM,
             title,
-            f'it did not end in {known.SELF_TEST_SECONDS} seconds.',
+            f'it did not end in {facts_.SELF_TEST_SECONDS} seconds.',
             f'If there is a GPU: {_ON_CPU}. Try again when the machine is '
             'less busy.',
         )

@@ -5,13 +5,14 @@ Learning", ICLR 2020; details as the authors' code runs them. Section numbers
 in comments are the paper's.
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from ieg.errors import RunError, UsageError
-from ieg.methods import dividemix_options, web_recipes
+from ieg.methods import recipes
 from ieg.methods.base import (
     Batch,
     Logs,
@@ -23,10 +24,160 @@ from ieg.methods.base import (
     balanced_draw,
     steps_for,
 )
-from ieg.methods.dividemix_options import Config
-from ieg.randomness import generator
-from ieg.registry import METHODS
-from ieg.training import losses, mixture
+from ieg.ops import losses, mixture
+from ieg.registry import METHODS, option
+from ieg.utils.randomness import generator
+
+# DivideMix beside the settings above, whose batches it halves.
+WEB: dict[str, dict[str, Any]] = {
+    'webvisionmini': dict(
+        warm_up=1, alpha=0.5, lambda_u='0', mix_rows='labeled', image_size=299
+    ),
+    # Each network draws its examples, so no epoch is cut short.
+    'clothing1m': dict(
+        warm_up=1,
+        warm_up_penalty=1.0,
+        alpha=0.5,
+        lambda_u='0',
+        mix_rows='labeled',
+        warm_up_examples=64_000,
+        epoch_examples=32_000,
+        steps_per_epoch=0,
+    ),
+}
+WEB_NETWORKS = {'webvisionmini': 'inception_resnet_v2'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Options of DivideMix."""
+
+    warm_up: int = option(
+        10, 'Epochs on all given labels before the first division.', minimum=0
+    )
+    warm_up_penalty: float = option(
+        0.0,
+        'Weight of the confidence penalty in warm-up; 1 for asymmetric noise.',
+        minimum=0,
+    )
+    lambda_u: str = option(
+        'auto',
+        'Largest weight of the unlabelled loss (the mean over classes of the '
+        'squared error), or auto: from the noise rate the mixture estimates.',
+    )
+    rampup_length: int = option(
+        16, 'Epochs over which lambda_u rises linearly from 0.', minimum=1
+    )
+    p_threshold: float = option(
+        0.5,
+        'Examples with a larger clean probability are labelled.',
+        minimum=0,
+        maximum=1,
+    )
+    temperature: float = option(
+        0.5, 'Sharpening temperature of guessed labels.', minimum=0.01
+    )
+    alpha: float = option(4.0, 'Mixing shares are Beta(alpha, alpha).')
+    loss_average: int = option(
+        1, 'Epochs of losses averaged before the mixture.', minimum=1
+    )
+    warm_up_examples: int = option(
+        0,
+        'Class-balanced examples that each network draws for an epoch of '
+        'warm-up, as on Clothing1M; 0 = all.',
+        minimum=0,
+    )
+    epoch_examples: int = option(
+        0,
+        'Class-balanced examples that each network draws for an epoch, '
+        'divides and trains its peer on; 0 = all.',
+        minimum=0,
+    )
+    mix_rows: str = option(
+        'all',
+        'Which mixed rows are trained on; labeled is the Clothing1M and '
+        'WebVision script: no unlabelled loss, unlabelled rows are partners.',
+        choices=('all', 'labeled'),
+    )
+
+    def __post_init__(self):
+        """Checks what the flag types cannot.
+
+        Raises:
+            UsageError: lambda_u is neither a number nor auto.
+        """
+        try:
+            fine = self.lambda_u == 'auto' or 0 <= float(self.lambda_u) < 1e9
+        except ValueError:
+            fine = False
+        if not fine:
+            raise UsageError(
+                f'--lambda_u={self.lambda_u} is neither auto nor a number of '
+                '0 or more.'
+            )
+        if self.epoch_examples and self.loss_average > 1:
+            raise UsageError(
+                f'--loss_average={self.loss_average} needs losses of every '
+                'example in every epoch; leave out --epoch_examples.'
+            )
+        if self.alpha <= 0:
+            raise UsageError(f'--alpha={self.alpha} must be larger than 0.')
+
+
+# lambda_u for (base, kind, rate), from the authors' and their successors'
+# scripts. `uniform` is what the paper calls symmetric.
+LAMBDA_U = {
+    ('cifar10', 'uniform', 0.2): 0,
+    ('cifar10', 'uniform', 0.5): 25,
+    ('cifar10', 'uniform', 0.8): 25,
+    ('cifar10', 'uniform', 0.9): 50,
+    ('cifar10', 'asymmetric', 0.4): 0,
+    ('cifar100', 'uniform', 0.2): 25,
+    ('cifar100', 'uniform', 0.5): 150,
+    ('cifar100', 'uniform', 0.8): 150,
+    ('cifar100', 'uniform', 0.9): 150,
+}
+
+WARM_UP = {'cifar10': 10, 'cifar100': 30}
+
+
+def presets(dataset: Any) -> dict[str, Any]:
+    """Returns option values for a data set with `base`, `noise` and `rate`."""
+    values = dict(recipes.TRAINING.get(dataset.base, {}))
+    if 'batch_size' in values:
+        # A warm-up batch is as large as anybody's; a co-divide step has as
+        # many labelled and unlabelled examples together.
+        values['batch_size'] //= 2
+    values |= WEB.get(dataset.base, {})
+    if dataset.base in WARM_UP:
+        values['warm_up'] = WARM_UP[dataset.base]
+    if dataset.base in recipes.GREY:
+        # Nearly pure mixtures of two images, as alpha = 4 makes, cost more
+        # than they bring.
+        values.update(alpha=0.5, warm_up=5)
+    key = (dataset.base, dataset.noise, dataset.rate)
+    if key in LAMBDA_U:
+        values['lambda_u'] = str(LAMBDA_U[key])
+    if dataset.noise in ('asymmetric', 'pairflip'):
+        values['warm_up_penalty'] = 1.0
+    if dataset.base in WARM_UP and (dataset.rate or 0) >= 0.9:
+        values.update(p_threshold=0.6, loss_average=5)
+    return values
+
+
+def auto_lambda_u(noise_rate: float, num_classes: int) -> float:
+    """Returns lambda_u for an estimated share of wrong labels.
+
+    Piecewise linear through the table above: its nominal uniform rates are
+    real rates of 0.18, 0.45, 0.72 and 0.81 with ten classes, where the paper
+    has one scale up to some tens of classes and a larger one for 100.
+    """
+    if num_classes < 50:
+        return float(
+            np.interp(noise_rate, [0.3, 0.45, 0.72, 0.81], [0, 25, 25, 50])
+        )
+    return float(np.interp(noise_rate, [0, 0.2, 0.5], [0, 25, 150]))
+
 
 NUM_NETWORKS = 2
 # A division whose clean part jumps by more than this share of the data from
@@ -45,7 +196,7 @@ class DivideMix(Method):
     """
 
     Config = Config
-    usual_networks = web_recipes.DIVIDEMIX_NETWORKS
+    usual_networks = WEB_NETWORKS
 
     def __init__(self, config: Config, info, build_network, build_optimizer):
         super().__init__(
@@ -72,7 +223,7 @@ class DivideMix(Method):
     @classmethod
     def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
         """Returns the published settings, or tuned ones for small data."""
-        return dividemix_options.presets(dataset)
+        return presets(dataset)
 
     def streams(self) -> dict[str, Stream]:
         """All examples for warm-up; a labelled and an unlabelled part later."""
@@ -201,9 +352,7 @@ class DivideMix(Method):
         """
         if self.config.lambda_u != 'auto':
             return float(self.config.lambda_u)
-        return dividemix_options.auto_lambda_u(
-            noise_rate, self.info.num_classes
-        )
+        return auto_lambda_u(noise_rate, self.info.num_classes)
 
     def _pass(self, epoch: int, net: int, weight: float) -> Phase:
         """Returns the training pass of one network over its peer's division."""

@@ -7,26 +7,187 @@ One difference: proxy images are augmented anew each time they are shown.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from ieg import draws
-from ieg.methods import recipes, reweighting
-from ieg.methods.base import (
-    Batch,
-    Info,
-    Logs,
-    Phase,
-    Score,
-    Stream,
-)
-from ieg.methods.fsr_options import Config, check_sizes
-from ieg.randomness import generator
-from ieg.registry import METHODS
-from ieg.training import losses, meta
+from ieg.errors import UsageError
+from ieg.methods import reweighting
+from ieg.methods.base import Batch, Info, Logs, Phase, Score, Stream
+from ieg.methods.reweighting import EXACT, WEB_COMMON, recipe
+from ieg.ops import losses, meta
+from ieg.ops import random as random_ops
+from ieg.registry import METHODS, option
+from ieg.utils.randomness import generator
+
+WEB: dict[str, dict[str, Any]] = {
+    'webvisionmini': WEB_COMMON
+    | dict(
+        batch_size=16,
+        weight_decay=1e-4,
+        cos_t_mul=2.0,
+        warmup_epochs=3,
+        max_iteration=123_300,
+        queue_capacity=5_000,
+        use_pseudo_loss='all_1_0.1_1',
+        meta_start_epoch=20,
+    ),
+}
+
+
+# FSR on the small sets. Digits: 20 of about 130 images per class in the pool.
+_PROXY = {
+    'digits': dict(queue_capacity=200, queue_bs=50, meta_start_epoch=5),
+    'mnist': dict(queue_capacity=500, queue_bs=50, meta_start_epoch=3),
+    'fashion_mnist': dict(queue_capacity=500, queue_bs=50, meta_start_epoch=3),
+    'fake': dict(queue_capacity=80, queue_bs=20, meta_start_epoch=1),
+}
+
+
+def with_proxy(dataset: Any, network: str) -> dict[str, Any]:
+    """Returns the recipe of FSR: a proxy pool instead of a probe."""
+    if dataset.base in WEB:
+        return EXACT | WEB[dataset.base]
+    found = recipe(dataset, network)
+    if 'max_iteration' in found:
+        found.update(cos_t_mul=2.0, max_iteration=63_500)
+    return found | _PROXY.get(dataset.base, {})
+
+
+class Pseudo(NamedTuple):
+    """The parts of `--use_pseudo_loss`."""
+
+    temperature: float
+    share: float
+    weight: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(reweighting.Config):
+    """Options of FSR."""
+
+    meta_momentum: float = option(
+        0.9, 'Share of the momentum that joins the look-ahead step.', minimum=0
+    )
+    use_mixup: bool = option(True, 'Mix the images of a batch.')
+    queue_capacity: int = option(
+        2000, 'Training examples in the proxy pool; equally many per class.'
+    )
+    queue_bs: int = option(
+        200, 'Proxy images per step on all replicas together.'
+    )
+    queue_beta: float = option(
+        0.9,
+        'Share of the old score that a visit keeps; 1 or more sums up.',
+        minimum=0,
+    )
+    meta_start_epoch: int = option(
+        20, 'Epochs of equal weights; scores are collected.', minimum=0
+    )
+    use_pseudo_loss: str = option(
+        'all_1_0.1_2',
+        'Loss towards logits of earlier visits: all_TEMPERATURE_SHARE_WEIGHT, '
+        'where a visit keeps that share of them; empty = off.',
+    )
+    clip_meta_weight: bool = option(
+        True,
+        'Weight 0 where an example disagrees with the proxy; otherwise all '
+        'weights are positive, as for long-tailed data.',
+    )
+    moving_weight_gamma: float = option(
+        0.0,
+        'Share of its old value that the moving mean weight of a class keeps '
+        'per step, used instead of weights of examples; 0 = off.',
+        minimum=0,
+        maximum=1,
+    )
+    meta_moving_end_epoch: int = option(
+        0,
+        'Epoch that freezes the mean weights of classes; 0 = none.',
+        minimum=0,
+    )
+    label_smoothing: float = option(
+        0.0,
+        'Share of the target spread over all classes; with --use_mixup only '
+        'of the proxy.',
+        minimum=0,
+        maximum=1,
+    )
+
+    def __post_init__(self):
+        """Checks what the flag types cannot.
+
+        Raises:
+            UsageError: use_pseudo_loss is not of its form.
+        """
+        super().__post_init__()
+        self.pseudo()
+
+    def pseudo(self) -> Pseudo | None:
+        """Returns the parts of use_pseudo_loss, None where it is off."""
+        if not self.use_pseudo_loss:
+            return None
+        kind, *parts = self.use_pseudo_loss.split('_')
+        try:
+            found = Pseudo(*map(float, parts))
+            fine = kind == 'all' and all(map(math.isfinite, found))
+            fine &= found.temperature > 0 and 0 <= found.share <= 1
+            fine &= found.weight >= 0
+        except (TypeError, ValueError):
+            fine = False
+        if not fine:
+            raise UsageError(
+                f'--use_pseudo_loss={self.use_pseudo_loss} is not of the form '
+                'all_TEMPERATURE_SHARE_WEIGHT; give for example all_1_0.1_2, '
+                'or nothing for no such loss.'
+            )
+        return found
+
+
+def check_sizes(config: Config, info: Info, replicas: int) -> None:
+    """Checks the options that depend on the data and the run.
+
+    Raises:
+        UsageError: pool or proxy batch cannot be shared out, or no epoch is
+            left for weights.
+    """
+    for flag, unit, parts in (
+        ('queue_capacity', info.num_classes, 'classes'),
+        ('queue_bs', info.num_classes, 'classes'),
+        ('queue_bs', replicas, 'replicas'),
+    ):
+        size = getattr(config, flag)
+        if size < 1 or size % unit:
+            nearest = math.lcm(info.num_classes, replicas)
+            nearest *= max(1, round(size / nearest))
+            raise UsageError(
+                f'--{flag}={size} is no multiple of the {unit} {parts}; '
+                f'choose one, such as {nearest}.'
+            )
+    if config.queue_bs > config.queue_capacity:
+        raise UsageError(
+            f'--queue_bs={config.queue_bs} is more than the '
+            f'--queue_capacity={config.queue_capacity} of the pool; choose a '
+            'smaller batch or a larger pool.'
+        )
+    if config.meta_start_epoch >= info.epochs:
+        raise UsageError(
+            f'--meta_start_epoch={config.meta_start_epoch} leaves none of the '
+            f'{info.epochs} epochs for weights; train longer or start earlier.'
+        )
+    if 0 < config.meta_moving_end_epoch <= config.meta_start_epoch:
+        raise UsageError(
+            f'--meta_moving_end_epoch={config.meta_moving_end_epoch} ends the '
+            'course of the class weights before it starts in epoch '
+            f'{config.meta_start_epoch}; give a later one, or 0 for no end.'
+        )
+    if info.num_probe:
+        raise UsageError(
+            'fsr uses no clean probe images; set --probe_dataset_hold_ratio=0.'
+        )
 
 
 class Ahead(NamedTuple):
@@ -81,7 +242,7 @@ class FSR(reweighting.Reweighting):
     @classmethod
     def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
         """Returns the published recipe, or a tuned one for small data."""
-        return recipes.with_proxy(dataset, network)
+        return with_proxy(dataset, network)
 
     # The epoch.
 
@@ -304,7 +465,7 @@ class FSR(reweighting.Reweighting):
 
     def mixing(self, batch: Batch, count: tf.Tensor):
         """Returns a number in [0, 1) and a partner for each row `[count]`."""
-        numbers = draws.uniform([count], self.random_seed(batch, 0))
+        numbers = random_ops.uniform([count], self.random_seed(batch, 0))
         partners = losses.random_partners(count, self.random_seed(batch, 1))
         return numbers, partners
 

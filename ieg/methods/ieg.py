@@ -10,13 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from ieg import draws
 from ieg.errors import UsageError
-from ieg.methods import recipes, web_recipes
+from ieg.methods import recipes, reweighting
 from ieg.methods.base import Batch, Info, Logs, Stream
 from ieg.methods.reweighting import ProbeConfig, ProbeReweighting
+from ieg.ops import losses, meta
+from ieg.ops import random as random_ops
 from ieg.registry import METHODS, option
-from ieg.training import losses, meta
+
+WEB_FACTORS = {'webvisionmini': dict(ce_factor=4.0, consistency_factor=8.0)}
+
 
 # Of the guessed labels.
 TEMPERATURE = 0.5
@@ -97,8 +100,8 @@ class IEG(ProbeReweighting):
     @classmethod
     def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
         """Returns the published recipe, or a tuned one for small data."""
-        values = recipes.with_probe(dataset, network)
-        values |= web_recipes.IEG_FACTORS.get(dataset.base, {})
+        values = reweighting.with_probe(dataset, network)
+        values |= WEB_FACTORS.get(dataset.base, {})
         if dataset.base in recipes.GREY:
             # Policies learnt on photographs lose to none at all here.
             values['aug_type'] = 'default'
@@ -285,7 +288,7 @@ class IEG(ProbeReweighting):
 
     def drawn_probe(self, batch: Batch) -> tf.Tensor:
         """Returns which probe rows are mixed, with replacement, int32 `[b]`."""
-        numbers = draws.uniform(
+        numbers = random_ops.uniform(
             tf.shape(batch['train']['label']), self.random_seed(batch, 0)
         )
         count = tf.cast(tf.shape(batch['probe']['label'])[0], numbers.dtype)
@@ -293,7 +296,7 @@ class IEG(ProbeReweighting):
 
     def mixing(self, batch: Batch, count: tf.Tensor):
         """Returns a number in [0, 1) and a partner for each row `[count]`."""
-        numbers = draws.uniform([count], self.random_seed(batch, 1))
+        numbers = random_ops.uniform([count], self.random_seed(batch, 1))
         partners = losses.random_partners(count, self.random_seed(batch, 2))
         return numbers, partners
 

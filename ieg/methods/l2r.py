@@ -10,11 +10,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from ieg.methods import recipes
+from ieg.methods import reweighting
 from ieg.methods.base import Batch, Logs
 from ieg.methods.reweighting import ProbeConfig, ProbeReweighting
+from ieg.ops import losses, meta
 from ieg.registry import METHODS
-from ieg.training import losses, meta
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class L2R(ProbeReweighting):
     @classmethod
     def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
         """Returns the recipe of the IEG code base."""
-        return recipes.with_probe(dataset, network)
+        return reweighting.with_probe(dataset, network)
 
     def train_step(self, batch: Batch) -> Logs:
         """Weighs a batch and takes a weighted step (algorithm 1)."""

@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.errors import RunError
-from ieg.methods import recipes
 from ieg.methods.base import (
     Batch,
     Info,
@@ -27,8 +26,55 @@ from ieg.methods.base import (
     copy_weights,
     steps_for,
 )
+from ieg.methods.recipes import GREY, TRAINING
+from ieg.ops import losses, meta
 from ieg.registry import METHODS, option
-from ieg.training import losses, meta
+
+# Me-Momentum, its Clothing1M script, which has drops of the rate across
+# refinements and one network per class for the extraction; here they are
+# within a refinement, and one network extracts.
+WEB: dict[str, dict[str, Any]] = {
+    'clothing1m': dict(
+        batch_size=32,
+        learning_rate=0.005,
+        weight_decay=1e-3,
+        outer_rounds=3,
+        inner_rounds=5,
+        early_epochs=5,
+        round_epochs=5,
+        pretrained=True,
+        class_weights=True,
+    ),
+}
+
+
+# Me-Momentum's settings. Its rounds are long; those of the small sets are cut.
+_ROUNDS = dict(
+    batch_size=128,
+    learning_rate=0.01,
+    weight_decay=1e-4,
+    valid_ratio=0.1,
+    lr_schedule='constant',
+)
+_SHORT_ROUNDS = dict(
+    outer_rounds=2, inner_rounds=4, early_epochs=30, round_epochs=10
+)
+
+
+def rounds(dataset: Any) -> dict[str, Any]:
+    """Returns the recipe of Me-Momentum."""
+    if dataset.base in WEB:
+        return _ROUNDS | WEB[dataset.base]
+    if dataset.base in ('digits', 'fake'):
+        return _ROUNDS | _SHORT_ROUNDS | {'batch_size': 32}
+    if dataset.base in GREY:
+        return _ROUNDS | {'crop_padding': 0, 'precision': 'float32'}
+    if dataset.base in TRAINING:
+        return dict(_ROUNDS)
+    # Nobody's published set: its batches follow its size.
+    chosen = {n: v for n, v in _ROUNDS.items() if n != 'batch_size'}
+    return chosen | _SHORT_ROUNDS
+
 
 # What the margin grows by, in points of accuracy, with every stale epoch, and
 # the margin that ends early stopping (the 20th stale epoch exceeds it).
@@ -199,7 +245,7 @@ class MeMomentum(Method):
     @classmethod
     def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
         """Returns the published settings; shorter rounds for small sets."""
-        return recipes.rounds(dataset)
+        return rounds(dataset)
 
     # Where the run is.
 

@@ -16,9 +16,9 @@ from ieg.methods.base import (
     Stream,
     log_accuracy,
 )
-from ieg.randomness import generator
+from ieg.ops import losses, optim
 from ieg.registry import METHODS, option
-from ieg.training import losses, optim
+from ieg.utils.randomness import generator
 
 
 @dataclasses.dataclass(frozen=True)

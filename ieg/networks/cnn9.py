@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from ieg import draws
 from ieg.errors import UsageError
 from ieg.networks import layers
+from ieg.ops import random as random_ops
 from ieg.registry import NETWORKS
 
 # 28 -> 14 -> 7 by pooling -> 5 -> 3 -> 1 by convolutions without padding.
@@ -48,8 +48,8 @@ class ChannelDropout(keras.layers.Layer):
         # There is none under the scope of a strategy outside of its `run`.
         replica = 0 if context is None else context.replica_id_in_sync_group
         shape = tf.shape(inputs)
-        numbers = draws.uniform(
-            [shape[0], 1, 1, shape[3]], draws.fold_in(seed, replica)
+        numbers = random_ops.uniform(
+            [shape[0], 1, 1, shape[3]], random_ops.fold_in(seed, replica)
         )
         kept = tf.cast(numbers >= self.rate, inputs.dtype)
         return inputs * (kept / (1.0 - self.rate))

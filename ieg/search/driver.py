@@ -15,22 +15,17 @@ import numpy as np
 from tqdm import tqdm
 
 from ieg import config as ieg_config
-from ieg import experiment
+from ieg import experiment, run_folder
 from ieg.config import Config
 from ieg.errors import RunError, UsageError
 from ieg.options import SearchConfig
-from ieg.randomness import generator
 from ieg.registry import SEARCHERS
-from ieg.search import (
-    plots,
-    report,
-    searchers,  # noqa: F401  # Registers them.
-    store,
-)
+from ieg.search import store, summary
 from ieg.search.pool import Pool
 from ieg.search.runner import Facts, Runner
 from ieg.search.space import Warm, make_space, shorten
 from ieg.search.store import Result, Store, Trial
+from ieg.utils.randomness import generator
 
 # How long a search is; it can become longer until something was trained.
 LENGTHS = ('search_iterations', 'search_again')
@@ -50,7 +45,7 @@ def search(config: Config, plugins: Sequence[str] = ()) -> Config:
         RunError: no trial came to an end, or files cannot be written.
     """
     _check(config)
-    experiment.make_folder(experiment.run_folder(config))
+    run_folder.make_folder(ieg_config.folder_of(config))
     _check_training(config)
     try:
         outcome = _Search(config, plugins).run()
@@ -73,7 +68,7 @@ def found(config: Config) -> Config:
 
 def folder_of(config: Config) -> str:
     """Returns the folder of a search, in the run folder."""
-    return os.path.join(experiment.run_folder(config), 'search')
+    return os.path.join(ieg_config.folder_of(config), 'search')
 
 
 def final_config(config: Config, options: dict[str, Any]) -> Config:
@@ -125,7 +120,7 @@ def _check_training(config: Config) -> None:
     Raises:
         UsageError: the run folder holds another training.
     """
-    folder = experiment.run_folder(config)
+    folder = ieg_config.folder_of(config)
     checkpoints = os.path.join(folder, 'checkpoints')
     if not os.path.isdir(checkpoints):
         return
@@ -319,7 +314,7 @@ class _Search:
                 epochs /= self._config.search.parallel_trials
             epochs += train.max_epoch
             epochs += train.max_iteration / facts.steps_per_epoch
-            time = report.duration(epochs * self._workers.seconds())
+            time = summary.duration(epochs * self._workers.seconds())
             time = f'about {time} with the final training, evaluations aside'
         print(
             f'Search: about {total} trials of {facts.epochs} epochs, {done} of '
@@ -334,7 +329,7 @@ class _Search:
         self._bar.set_postfix_str(f'best {best:.4f}')
         self._bar.update()
         if self._bar.disable:
-            line = report.line(trial, result)
+            line = summary.line(trial, result)
             print(line, file=sys.stderr, flush=True)
 
     def _finish(self, best: Trial, scores: list[float]) -> dict[str, Any]:
@@ -348,10 +343,10 @@ class _Search:
             'trials': len(self._store.results),
         } | {name: getattr(asked, name) for name in LENGTHS}
         self._store.finish(outcome)
-        folder = experiment.run_folder(self._config)
+        folder = ieg_config.folder_of(self._config)
         try:
-            plots.draw(os.path.join(folder, 'search.png'), self._store, best)
+            summary.draw(os.path.join(folder, 'search.png'), self._store, best)
         except ImportError:
             print('No search.png: install matplotlib.', file=sys.stderr)
-        print(report.table(self._store, self.ranking(), best))
+        print(summary.table(self._store, self.ranking(), best))
         return outcome

@@ -17,7 +17,7 @@ from ieg.config import Config
 from ieg.errors import RunError, UsageError
 from ieg.registry import METHODS
 from ieg.search.store import LOWEST, Result, Trial
-from ieg.training.rewind import Rewind
+from ieg.training.checkpoint import Rewind
 
 # A trial is hopeless whose validation accuracy, a tenth of the way and not in
 # the first epochs, is hardly that of guessing. Hardly: where nine of ten
@@ -109,7 +109,7 @@ class Runner:
         self._config = config
         # Nothing is written there.
         self._nowhere = os.path.join(
-            experiment.run_folder(config), 'search', 'measure'
+            ieg_config.folder_of(config), 'search', 'measure'
         )
         self._data = None
         self._fixed: dict[str, Any] = {}

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import digamma, polygamma
 
-from ieg.randomness import generator
 from ieg.registry import SEARCHERS
+from ieg.utils.randomness import generator
 
 # Candidates stay this far from 0 and 1, where the score is infinite.
 MARGIN = 1e-6

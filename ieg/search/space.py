@@ -14,8 +14,8 @@ from scipy import optimize
 from ieg import config as ieg_config
 from ieg.config import Config
 from ieg.errors import UsageError, nearest
-from ieg.randomness import generator
-from ieg.training import keep
+from ieg.methods import keep_schedules
+from ieg.utils.randomness import generator
 
 # How much more than the noise rate is worth dropping (Co-teaching, table 8).
 MORE = 1.25
@@ -292,7 +292,9 @@ class ScheduleSpace(Space):
         rate = 0.0 if found['noise_rate'] == 'auto' else found['noise_rate']
         return float(rate) * found['tau_multiplier']
 
-    def _schedule(self, options: Mapping[str, Any]) -> keep.KeepSchedule | None:
+    def _schedule(
+        self, options: Mapping[str, Any]
+    ) -> keep_schedules.KeepSchedule | None:
         """Returns the schedule of a trial; None = it depends on what it finds.
 
         Raises:
@@ -302,7 +304,7 @@ class ScheduleSpace(Space):
         text = found['keep_schedule']
         if found['noise_rate'] == 'auto' and not text.startswith('s2e:'):
             return None
-        return keep.parse(
+        return keep_schedules.parse(
             text, self._tau(options), found['num_gradual'], found['exponent']
         )
 
@@ -326,10 +328,10 @@ def nearest_point(rates: np.ndarray) -> np.ndarray:
     Args:
         rates: of all epochs of a run, `[T]`.
     """
-    epochs = np.arange(len(rates)) * (keep.S2E_EPOCHS / len(rates))
+    epochs = np.arange(len(rates)) * (keep_schedules.S2E_EPOCHS / len(rates))
 
     def gaps(points: np.ndarray) -> np.ndarray:
-        return keep.s2e_curve(points, epochs) - rates
+        return keep_schedules.s2e_curve(points, epochs) - rates
 
     def slopes(point: np.ndarray) -> np.ndarray:
         # All at once, which is much faster than what SciPy does.

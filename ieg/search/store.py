@@ -11,7 +11,7 @@ import shutil
 from typing import Any
 
 from ieg.errors import UsageError
-from ieg.training.runlog import write_atomically
+from ieg.utils.files import write_atomically
 
 # Score of a trial that has no accuracy.
 LOWEST = -2.0

@@ -1,23 +1,11 @@
 """The record of a run: one entry per epoch, and the summary of them all."""
 
 import json
-import os
 from typing import Any
 
 import numpy as np
 
-
-def write_atomically(path: str, text: str) -> None:
-    """Writes a text file beside its place, then renames it into place.
-
-    It is always UTF-8; what cannot be, as in some file names, is escaped.
-    """
-    beside = f'{path}.tmp'
-    with open(beside, 'w', encoding='utf-8', errors='backslashreplace') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+from ieg.utils.files import write_atomically
 
 
 class RunLog:

@@ -1,4 +1,4 @@
-"""The loop: epochs of phases, evaluation, log, checkpoint."""
+"""How long and where a run trains."""
 
 import dataclasses
 import math
@@ -11,15 +11,66 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ieg.data import Data
+from ieg.data.dataset import Data
 from ieg.data.pipeline import Pipeline
 from ieg.errors import RunError, UsageError
 from ieg.methods.base import Method, Phase
-from ieg.training import distribution, metrics
+from ieg.ops import metrics
+from ieg.ops.optim import Schedule
+from ieg.training import devices
 from ieg.training.checkpoint import Checkpoints
 from ieg.training.runlog import RunLog
-from ieg.training.settings import Settings
 from ieg.training.steps import StepRunner
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How to train, apart from the method.
+
+    Attributes:
+        schedule: learning rate by nominal step.
+        steps_per_epoch: nominal steps of one epoch.
+        total_steps: nominal length of the run; the last epoch may be a part.
+        share: of all steps of an epoch that are made.
+        eval_batch_size: examples per step of a sweep, on all replicas.
+        eval_every: epochs between evaluations; the last epoch has one.
+        eval_splits: what it is evaluated on.
+        seed: root of order and augmentation.
+        jit: compile steps with XLA.
+        on_device: compute views where the steps run.
+        keep_checkpoints: how many to keep.
+    """
+
+    schedule: Schedule
+    steps_per_epoch: int
+    total_steps: int
+    eval_batch_size: int
+    share: float = 1.0
+    eval_every: int = 1
+    eval_splits: tuple[str, ...] = ('valid', 'test')
+    seed: int = 0
+    jit: bool = False
+    on_device: bool = False
+    keep_checkpoints: int = 3
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the run, the last one whole or not."""
+        return -(-self.total_steps // self.steps_per_epoch)
+
+    def steps_in(self, epoch: int) -> int:
+        """Returns how many nominal steps of an epoch belong to the run."""
+        left = self.total_steps - epoch * self.steps_per_epoch
+        return min(self.steps_per_epoch, left)
+
+    def steps_until(self, epoch: int) -> int:
+        """Returns how many nominal steps of the run come before an epoch."""
+        return min(epoch * self.steps_per_epoch, self.total_steps)
+
+    def part_of_epoch(self, epoch: int) -> float:
+        """Returns which share of an epoch belongs to the run."""
+        return self.steps_in(epoch) / self.steps_per_epoch
+
 
 # A call of the step function should take about this long: fast enough to show
 # progress, long enough that starting it costs nothing.
@@ -88,7 +139,7 @@ class Trainer:
         The compiled step functions stay. Bringing method and optimizers back
         to their beginning is up to the caller (see `rewind.Rewind`).
         """
-        chief = distribution.is_chief(self._strategy)
+        chief = devices.is_chief(self._strategy)
         self._checkpoints = Checkpoints(
             self.method,
             os.path.join(workdir, 'checkpoints'),
@@ -170,9 +221,7 @@ class Trainer:
         if phases is None:
             return False
         phases = [self._cut(phase, epoch) for phase in phases]
-        distribution.agree(
-            self._strategy, f'{epoch} {self._steps_done}', phases
-        )
+        devices.agree(self._strategy, f'{epoch} {self._steps_done}', phases)
         rates = [float(self._rates(phase, epoch)[0]) for phase in phases]
         callbacks.on_epoch_begin(epoch, {'learning_rates': rates})
         entry = {'epoch': epoch} | self._train_phases(epoch, phases, callbacks)
@@ -306,7 +355,7 @@ class Trainer:
 
         Results do not depend on it, so on one worker it follows the clock.
         """
-        if distribution.has_workers(self._strategy):
+        if devices.has_workers(self._strategy):
             return STEPS_PER_CALL_OF_WORKERS
         pace = self._seconds_per_step.get(step)
         if pace is None:

@@ -10,8 +10,8 @@ import dataclasses
 import tensorflow as tf
 
 from ieg.methods.base import Method
+from ieg.ops import losses
 from ieg.registry import METHODS, option
-from ieg.training import losses
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Writes corrected copies of data sets."""

@@ -1,0 +1,113 @@
+"""Corrected labels of a run, written so that the next run learns from them."""
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+from ieg import config as ieg_config
+from ieg import run_folder
+from ieg.corrections import edits
+from ieg.corrections.edits import LEFT_OUT
+from ieg.data.noise import labels as noise_labels
+from ieg.utils.text import counted
+from ieg.data.spec import OWN
+from ieg.errors import UsageError
+
+
+
+if TYPE_CHECKING:
+
+
+def apply(folder: str, csv_path: str, output: str | None = None) -> str:
+    """Writes the labels of a run as a person corrected them.
+
+    They are written in the form in which the data came: class folders, a
+    table, an npz file. For a known data set that is an npz file of its
+    training images with the corrected labels and of its test images, or a
+    table where the images are files.
+
+    Args:
+        folder: of a finished run.
+        csv_path: `label_issues.csv` with the column `corrected_label` filled
+            in, or the table that the report page saves; see
+            `edits.corrected_labels`.
+        output: the file or folder to write; None for a usual name beside the
+            data, or in the run folder for a known data set.
+
+    Returns:
+        One sentence: what was written, and how to train on it.
+
+    Raises:
+        UsageError: the folder is no finished run or its data is gone, the
+            table has a mistake, or the output cannot be written.
+    """
+    # TensorFlow, which nobody needs who has made a mistake.
+    from ieg import experiment
+    from ieg.corrections import forms
+
+    folder, csv_path = map(os.path.expanduser, (folder, csv_path))
+    config = _config(folder)
+    data = experiment.load_data(config)
+    _check_noise(folder, data)
+    # Those that are in label_issues.csv.
+    own = data.spec.base in OWN
+    names = ('train', 'valid', 'test') if own else ('train', 'valid')
+    splits = {name: data.split(name) for name in names}
+    known = {
+        name: edits.Known(split.indices, split.labels, split.names)
+        for name, split in splits.items()
+        if split is not None
+    }
+    labels = edits.corrected_labels(csv_path, data.class_names, known)
+    run = forms.Run(folder, config, data, labels)
+    path = os.path.normpath(os.path.expanduser(output)) if output else None
+    done = forms.write(run, path)
+    data_dir = shlex.quote(done.data_dir)
+    return (
+        f'{done.path} has {_counts(run)}: train on it with '
+        f'--dataset={done.dataset} --data_dir={data_dir}'
+        f'{"".join(f"; {remark}" for remark in done.remarks)}.'
+    )
+
+
+def _config(folder: str) -> 'Config':
+    """Returns the configuration of a finished run.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = os.path.join(folder, run_folder.CONFIG)
+    if not os.path.isfile(path):
+        raise UsageError(
+            f'{folder} is no run folder, because there is no {run_folder.CONFIG} '
+            'in it: give the folder that a run names at its end.'
+        )
+    if not os.path.isfile(os.path.join(folder, run_folder.SUMMARY)):
+        raise UsageError(
+            f'the run in {folder} has not come to its end: repeat its command, '
+            'which goes on from where it stopped.'
+        )
+    return ieg_config.resolve(ieg_config.read_file(path))
+
+
+def _check_noise(folder: str, data: 'Data') -> None:
+    """Raises UsageError where the labels are not those of the run."""
+    path = os.path.join(folder, 'noise.npz')
+    if data.noise is None or not os.path.exists(path):
+        return
+    if noise_labels.load(path).sha256 != data.noise.sha256:
+        raise UsageError(
+            f'the labels of {data.spec} are others than the run in {folder} '
+            'had: restore its data, or train anew.'
+        )
+
+
+def _counts(run: 'forms.Run') -> str:
+    """Returns how many labels are corrected and how many examples left out."""
+    changed = left_out = 0
+    for name, labels in run.labels.items():
+        left_out += int((labels == LEFT_OUT).sum())
+        changed += int((labels != run.data.split(name).labels).sum())
+    return (
+        f'{counted(changed - left_out, "label")} corrected and '
+        f'{counted(left_out, "example")} left out'
+    )

@@ -1,0 +1,343 @@
+"""The labels of a run as they were corrected, in the form of its data."""
+
+import dataclasses
+import os
+from collections.abc import (
+    Callable,
+    Container,
+    Hashable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ieg.config import Config
+from ieg.corrections import writing
+from ieg.corrections.edits import LEFT_OUT
+from ieg.corrections.writing import Line
+from ieg.data import base as data_base
+from ieg.data import load
+from ieg.data.dataset import Data, Split
+from ieg.data.sets import folder as folders
+from ieg.data.sets import npz
+from ieg.data.sets import table as table_sets
+from ieg.data.sets.npz import ArrayPart
+from ieg.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A run and the labels that a person gave to its examples.
+
+    Attributes:
+        folder: of the run.
+        config: of the run.
+        data: that it learnt from.
+        labels: int32 [n] of 'train' and 'valid', and of the user's own images
+            of 'test'; `LEFT_OUT` for none.
+    """
+
+    folder: str
+    config: Config
+    data: Data
+    labels: dict[str, np.ndarray]
+
+    @property
+    def data_dir(self) -> str:
+        """Where the data are."""
+        return os.path.expanduser(self.config.run.data_dir)
+
+    @property
+    def has_own_valid(self) -> bool:
+        """Whether the validation examples are a part of the data set.
+
+        Those that were split off the training part have other positions
+        there than the rest.
+        """
+        data = self.data
+        if data.valid is None:
+            return False
+        shared = np.isin(data.valid.indices, data.train.indices).any()
+        return bool(shared or not self.config.data.valid_ratio)
+
+    def part_of(self, split: str) -> str:
+        """Returns the part of the data set that a split is of.
+
+        Test images are those that are held out of the training part.
+        """
+        return 'valid' if split == 'valid' and self.has_own_valid else 'train'
+
+    def members(self, part: str) -> Iterator[tuple[Split, np.ndarray]]:
+        """Yields the splits of a part with their corrected labels."""
+        for name, labels in self.labels.items():
+            if self.part_of(name) == part:
+                yield self.data.split(name), labels
+
+    def name_of(self, label: int) -> str | None:
+        """Returns the class that a label means; None for none."""
+        return None if label == LEFT_OUT else self.data.class_names[label]
+
+
+class Written(NamedTuple):
+    """What was written.
+
+    Attributes:
+        path: of the file or folder.
+        dataset: the name under which a run reads it.
+        data_dir: what a run reads.
+        remarks: clauses about what is in it and what is not.
+    """
+
+    path: str
+    dataset: str
+    data_dir: str
+    remarks: tuple[str, ...] = ()
+
+
+def write(run: Run, path: str | None) -> Written:
+    """Writes the data in the form in which they came.
+
+    Args:
+        run: with its labels.
+        path: of the file or folder to write; None for the usual one.
+
+    Raises:
+        UsageError: it cannot be written, or nobody could train on it.
+    """
+    base = run.data.spec.base
+    if base in _OWN:
+        return _OWN[base](run, path)
+    name = str(run.data.spec).replace('/', '-').replace(':', '-')
+    usual = os.path.join(run.folder, f'{name}-corrected')
+    if run.data.train.names is not None:
+        return _new_csv(run, path or f'{usual}.csv')
+    if run.data.in_memory:
+        return _new_npz(run, path or f'{usual}.npz')
+    return _new_images(run, path or usual)
+
+
+# A user's own data.
+
+
+def _folder(run: Run, path: str | None) -> Written:
+    path = path or f'{os.path.normpath(run.data_dir)}-corrected'
+    parts = folders.read_folder(run.data_dir).parts
+
+    def key(name: str, part: str, place: int) -> str:
+        return run.data.split(name).names[place]
+
+    changes = _changes(run, parts, key)
+    paths = parts['train'].paths
+    writing.write_folder(run.data_dir, path, paths, changes)
+    return Written(path, 'folder', path, _own_remarks(run, 'test' in parts))
+
+
+def _csv(run: Run, path: str | None) -> Written:
+    path = path or _beside(run.data_dir)
+    parts = table_sets.read_csv(run.data_dir).parts
+
+    def key(name: str, part: str, place: int) -> tuple[str, str]:
+        return part, run.data.split(name).names[place]
+
+    writing.write_csv(run.data_dir, path, _changes(run, parts, key))
+    return Written(path, 'csv', path, _own_remarks(run, 'test' in parts))
+
+
+def _npz(run: Run, path: str | None) -> Written:
+    path = path or _beside(run.data_dir)
+    found = npz.read_npz(run.data_dir)
+    rest, test = (), ()
+    if 'test' not in found.parts:
+        rest, test = data_base.held_out(found.parts['train'].labels)
+
+    def key(name: str, part: str, place: int) -> tuple[str, int]:
+        index = run.data.split(name).indices[place]
+        if part == 'train' and len(rest):
+            index = (test if name == 'test' else rest)[index]
+        return part, int(index)
+
+    changes: dict[str, dict[int, str | None]] = {}
+    for (part, row), label in _changes(run, found.parts, key).items():
+        changes.setdefault(part, {})[row] = label
+    writing.write_npz(run.data_dir, path, found.class_names, changes)
+    remarks = _own_remarks(run, 'test' in found.parts)
+    return Written(path, 'npz', path, remarks)
+
+
+_OWN = {'folder': _folder, 'csv': _csv, 'npz': _npz}
+
+
+def _beside(path: str) -> str:
+    """Returns the usual path for what replaces a file."""
+    stem, extension = os.path.splitext(path)
+    return f'{stem}-corrected{extension}'
+
+
+def _changes(
+    run: Run,
+    parts: Container[str],
+    key: Callable[[str, str, int], Hashable],
+) -> dict[Any, str | None]:
+    """Returns what becomes of the examples whose labels in the files change.
+
+    Args:
+        run: that is corrected.
+        parts: of the files.
+        key: (split, its part, place in the split) -> what stands for an
+            example in the files.
+
+    Returns:
+        Classes, None for what is left out.
+
+    Raises:
+        UsageError: one file has two corrections.
+    """
+    found: dict[Any, str | None] = {}
+    for name, labels in run.labels.items():
+        split, part = run.data.split(name), run.part_of(name)
+        if name == 'test' and name in parts:
+            part = name
+        # Noise that was drawn is not in the files.
+        drawn = run.data.spec.noise is not None and part == 'train'
+        before = split.clean_labels if drawn else split.labels
+        for place in np.flatnonzero(labels != before):
+            what, label = key(name, part, place), run.name_of(labels[place])
+            if found.setdefault(what, label) != label:
+                raise UsageError(
+                    f'{split.names[place]!r} is there twice in the data, and '
+                    'has two corrections: make them one.'
+                )
+    return found
+
+
+def _own_remarks(run: Run, has_test: bool) -> tuple[str, ...]:
+    found = []
+    if run.data.spec.noise is not None:
+        found.append('labels that are not corrected are the noisy ones')
+    if _is_partial(run):
+        found.append('examples that the run did not use are in it as they were')
+    if not has_test and run.data.test is not None:
+        found.append('the examples to hold out for tests are chosen anew')
+    return tuple(found)
+
+
+def _is_partial(run: Run) -> bool:
+    """Whether there are training examples that the run did not know."""
+    tail = run.data.spec.imbalance is not None
+    return bool(run.config.data.train_examples or tail)
+
+
+# Data sets that have a name.
+
+
+class _Examples(NamedTuple):
+    """The examples of one part, as they are written.
+
+    Attributes:
+        labels: int32 [n], corrected.
+        clean: int32 [n], the true ones; None where unknown.
+        indices: int64 [n], positions in the part.
+        names: of their files, [n], or None.
+        images: uint8 [n, H, W, channels], or None.
+    """
+
+    labels: np.ndarray
+    clean: np.ndarray | None
+    indices: np.ndarray
+    names: np.ndarray | None
+    images: np.ndarray | None
+
+
+def _parts(run: Run) -> dict[str, _Examples]:
+    """Returns all examples that a run has to do with, by their part."""
+    found = {}
+    for name in ('train', 'valid'):
+        members = [
+            _Examples(labels, s.clean_labels, s.indices, s.names, s.images)
+            for s, labels in run.members(name)
+        ]
+        if members:
+            found[name] = _joined(members)
+    for name in ('test', 'probe'):
+        split = run.data.split(name)
+        if split is not None:
+            found[name] = _Examples(
+                split.labels, None, split.indices, split.names, split.images
+            )
+    return found
+
+
+def _joined(members: Sequence[_Examples]) -> _Examples:
+    """Returns the examples of all that are not left out, in their order."""
+    index = np.concatenate([member.indices for member in members])
+    labels = np.concatenate([member.labels for member in members])
+    order = np.argsort(index, kind='stable')
+    order = order[labels[order] != LEFT_OUT]
+    columns = zip(*members, strict=True)
+    return _Examples(
+        *(c[0] if c[0] is None else np.concatenate(c)[order] for c in columns)
+    )
+
+
+def _known_remarks(run: Run) -> tuple[str, ...]:
+    found = []
+    if _is_partial(run):
+        found.append('examples that the run did not use are not in it')
+    if run.data.further:
+        names = ', '.join(run.data.further)
+        found.append(f'nor is the further test set {names}')
+    return tuple(found)
+
+
+def _new_npz(run: Run, path: str) -> Written:
+    parts = {
+        name: ArrayPart(part.images, part.labels, part.clean)
+        for name, part in _parts(run).items()
+    }
+    writing.new_npz(path, run.data.class_names, parts)
+    return Written(path, 'npz', path, _known_remarks(run))
+
+
+def _lines(
+    run: Run, name: str, part: _Examples, paths: Iterable[str]
+) -> Iterator[Line]:
+    """Yields the rows of a part in a new table."""
+    names = run.data.class_names
+    clean = part.labels if part.clean is None else part.clean
+    for path, label, true in zip(paths, part.labels, clean, strict=True):
+        known = '' if part.clean is None else names[true]
+        yield Line(path, names[label], known, name)
+
+
+def _new_csv(run: Run, path: str) -> Written:
+    lines = [
+        line
+        for name, part in _parts(run).items()
+        for line in _lines(run, name, part, map(os.path.abspath, part.names))
+    ]
+    writing.new_csv(path, lines)
+    return Written(path, 'csv', path, _known_remarks(run))
+
+
+def _new_images(run: Run, path: str) -> Written:
+    """Writes images that are encoded in memory, as those of TFDS can be."""
+    source = load._open_source(
+        run.data.spec.base,
+        run.data_dir or None,
+        image_size=run.config.data.image_size,
+    )
+
+    def lines() -> Iterator[tuple[bytes, Line]]:
+        for name, part in _parts(run).items():
+            images = getattr(source, name).images
+            paths = (f'{name}/{index:06d}' for index in part.indices)
+            rows = _lines(run, name, part, paths)
+            for index, line in zip(part.indices, rows, strict=True):
+                yield images.encoded(index), line
+
+    writing.new_images(path, lines())
+    table = os.path.join(path, 'labels.csv')
+    return Written(path, 'csv', table, _known_remarks(run))

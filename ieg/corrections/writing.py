@@ -1,0 +1,407 @@
+"""Writes data sets with corrected labels."""
+
+import contextlib
+import csv
+import io
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ieg.data.dataset import Found
+from ieg.data.sets import folder as folders
+from ieg.data.sets import npz, table
+from ieg.data.sets import table as table_sets
+from ieg.data.sets.npz import KEYS
+from ieg.data.sets.table import COLUMNS, part_of
+from ieg.errors import UsageError
+from ieg.utils import tables
+from ieg.utils.text import normal, shown, unreadable
+
+
+class Line(NamedTuple):
+    """A row of a new table; the fields are its columns."""
+
+    path: str
+    label: str
+    clean_label: str
+    split: str
+
+
+@contextlib.contextmanager
+def fresh(output: str, read: Callable[[str], Any]) -> Iterator[str]:
+    """Gives a path to write to, which is renamed when it can be read.
+
+    Args:
+        output: the file or folder to make.
+        read: the reader of a run.
+
+    Raises:
+        UsageError: the output is there already or cannot be written, or a run
+            could not read it.
+    """
+    is_empty = os.path.isdir(output) and not os.listdir(output)
+    if os.path.lexists(output) and not is_empty:
+        raise UsageError(
+            f'{output} is there already: remove it, or choose another path '
+            'with --output.'
+        )
+    beside = f'{output}.{os.getpid()}.tmp'
+    try:
+        os.makedirs(os.path.dirname(output) or '.', exist_ok=True)
+        yield beside
+        _check_readable(read, beside, output)
+        os.replace(beside, output)
+    except OSError as error:
+        raise UsageError(
+            f'{output} cannot be written ({error.strerror}): choose another '
+            'path with --output.'
+        ) from error
+    finally:
+        if os.path.isdir(beside):
+            shutil.rmtree(beside)
+        elif os.path.lexists(beside):
+            os.remove(beside)
+
+
+def _check_readable(
+    read: Callable[[str], Any], beside: str, output: str
+) -> None:
+    try:
+        read(beside)
+    except UsageError as error:
+        reason = str(error).replace(beside, output)
+        raise UsageError(
+            f'with these corrections nobody could train, so nothing is '
+            f'written: {reason}'
+        ) from None
+
+
+def save_arrays(
+    path: str, arrays: Mapping[str, np.ndarray], packed: bool
+) -> None:
+    """Writes an npz file of any name."""
+    # NumPy would add an extension to a name.
+    with open(path, 'wb') as file:
+        (np.savez_compressed if packed else np.savez)(file, **arrays)
+
+
+def new_npz(
+    output: str,
+    class_names: Sequence[str],
+    parts: Mapping[str, npz.ArrayPart],
+) -> None:
+    """Writes arrays of a data set that has another form.
+
+    Args:
+        output: the file to make.
+        class_names: of all classes.
+        parts: by name.
+
+    Raises:
+        UsageError: as `fresh`.
+    """
+    arrays = {'class_names': np.array(class_names)}
+    for name, part in parts.items():
+        arrays |= {f'x_{name}': part.images, f'y_{name}': part.labels}
+    if parts['train'].clean is not None:
+        arrays['clean_train'] = parts['train'].clean
+    with fresh(output, npz.read_npz) as beside:
+        save_arrays(beside, arrays, packed=True)
+
+
+def new_csv(output: str, lines: Iterable[Line]) -> None:
+    """Writes a table of image files that lie elsewhere.
+
+    Args:
+        output: the file to make.
+        lines: with absolute paths.
+
+    Raises:
+        UsageError: as `fresh`; or a path is no text.
+    """
+    with fresh(output, table_sets.read_csv) as beside:
+        _save_lines(beside, lines)
+
+
+def _save_lines(path: str, lines: Iterable[Line]) -> None:
+    try:
+        with open(path, 'w', encoding='utf-8', newline='') as file:
+            writer = csv.writer(file, lineterminator='\n')
+            writer.writerows([Line._fields, *lines])
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f'The path {shown(error.object)!r} is not UTF-8, so no table can '
+            'have it: rename the file or folder.'
+        ) from None
+
+
+def new_images(
+    output: str, lines: Iterable[tuple[bytes, Line]], table: str = 'labels.csv'
+) -> None:
+    """Writes encoded images and a table of them into a new folder.
+
+    Args:
+        output: the folder to make.
+        lines: each image, and its row; `path` is what it is to be called,
+            without an extension.
+        table: name of the table in the folder.
+
+    Raises:
+        UsageError: as `fresh`.
+    """
+
+    def read(folder: str) -> Found:
+        return table_sets.read_csv(os.path.join(folder, table))
+
+    with fresh(output, read) as beside:
+        named = []
+        for content, line in lines:
+            extension = '.png' if content[:4] == b'\x89PNG' else '.jpg'
+            line = line._replace(path=line.path + extension)
+            path = os.path.join(beside, line.path)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, 'wb') as file:
+                file.write(content)
+            named.append(line)
+        _save_lines(os.path.join(beside, table), named)
+
+
+# What becomes of an example: its new class, or None to leave it out.
+Change = str | None
+
+
+def write_folder(
+    data_dir: str,
+    output: str,
+    paths: Sequence[str],
+    changes: Mapping[str, Change],
+) -> None:
+    """Writes a folder of class folders anew, of links to the same files.
+
+    The links are hard ones, or symbolic ones where that is impossible, or
+    copies where both are.
+
+    Args:
+        data_dir: the folder as it is.
+        output: the folder to make.
+        paths: of all training images, beginning with `data_dir`.
+        changes: of training and validation images, by their paths.
+
+    Raises:
+        UsageError: as `written.fresh`; or the output lies in `data_dir`.
+    """
+    root = os.path.realpath(data_dir)
+    if os.path.commonpath([root, os.path.realpath(output)]) == root:
+        raise UsageError(
+            f'{output} lies in {data_dir}, whose class folders would then '
+            'have it in them: choose another path with --output.'
+        )
+    files = _below(data_dir)
+    moved = _moved(data_dir, paths, changes)
+    targets = {name for name in files if name not in moved}
+    plan = {name: name for name in targets}
+    for name in filter(moved.get, files):
+        target = _free(moved[name], targets)
+        targets.add(target)
+        plan[name] = target
+    with fresh(output, folders.read_folder) as beside:
+        os.mkdir(beside)
+        for name, target in plan.items():
+            target = os.path.join(beside, target)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            _link(os.path.realpath(os.path.join(data_dir, name)), target)
+
+
+def _below(root: str) -> list[str]:
+    """Returns the files at any depth, relative to the root; links followed."""
+    found = []
+    # Each folder with those above it, to which a link may lead back.
+    waiting: list[tuple[str, frozenset]] = [('', frozenset())]
+    while waiting:
+        here, above = waiting.pop()
+        folder = os.path.join(root, here)
+        try:
+            status, names = os.stat(folder), sorted(os.listdir(folder))
+        except OSError as error:
+            raise unreadable('folder', folder, error) from None
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            continue
+        for name in names:
+            inner, full = os.path.join(here, name), os.path.join(folder, name)
+            if os.path.isdir(full):
+                waiting.append((inner, above | {identity}))
+            elif os.path.isfile(full):
+                found.append(inner)
+    return found
+
+
+def _moved(
+    data_dir: str, paths: Sequence[str], changes: Mapping[str, Change]
+) -> dict[str, Change]:
+    """Returns where changed files go to; all relative to `data_dir`."""
+    pieces = [os.path.relpath(path, data_dir).split(os.sep) for path in paths]
+    # Two classes at least have training images, so what all paths begin with
+    # is the folder of the part.
+    depth = 0 if len({names[0] for names in pieces}) > 1 else 1
+    folders = {normal(shown(names[depth])): names[depth] for names in pieces}
+    moved = {}
+    for path, label in changes.items():
+        name = os.path.relpath(path, data_dir)
+        moved[name] = None
+        if label is not None:
+            parts = name.split(os.sep)
+            parts[depth] = folders[normal(label)]
+            moved[name] = os.path.join(*parts)
+    return moved
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Returns the name, with a number at its end if it is taken."""
+    stem, extension = os.path.splitext(name)
+    number = 0
+    while name in taken:
+        number += 1
+        name = f'{stem}-{number}{extension}'
+    return name
+
+
+def _link(source: str, target: str) -> None:
+    for make in (os.link, os.symlink):
+        with contextlib.suppress(OSError):
+            make(source, target)
+            return
+    shutil.copy2(source, target)
+
+
+def write_csv(
+    path: str, output: str, changes: Mapping[tuple[str, str], Change]
+) -> None:
+    """Writes a table of images anew; rows without a change stay as they are.
+
+    In another folder than the old one, relative paths become absolute ones.
+
+    Args:
+        path: of the table.
+        output: the table to make.
+        changes: by part and path of the image, which begins with the folder
+            of the table.
+
+    Raises:
+        UsageError: as `written.fresh`.
+    """
+    text = tables.read_text(path)
+    with open(path, 'rb') as file:
+        has_mark = file.read(3) == b'\xef\xbb\xbf'
+    folder = os.path.dirname(path)
+    stays = os.path.realpath(folder) == os.path.realpath(
+        os.path.dirname(output)
+    )
+    lines = list(io.StringIO(text, newline=''))
+    delimiter = tables.find_delimiter(text, path, COLUMNS)
+    header = tables.header(text, delimiter, path)
+    image, label = header.index('path'), header.index('label')
+    kept = []
+    for row, record in enumerate(tables.records(text, delimiter, path)):
+        raw = ''.join(lines[record.first - 1 : record.last])
+        fields = list(record.fields)
+        name = os.path.join(folder, fields[image])
+        if row:
+            named = dict(zip(header, fields, strict=True))
+            key = (part_of(named.get('split', 'train')), name)
+            change = changes.get(key, fields[label])
+            if change is None:
+                continue
+            fields[label] = change
+            if not stays:
+                fields[image] = os.path.abspath(name)
+        kept.append(
+            raw if fields == record.fields else _line(fields, raw, delimiter)
+        )
+    with fresh(output, table.read_csv) as beside:
+        with open(
+            beside,
+            'w',
+            encoding='utf-8-sig' if has_mark else 'utf-8',
+            newline='',
+        ) as file:
+            file.writelines(kept)
+
+
+def _line(fields: Sequence[str], raw: str, delimiter: str) -> str:
+    """Returns a row that ends as the old one did."""
+    end = raw[len(raw.rstrip('\r\n')) :]
+    line = io.StringIO(newline='')
+    csv.writer(line, delimiter=delimiter, lineterminator=end).writerow(fields)
+    return line.getvalue()
+
+
+def write_npz(
+    path: str,
+    output: str,
+    class_names: Sequence[str],
+    changes: Mapping[str, Mapping[int, Change]],
+) -> None:
+    """Writes a file of arrays anew: the same keys, other labels.
+
+    Args:
+        path: of the file.
+        output: the file to make.
+        class_names: of all classes, as the reader has them.
+        changes: by part and row.
+
+    Raises:
+        UsageError: as `written.fresh`.
+    """
+    with zipfile.ZipFile(path) as archive:
+        packed = any(info.compress_type for info in archive.infolist())
+    with np.load(path, allow_pickle=False) as found:
+        arrays = {key: found[key] for key in found.files}
+    # Integer labels beside names are places among them.
+    codes = {
+        name: number if 'class_names' in arrays else name
+        for number, name in enumerate(class_names)
+    }
+    for key in set(arrays) & set(KEYS):
+        part, role = KEYS[key]
+        rows = changes.get(part, {})
+        if role == 'labels':
+            arrays[key] = _replaced(arrays[key], rows, codes)
+        out = [row for row, name in rows.items() if name is None]
+        arrays[key] = np.delete(arrays[key], out, axis=0)
+    with fresh(output, npz.read_npz) as beside:
+        save_arrays(beside, arrays, packed)
+
+
+def _replaced(
+    labels: np.ndarray,
+    rows: Mapping[int, Change],
+    codes: Mapping[str, int | str],
+) -> np.ndarray:
+    """Returns labels [N] or [N, 1] with some of them replaced.
+
+    Args:
+        labels: integers or strings, whose type stays if it can.
+        rows: the new classes of some of them.
+        codes: the integer that stands for each class.
+    """
+    names = {row: name for row, name in rows.items() if name is not None}
+    if not names:
+        return labels
+    if labels.dtype.kind in 'SU':
+        values = np.array(list(names.values()))
+        if labels.dtype.kind == 'S':
+            values = np.char.encode(values, 'utf-8')
+        labels = labels.astype(np.promote_types(labels.dtype, values.dtype))
+    else:
+        values = np.array([int(codes[name]) for name in names.values()])
+        if not np.array_equal(values.astype(labels.dtype), values):
+            labels = labels.astype(np.int64)
+        labels = labels.copy()
+    # [N, 1] labels take [n, 1] of them.
+    labels[list(names)] = values.reshape(-1, *labels.shape[1:])
+    return labels

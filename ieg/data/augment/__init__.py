@@ -1,0 +1,1 @@
+"""Views of images: crops, flips and augmentation policies."""

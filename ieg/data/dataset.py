@@ -1,0 +1,395 @@
+"""Records of a data set: parts, splits, and images in memory."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from ieg.data.noise.labels import NoisyLabels
+from ieg.data.spec import DatasetSpec
+from ieg.errors import UsageError
+
+# What the parts of a data set are called; others are further test sets.
+PARTS = ('train', 'test', 'valid', 'probe')
+
+
+class Images(Protocol):
+    """Images reached by id, 0..N-1.
+
+    Attributes:
+        shape: (H, W, channels) of every image that `fetch` returns.
+        array: uint8 [N, H, W, channels] if they are in memory, else None.
+    """
+
+    shape: tuple[int, int, int]
+    array: np.ndarray | None
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: np.ndarray) -> 'Images':
+        """Returns some of them, in that order."""
+        ...
+
+    def fetch(self, ids: Any, seeds: Any) -> Any:
+        """Returns the images of a batch, eagerly or inside a graph.
+
+        Args:
+            ids: int64 [b].
+            seeds: int32 [b, 2], one per example, for images that are cropped
+                at random while they are read; None for the crop of
+                evaluation. Images in memory ignore them.
+
+        Returns:
+            uint8 [b, H, W, channels].
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """The examples of one part.
+
+    Attributes:
+        images: of the examples.
+        labels: int32 [N], as given.
+        clean: int32 [N], the true classes; None where unknown.
+        names: str [N], the files that the images come from; None without.
+    """
+
+    images: Images
+    labels: np.ndarray
+    clean: np.ndarray | None = None
+    names: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def truth(self) -> np.ndarray:
+        """The true classes, or where nobody knows them the given ones."""
+        return self.labels if self.clean is None else self.clean
+
+    def take(self, indices: np.ndarray) -> 'Part':
+        """Returns some examples, in that order."""
+        clean = None if self.clean is None else self.clean[indices]
+        names = None if self.names is None else self.names[indices]
+        images = self.images.take(indices)
+        return Part(images, self.labels[indices], clean, names)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Listing:
+    """Files of one part, as a reader found them; nobody has opened them yet.
+
+    Attributes:
+        paths: of the images.
+        labels: int32 [N], as given.
+        clean: int32 [N], the true classes; None where unknown.
+    """
+
+    paths: list[str]
+    labels: np.ndarray
+    clean: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def names(self) -> np.ndarray:
+        """The paths, as a `Part` has them: str [N]."""
+        return np.array(self.paths, object)
+
+    def take(self, indices: np.ndarray) -> 'Listing':
+        """Returns some files, in that order."""
+        return Listing(
+            [self.paths[index] for index in indices],
+            self.labels[indices],
+            None if self.clean is None else self.clean[indices],
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Found:
+    """What a reader found.
+
+    Attributes:
+        class_names: one name per class.
+        parts: by the names in `PARTS`; 'train' is always there. Other names
+            are of further test sets.
+        remarks: whole sentences that a user should read.
+    """
+
+    class_names: tuple[str, ...]
+    parts: Mapping[str, Listing]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """A data set as its owner split it, and how its images are prepared.
+
+    Attributes:
+        train: the training examples.
+        test: what figures are reported on.
+        class_names: one name per class.
+        padding: pixels that the weak view pads on each side before it crops.
+        flip: whether a mirrored image still belongs to its class.
+        mean: per channel, in units of pixels scaled to [0, 1].
+        std: per channel, in the same units.
+        published: int64 [N], number of each training example in the files as
+            they were published, which TFDS puts into another order; None
+            where there is no other order.
+        valid: the owner's own validation examples, or None.
+        probe: clean examples for methods that need some, or None.
+        further: more test sets by name.
+        policy: the view that stands for the learnt augmentation policy.
+        remarks: whole sentences that a user should read.
+        skipped: (path, reason) of each file that is no image.
+        fingerprint: a hash of everything in a data set that has no name of
+            its own; '' for known sets.
+    """
+
+    train: Part
+    test: Part
+    class_names: tuple[str, ...]
+    padding: int
+    flip: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    published: np.ndarray | None = None
+    valid: Part | None = None
+    probe: Part | None = None
+    further: Mapping[str, Part] = dataclasses.field(default_factory=dict)
+    policy: str = 'autoaug'
+    remarks: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    fingerprint: str = ''
+
+
+class InMemory:
+    """Images of an array; see `parts.Images`."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self.shape = array.shape[1:]
+        self.fetch = _gather(array)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def take(self, indices: np.ndarray) -> 'InMemory':
+        """Returns some of them; all of them cost no second copy."""
+        count = len(self.array)
+        if len(indices) == count and np.array_equal(indices, np.arange(count)):
+            return self
+        return InMemory(self.array[indices])
+
+
+def _gather(images: np.ndarray) -> Callable[[Any, Any], Any]:
+    """Returns the `fetch` of images that are in memory.
+
+    The tensor is made when it is first needed, so a split whose images are
+    only ever held by the accelerator costs no second copy.
+    """
+    held = []
+
+    def fetch(ids: Any, seeds: Any) -> Any:
+        import tensorflow as tf
+
+        del seeds
+        if not held:
+            # Outside of any graph: inside, it would become part of it.
+            with tf.init_scope(), tf.device('CPU:0'):
+                held.append(tf.constant(images))
+        return tf.gather(held[0], ids)
+
+    return fetch
+
+
+def crop_padding(asked: int, usual: int, size: tuple[int, int]) -> int:
+    """Returns the padding of the weak view for images of size (H, W).
+
+    Raises:
+        UsageError: a crop could miss the image altogether.
+    """
+    most = min(size) - 1
+    if not -1 <= asked <= most:
+        raise UsageError(
+            f'--crop_padding={asked} is impossible for images of '
+            f'{size[0]} x {size[1]} pixels: choose from 0 to {most}, or -1 '
+            f'for the usual {usual}.'
+        )
+    return usual if asked == -1 else asked
+
+
+# What ImageNet's first networks subtract from pixels 0..255.
+_CAFFE = tuple(value / 255 for value in (123.68, 116.779, 103.939))
+
+
+def scaling(
+    name: str, source: Source
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns mean and std per channel, of pixels in [0, 1].
+
+    Raises:
+        UsageError: there is no such scaling, or not of such images.
+    """
+    channels = len(source.mean)
+    if name == 'standard':
+        return source.mean, source.std
+    if name == 'symmetric':
+        return (0.5,) * channels, (0.5,) * channels
+    if name == 'unit':
+        return (0.0,) * channels, (1.0,) * channels
+    if name == 'caffe' and channels == len(_CAFFE):
+        return _CAFFE, (1 / 255,) * channels
+    raise UsageError(
+        f'there is no scaling {name!r} of images with {channels} channels: '
+        'choose standard, symmetric or unit.'
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Examples reached by id, 0..N-1.
+
+    Attributes:
+        fetch: (ids int64 [b], seeds int32 [b, 2] or None) -> uint8 tensor
+            [b, H, W, channels]; works eagerly and inside a graph. The seeds
+            are for sources that crop while they read; arrays ignore them.
+        labels: int32 [N], what a learner may see.
+        clean_labels: int32 [N], for reports only; None where unknown.
+        indices: int64 [N], position of each example in the order of the data
+            set itself (of its test part for the test split); ascending but
+            for the probe.
+        images: uint8 [N, H, W, channels], or None for examples in files.
+        names: str [N], the files that the images come from; None without.
+    """
+
+    fetch: Callable[[Any, Any], Any]
+    labels: np.ndarray
+    clean_labels: np.ndarray | None
+    indices: np.ndarray
+    images: np.ndarray | None = None
+    names: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Data:
+    """A data set as one run sees it.
+
+    Attributes:
+        spec: the parsed dataset string.
+        num_classes: C.
+        image_shape: (H, W, channels) after the views.
+        class_names: one name per class.
+        train: noisy, unless the spec names no noise and the set has none.
+        test: clean, as far as its owner knows; or None.
+        probe: clean and class balanced, split off before the noise; or None.
+            Its classes are 0, 1, ..., C - 1, 0, 1, ..., so consecutive
+            examples are class balanced too.
+        valid: split off the noisy training data, or its owner's; or None.
+        noise: the corrupted labels; None without noise, and where the true
+            labels are unknown. Its rows are the examples of train and, unless
+            that is the owner's, valid together, by ascending index.
+        padding: pixels that the weak view pads before it crops.
+        flip: whether the weak view mirrors images.
+        mean: per channel, of pixels in [0, 1].
+        std: per channel, of pixels in [0, 1].
+        further: more test sets by name.
+        policy: the view that stands for the learnt augmentation policy.
+        remarks: whole sentences that a user should read.
+        skipped: (path, reason) of each file that is no image.
+        fingerprint: tells a user's images from others; '' for known sets.
+    """
+
+    spec: DatasetSpec
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    train: Split
+    test: Split | None
+    probe: Split | None
+    valid: Split | None
+    noise: NoisyLabels | None
+    padding: int
+    flip: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    further: Mapping[str, Split] = dataclasses.field(default_factory=dict)
+    policy: str = 'autoaug'
+    remarks: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    fingerprint: str = ''
+
+    def split(self, name: str) -> Split | None:
+        """Returns a split by its name, None for one that is not there."""
+        found = self.further.get(name)
+        return getattr(self, name) if found is None else found
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the training images are."""
+        return self.train.images is not None
+
+    @property
+    def labels_sha256(self) -> str:
+        """What a checkpoint knows the labels by."""
+        if self.noise is not None:
+            return self.noise.sha256
+        labels = self.train.labels.astype('<i4')
+        return hashlib.sha256(labels.tobytes()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arrays:
+    """A data set in memory, in its own order.
+
+    Attributes:
+        train_images: uint8 [N, H, W, channels].
+        train_labels: int32 [N], clean.
+        test_images: uint8 [M, H, W, channels].
+        test_labels: int32 [M], clean.
+        class_names: one name per class.
+        padding: pixels that the weak view pads on each side before it crops.
+        flip: whether a mirrored image still belongs to its class.
+        mean: per channel, in units of pixels scaled to [0, 1].
+        std: per channel, in the same units.
+        published: int64 [N], number of each training example in the files as
+            they were published, which TFDS puts into another order; None
+            where there is no other order.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    class_names: tuple[str, ...]
+    padding: int
+    flip: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    published: np.ndarray | None = None
+
+    def source(self) -> Source:
+        """Returns the same as parts."""
+        return Source(
+            train=_known(self.train_images, self.train_labels),
+            test=_known(self.test_images, self.test_labels),
+            class_names=self.class_names,
+            padding=self.padding,
+            flip=self.flip,
+            mean=self.mean,
+            std=self.std,
+            published=self.published,
+        )
+
+
+def _known(images: np.ndarray, labels: np.ndarray) -> Part:
+    """Returns the part of images whose labels are true."""
+    return Part(InMemory(images), labels, labels)

@@ -1,0 +1,351 @@
+"""Images that stay encoded: read, decoded, cropped and resized by id.
+
+All of it happens inside the graph of the input pipeline. An image depends on
+its file and, in training, on its own seed; never on its batch.
+"""
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ieg.data.images.survey import read_odd
+from ieg.ops import random as random_ops
+
+# Tries to place a random area, as in torchvision.
+ATTEMPTS = 10
+# What a decoder reads around a crop: at the edge of what it decodes it
+# interpolates colours otherwise than within an image.
+_MARGIN = 2
+# Pillow's weights of red, green and blue in grey, over 2**16.
+_GREY = (19595, 38470, 7471)
+# Where there is less to look at than the start or the end of a file.
+_BLANK = b'\0' * 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Framing:
+    """What of an image a network sees.
+
+    Attributes:
+        size: side of the square result, S, in pixels.
+        channels: 3, or 1 for grey.
+        crop: in training; 'area' is a rectangle of random area and aspect,
+            'shift' a square at a random place.
+        area: smallest and largest area of the rectangle over the image's.
+        aspect: smallest and largest width of the rectangle over its height.
+        fraction: side of the square over the short side of the image; also
+            of the centre crop of evaluation.
+    """
+
+    size: int
+    channels: int = 3
+    crop: str = 'area'
+    area: tuple[float, float] = (0.08, 1.0)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    fraction: float = 224 / 256
+
+    def __post_init__(self):
+        if self.size < 1 or self.channels not in (1, 3):
+            raise ValueError(f'no size or channels of an image: {self}')
+        if self.crop not in ('area', 'shift') or not 0 < self.fraction <= 1:
+            raise ValueError(f'no such crop: {self}')
+        for low, high in (self.area, self.aspect):
+            if not 0 < low <= high:
+                raise ValueError(f'limits that leave nothing: {self}')
+
+
+class FileImages:
+    """Images in files, or encoded in memory; see `parts.Images`.
+
+    Args:
+        paths_or_bytes: N file names as bytes; or the encoded images.
+        odd: bool [N], those that Pillow must read; see `survey.Survey`.
+        framing: what is shown of them.
+        encoded: whether they are the images themselves.
+    """
+
+    def __init__(
+        self,
+        paths_or_bytes: Any,
+        odd: np.ndarray,
+        framing: Framing,
+        encoded: bool = False,
+    ):
+        self._sources = np.empty(len(paths_or_bytes), object)
+        self._sources[:] = paths_or_bytes
+        self._odd = np.asarray(odd, bool)
+        if len(self._odd) != len(self._sources):
+            raise ValueError('`odd` is not of these images')
+        self._encoded = encoded
+        self._held: list[tf.Tensor] = []
+        self._train = self._compiled(random=True)
+        self._plain = self._compiled(random=False)
+        self.framing = framing
+        self.array = None
+        self.shape = (framing.size, framing.size, framing.channels)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def take(self, indices: np.ndarray) -> 'FileImages':
+        """Returns some of them, in that order."""
+        return FileImages(
+            self._sources[indices],
+            self._odd[indices],
+            self.framing,
+            self._encoded,
+        )
+
+    def encoded(self, number: int) -> bytes:
+        """Returns an image that is encoded in memory."""
+        return self._sources[number]
+
+    def fetch(self, ids: Any, seeds: Any) -> tf.Tensor:
+        """Returns a batch; see `parts.Images`.
+
+        Raises:
+            tf.errors.OpError: a file is gone or no longer an image; the text
+                has its name, unless the damage is in its middle.
+        """
+        ids = tf.convert_to_tensor(ids, tf.int64)
+        if seeds is None:
+            images = self._plain(ids, tf.zeros([tf.shape(ids)[0], 2], tf.int32))
+        else:
+            images = self._train(ids, tf.convert_to_tensor(seeds, tf.int32))
+        images.set_shape([*ids.shape, *self.shape])
+        return images
+
+    def _compiled(self, random: bool):
+        """Returns (ids [b], seeds [b, 2]) -> images; one graph for all b."""
+
+        def batch(ids: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+            sources, odd = self._tensors()
+            # No GPU has any of it.
+            with tf.device('CPU:0'):
+                return tf.map_fn(
+                    lambda row: self._image(*row, random),
+                    (ids, tf.gather(sources, ids), tf.gather(odd, ids), seeds),
+                    fn_output_signature=tf.TensorSpec(self.shape, tf.uint8),
+                    parallel_iterations=16,
+                )
+
+        return tf.function(
+            batch,
+            input_signature=[
+                tf.TensorSpec([None], tf.int64),
+                tf.TensorSpec([None, 2], tf.int32),
+            ],
+            autograph=False,
+        )
+
+    def _tensors(self) -> list[tf.Tensor]:
+        """Returns sources and oddity, made when they are first needed."""
+        if not self._held:
+            # Outside of any graph: inside, they would become part of it.
+            with tf.init_scope(), tf.device('CPU:0'):
+                sources = tf.constant(self._sources, tf.string)
+                self._held = [sources, tf.constant(self._odd)]
+        return self._held
+
+    def _image(
+        self,
+        number: tf.Tensor,
+        source: tf.Tensor,
+        odd: tf.Tensor,
+        seed: tf.Tensor,
+        random: bool,
+    ) -> tf.Tensor:
+        """Returns one image, uint8 `shape`."""
+        content = source if self._encoded else tf.io.read_file(source)
+
+        def pillow() -> tuple[tf.Tensor, tf.Tensor]:
+            image = tf.numpy_function(
+                self._read_odd, [content, number], tf.uint8, stateful=False
+            )
+            return image, tf.shape(image)
+
+        def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
+            # It is decoded when it is known how much of it is needed.
+            nothing = tf.zeros([0, 0, 3], tf.uint8)
+            return nothing, tf.io.extract_jpeg_shape(content)
+
+        def png() -> tuple[tf.Tensor, tf.Tensor]:
+            image = tf.io.decode_png(content, 3)
+            return image, tf.shape(image)
+
+        def bmp() -> tuple[tf.Tensor, tf.Tensor]:
+            image = tf.io.decode_bmp(content, 3)
+            return image, tf.shape(image)
+
+        kind = tf.where(odd, 0, _kind(content))
+        image, shape = tf.switch_case(kind, [pillow, jpeg, png, bmp])
+        size = tf.ensure_shape(shape, [3])[:2]
+        window = _window(size, seed if random else None, self.framing)
+        image = tf.cond(
+            kind == 1,
+            lambda: _decode_jpeg(content, size, window),
+            lambda: _cut(tf.ensure_shape(image, [None, None, 3]), window),
+        )
+        if self.framing.channels == 1:
+            image = _grey(image)
+        return _resize(image, window[2:], self.framing.size)
+
+    def _read_odd(self, content: bytes, number: np.ndarray) -> np.ndarray:
+        try:
+            return read_odd(content, 3)
+        except Exception as error:
+            raise ValueError(
+                f'{self._name(int(number))} cannot be read as an image: {error}'
+            ) from error
+
+    def _name(self, number: int) -> str:
+        if self._encoded:
+            return f'image {number}'
+        name = os.fsencode(self._sources[number])
+        # Surrogates would break the error that TensorFlow makes of it.
+        return name.decode('utf-8', 'backslashreplace')
+
+
+def _kind(content: tf.Tensor) -> tf.Tensor:
+    """Returns which reader an image needs, int32.
+
+    A JPEG or PNG without its end is one for Pillow, whose error can name the
+    file, where TensorFlow's cannot.
+    """
+    padded = tf.strings.join([_BLANK, content, _BLANK])
+    start = tf.strings.substr(padded, 8, 4)
+    end = tf.strings.substr(padded, -16, 8)
+    jpeg = (tf.strings.substr(start, 0, 3) == b'\xff\xd8\xff') & (
+        tf.strings.substr(end, 6, 2) == b'\xff\xd9'
+    )
+    png = (start == b'\x89PNG') & (end == b'IEND\xaeB`\x82')
+    bmp = tf.strings.substr(start, 0, 2) == b'BM'
+    return tf.where(jpeg, 1, tf.where(png, 2, tf.where(bmp, 3, 0)))
+
+
+def _window(
+    size: tf.Tensor, seed: tf.Tensor | None, framing: Framing
+) -> tf.Tensor:
+    """Returns what to show of an image.
+
+    Args:
+        size: height and width, int32 [2].
+        seed: int32 [2]; None for the crop of evaluation.
+        framing: of the images.
+
+    Returns:
+        Top, left, height and width, int32 [4].
+    """
+    if seed is not None and framing.crop == 'area':
+        return _area(size, seed, framing)
+    short = tf.cast(tf.reduce_min(size), tf.float32)
+    side = tf.cast(tf.round(short * framing.fraction), tf.int32)
+    sides = tf.repeat(tf.maximum(side, 1), 2)
+    room = size - sides
+    if seed is None:
+        place = room // 2
+    else:
+        place = _place(random_ops.uniform([2], seed), room)
+    return tf.concat([place, sides], 0)
+
+
+def _place(numbers: tf.Tensor, room: tf.Tensor) -> tf.Tensor:
+    """Returns random whole numbers 0..room."""
+    return tf.cast(numbers * tf.cast(room + 1, tf.float32), tf.int32)
+
+
+def _area(size: tf.Tensor, seed: tf.Tensor, framing: Framing) -> tf.Tensor:
+    """Returns a window of random area and aspect.
+
+    That of torchvision's RandomResizedCrop, as networks for PyTorch are
+    trained: the area is uniform and the aspect log-uniform, and if no attempt
+    fits into the image, it is the largest centre crop of an allowed aspect.
+    TensorFlow's `sample_distorted_bounding_box` draws aspects uniformly, then
+    heights, which favours small areas, and falls back to the whole image.
+    """
+    numbers = random_ops.uniform([ATTEMPTS + 1, 2], seed)
+    real = tf.cast(size, tf.float32)
+    low, high = framing.area
+    areas = (low + numbers[:-1, :1] * (high - low)) * tf.reduce_prod(real)
+    low, high = np.log(framing.aspect).astype(np.float32)
+    logs = low + numbers[:-1, 1:] * (high - low)
+    # Of width over height, so heights get less of it.
+    tries = tf.sqrt(areas * tf.exp(logs * [-1.0, 1.0]))
+    low, high = framing.aspect
+    most = tf.minimum(real, real[::-1] * [1 / low, high])
+    most = tf.maximum(most, 1.0)[tf.newaxis]
+    sides = tf.cast(tf.round(tf.concat([tries, most], 0)), tf.int32)
+    # The last one always does.
+    fits = tf.reduce_all((sides >= 1) & (sides <= size), axis=1)
+    first = tf.argmax(tf.cast(fits, tf.int32), output_type=tf.int32)
+    room = size - sides[first]
+    place = tf.where(first < ATTEMPTS, _place(numbers[-1], room), room // 2)
+    return tf.concat([place, sides[first]], 0)
+
+
+def _cut(image: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Returns what a window shows of an image."""
+    top, left, height, width = tf.unstack(window)
+    return tf.slice(image, [top, left, 0], [height, width, 3])
+
+
+def _decode_jpeg(
+    content: tf.Tensor, size: tf.Tensor, window: tf.Tensor
+) -> tf.Tensor:
+    """Returns the same as decoding all of it would, at less cost."""
+    place = tf.maximum(window[:2] - _MARGIN, 0)
+    end = tf.minimum(window[:2] + window[2:] + _MARGIN, size)
+    image = tf.image.decode_and_crop_jpeg(
+        content,
+        tf.concat([place, end - place], 0),
+        3,
+        dct_method='INTEGER_ACCURATE',
+    )
+    return _cut(image, tf.concat([window[:2] - place, window[2:]], 0))
+
+
+def _grey(image: tf.Tensor) -> tf.Tensor:
+    """Returns uint8 [h, w, 1] of [h, w, 3], as Pillow does."""
+    weighed = tf.cast(image, tf.int32) * _GREY
+    total = tf.reduce_sum(weighed, -1, keepdims=True) + 2**15
+    return tf.cast(total // 2**16, tf.uint8)
+
+
+def _resize(image: tf.Tensor, sides: tf.Tensor, size: int) -> tf.Tensor:
+    """Returns an image as a square, bilinear and smoothed as Pillow does.
+
+    What grows needs no smoothing, which costs more than the rest.
+
+    Args:
+        image: uint8 [h, w, channels].
+        sides: h and w, int32 [2].
+        size: of the square.
+    """
+    square = [size, size]
+
+    def sampled() -> tf.Tensor:
+        return tf.raw_ops.ResizeBilinear(
+            images=image[tf.newaxis], size=square, half_pixel_centers=True
+        )
+
+    def smoothed() -> tf.Tensor:
+        return tf.raw_ops.ScaleAndTranslate(
+            images=image[tf.newaxis],
+            size=square,
+            scale=size / tf.cast(sides, tf.float32),
+            translation=[0.0, 0.0],
+            kernel_type='triangle',
+            antialias=True,
+        )
+
+    def scaled() -> tf.Tensor:
+        shrinks = tf.reduce_any(sides > size)
+        return tf.cast(
+            tf.round(tf.cond(shrinks, smoothed, sampled))[0], tf.uint8
+        )
+
+    result = tf.cond(tf.reduce_all(sides == size), lambda: image, scaled)
+    return tf.ensure_shape(result, [size, size, image.shape[-1]])

@@ -1,0 +1,1 @@
+"""Label noise: kinds, drawing, human labels."""

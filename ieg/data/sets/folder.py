@@ -1,0 +1,398 @@
+"""Images in class folders."""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from ieg.data.advice import listing_advice
+from ieg.data.checks import check_classes, leave_out_copies, own_path
+from ieg.data.dataset import Found, Listing, Source
+from ieg.data.images.survey import EXTENSIONS
+from ieg.errors import UsageError, nearest
+from ieg.registry import DATASETS
+from ieg.utils.text import counted, in_order, listed, normal, shown, unreadable
+
+# What operating systems leave behind, in lower case.
+_HIDDEN = ('__macosx', 'thumbs.db', '@eadir', 'desktop.ini')
+# The part that a folder is of, by its name in lower case.
+_PART_FOLDERS = {
+    'train': 'train',
+    'training': 'train',
+    'test': 'test',
+    'testing': 'test',
+    'valid': 'valid',
+    'val': 'valid',
+    'validation': 'valid',
+    'probe': 'probe',
+}
+# Parts that cannot do without images.
+_NEEDED = ('train', 'probe')
+
+
+@dataclasses.dataclass
+class _Notes:
+    """Paths that are left out, by the reason why.
+
+    Attributes:
+        beside: files in no class folder.
+        others: files that are no images.
+        broken: links that lead nowhere, and the like.
+        again: folders that a link leads back to.
+        remarks: whole sentences about all else.
+    """
+
+    beside: list[str] = dataclasses.field(default_factory=list)
+    others: list[str] = dataclasses.field(default_factory=list)
+    broken: list[str] = dataclasses.field(default_factory=list)
+    again: list[str] = dataclasses.field(default_factory=list)
+    remarks: list[str] = dataclasses.field(default_factory=list)
+
+    def sentences(self) -> list[str]:
+        """Returns all remarks."""
+        reasons = (
+            (self.beside, 'file', 'in no class folder'),
+            (self.others, 'file', 'without the extension of an image'),
+            (self.broken, 'link', 'to no file or folder'),
+            (self.again, 'folder', 'that a link leads to again'),
+        )
+        return self.remarks + [
+            f'Not used: {counted(len(paths), noun)} {why}, such as '
+            f'{paths[0]!r}.'
+            for paths, noun, why in reasons
+            if paths
+        ]
+
+
+def read_folder(data_dir: str, probe_dir: str = '') -> Found:
+    """Finds images in class folders.
+
+    The class folders lie in `data_dir`, or, if there is a folder `train` (or
+    `training`) in it, in that and in those of the other parts: `test` (or
+    `testing`), `valid` (`val`, `validation`) and `probe`, in any case of
+    letters. A folder `train` without folders in it, beside others that are no
+    parts, is a class of that name.
+
+    Images may lie at any depth of a class folder, and links are followed; a
+    folder is read once per class, and never if it contains `data_dir`. Hidden
+    files are passed over. The training images are in the order of their
+    classes (see `in_order`), and of their paths within.
+
+    Args:
+        data_dir: the folder.
+        probe_dir: another one, whose class folders make the part 'probe'.
+
+    Returns:
+        The images; paths begin with `data_dir` as given. Bytes of file names
+        that are no UTF-8 are surrogates in them, as everywhere in Python.
+
+    Raises:
+        UsageError: there is nothing to train on, or the parts do not fit.
+    """
+    notes = _Notes()
+    folders = _part_folders(data_dir, notes)
+    if probe_dir:
+        _check_probe_dir(probe_dir, folders)
+        folders['probe'] = probe_dir
+    above = _identities_above(data_dir)
+    images = {
+        part: _images_by_class(folder, above, part in _NEEDED, notes)
+        for part, folder in folders.items()
+    }
+    names = _class_names(images['train'], folders['train'], notes)
+    parts = {
+        part: _listing(found, names, folders[part], folders['train'])
+        for part, found in images.items()
+    }
+    for part in ('test', 'valid'):
+        if part in parts and not len(parts[part]):
+            del parts[part]
+            notes.remarks.append(
+                f'{folders[part]} has no images in class folders, so there is '
+                f'no {part} part.'
+            )
+    parts, remarks = leave_out_copies(parts, names)
+    labels = {part: listing.labels for part, listing in parts.items()}
+    remarks += check_classes(names, labels, folders)
+    return Found(
+        tuple(map(shown, names)), parts, (*notes.sentences(), *remarks)
+    )
+
+
+def _entries(folder: str) -> list[os.DirEntry]:
+    """Returns what is in a folder and not hidden, sorted by name."""
+    try:
+        with os.scandir(folder) as found:
+            entries = [
+                entry
+                for entry in found
+                if entry.name[0] != '.' and entry.name.lower() not in _HIDDEN
+            ]
+    except OSError as error:
+        raise unreadable('folder', folder, error) from None
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _sorted_out(
+    folder: str,
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """Returns the folders by name, the files, and the broken links."""
+    folders: dict[str, str] = {}
+    files: list[str] = []
+    broken: list[str] = []
+    for entry in _entries(folder):
+        # A link in a circle raises an error.
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError:
+            is_folder = is_file = False
+        if is_folder:
+            folders[entry.name] = entry.path
+        else:
+            (files if is_file else broken).append(entry.path)
+    return folders, files, broken
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    """Returns what is the same for all paths of one folder."""
+    try:
+        found = os.stat(folder)
+    except OSError as error:
+        raise unreadable('folder', folder, error) from None
+    return found.st_dev, found.st_ino
+
+
+def _identities_above(folder: str) -> frozenset[tuple[int, int]]:
+    """Returns those of a folder and of all that contain it.
+
+    A link from a class to one of them would make all classes one.
+    """
+    path = os.path.realpath(folder)
+    found = {_identity(path)}
+    while path != os.path.dirname(path):
+        path = os.path.dirname(path)
+        # Whoever may list a folder need not be allowed to see those above.
+        with contextlib.suppress(UsageError):
+            found.add(_identity(path))
+    return frozenset(found)
+
+
+def _part_folders(data_dir: str, notes: _Notes) -> dict[str, str]:
+    """Returns the folder of each part, which has the class folders."""
+    folders, files, broken = _sorted_out(data_dir)
+    by_part: dict[str, list[str]] = {}
+    others = []
+    for name in folders:
+        part = _PART_FOLDERS.get(name.lower())
+        (others if part is None else by_part.setdefault(part, [])).append(name)
+    train = [folders[name] for name in by_part.get('train', ())]
+    if not train or (others and not any(_sorted_out(f)[0] for f in train)):
+        _check_classes_named_as_parts(data_dir, folders, others, notes)
+        return {'train': data_dir}
+    for part, names in by_part.items():
+        if len(names) > 1:
+            raise UsageError(
+                f'{data_dir} has {len(names)} folders of the {part} part, '
+                f'{listed(names)}: merge or rename them.'
+            )
+    notes.beside += files
+    notes.broken += broken
+    if others:
+        notes.remarks.append(
+            f'{data_dir} has {counted(len(others), "folder")} beside that of '
+            f'the training part, not used: {listed(others)}.'
+        )
+    return {part: folders[names[0]] for part, names in by_part.items()}
+
+
+def _check_probe_dir(probe_dir: str, folders: Mapping[str, str]) -> None:
+    """Checks that a probe set is the only one, and no part of the training.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if 'probe' in folders:
+        raise UsageError(
+            f'there are two probe sets, {folders["probe"]} and {probe_dir}: '
+            'remove one, or leave --probe_dir out.'
+        )
+    probe = os.path.realpath(probe_dir)
+    for part, folder in folders.items():
+        other = os.path.realpath(folder)
+        if os.path.commonpath([other, probe]) == other:
+            raise UsageError(
+                f'the probe set {probe_dir} lies in {folder}, which is the '
+                f'{part} part: move it to a folder elsewhere.'
+            )
+
+
+def _check_classes_named_as_parts(
+    data_dir: str, folders: Mapping[str, str], others: list[str], notes: _Notes
+) -> None:
+    """Checks folders that are classes, but named as parts are.
+
+    Args:
+        data_dir: the folder that they are in.
+        folders: all in it, by name.
+        others: names of those not named as parts.
+        notes: of what is read as a class.
+
+    Raises:
+        UsageError: there are parts, but none to train on.
+    """
+    classes = {normal(name) for name in others}
+    for name in sorted(set(folders) - set(others)):
+        inner = {normal(inner) for inner in _sorted_out(folders[name])[0]}
+        if not others or classes & inner:
+            raise UsageError(
+                f"{data_dir} has a folder {name!r}, but none called 'train' "
+                'with class folders in it: put the class folders of the '
+                "training images into 'train'."
+            )
+        notes.remarks.append(
+            f'{folders[name]} is read as the class {name!r} and not as a part '
+            "of the data, since there are no class folders in a folder 'train'."
+        )
+
+
+def _images_by_class(
+    folder: str,
+    above: frozenset[tuple[int, int]],
+    needed: bool,
+    notes: _Notes,
+) -> dict[str, list[str]]:
+    """Returns the paths of the images in each class folder, by its name.
+
+    Args:
+        folder: of one part.
+        above: folders not to be read; see `_identities_above`.
+        needed: whether it has to have class folders. Images of a test set
+            without labels often lie in no class folder.
+        notes: of what is left out.
+    """
+    folders, files, broken = _sorted_out(folder)
+    names = {}
+    for name in folders:
+        twin = names.setdefault(normal(name), name)
+        if twin != name:
+            raise UsageError(
+                f'{folder} has two folders {shown(name)!r} whose names differ '
+                'only in how Unicode writes them: merge or rename them.'
+            )
+    if files and not folders and needed:
+        raise UsageError(
+            f'{folder} has {counted(len(files), "file")}, but no class '
+            'folders: put the images of each class into a folder of its own.'
+        )
+    notes.beside += files
+    notes.broken += broken
+    seen = above | {_identity(folder)}
+    return {
+        name: _images_below(path, set(seen), notes)
+        for name, path in folders.items()
+    }
+
+
+def _images_below(
+    folder: str, seen: set[tuple[int, int]], notes: _Notes
+) -> list[str]:
+    """Returns the sorted paths of the images at any depth of a folder.
+
+    Args:
+        folder: of a class.
+        seen: folders not to be read; those read are added.
+        notes: of what is left out.
+    """
+    images = []
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        identity = _identity(here)
+        if identity in seen:
+            notes.again.append(here)
+            continue
+        seen.add(identity)
+        folders, files, broken = _sorted_out(here)
+        # The first in order is the next to be read.
+        waiting += reversed(folders.values())
+        notes.broken += broken
+        for path in files:
+            is_image = path.lower().endswith(EXTENSIONS)
+            (images if is_image else notes.others).append(path)
+    return sorted(images)
+
+
+def _class_names(
+    images: Mapping[str, list[str]], folder: str, notes: _Notes
+) -> list[str]:
+    """Returns the classes that have training images, in order.
+
+    Raises:
+        UsageError: there are less than two.
+    """
+    names = in_order(name for name, paths in images.items() if paths)
+    empty = in_order(name for name, paths in images.items() if not paths)
+    if not names:
+        others = (
+            f', and {listed(notes.others, 1)} is none' if notes.others else ''
+        )
+        raise UsageError(
+            f'there are no images in class folders of {folder} '
+            f'({", ".join(EXTENSIONS)}{others}): put the images of each class '
+            'into a folder of its own there.'
+        )
+    if len(names) == 1:
+        rest = f' (and nothing in {listed(empty)})' if empty else ''
+        raise UsageError(
+            f'{folder} has images of only the class {names[0]!r}{rest}: one '
+            'class is nothing to learn, so add another, or give the folder '
+            'that the class folders are in.'
+        )
+    if empty:
+        notes.remarks.append(
+            f'{folder} has {counted(len(empty), "class folder")} without '
+            f'images, not used: {listed(empty)}.'
+        )
+    return names
+
+
+def _listing(
+    images: Mapping[str, list[str]],
+    names: list[str],
+    folder: str,
+    train_folder: str,
+) -> Listing:
+    """Returns the images of one part with their labels.
+
+    Raises:
+        UsageError: there are images of a class without training images.
+    """
+    by_name = {normal(name): paths for name, paths in images.items() if paths}
+    unknown = in_order(by_name.keys() - set(map(normal, names)))
+    if unknown:
+        raise UsageError(
+            f'{folder} has images of {listed(unknown)}, of which '
+            f'{train_folder} has none: rename or remove the class folder, or '
+            f'add training images.{nearest(unknown[0], names)}'
+        )
+    found = [by_name.get(normal(name), []) for name in names]
+    labels = np.repeat(np.arange(len(names)), [len(paths) for paths in found])
+    paths = list(itertools.chain.from_iterable(found))
+    return Listing(paths, labels.astype(np.int32))
+
+
+@DATASETS.register('folder')
+def load(
+    data_dir: str | None, image_size: int = 0, probe_dir: str = ''
+) -> Source:
+    """Returns a user's class folders; see `own.read_folder`."""
+    from ieg.data import base as data_base
+
+    found = read_folder(own_path('folder', data_dir), probe_dir)
+    return data_base.own_source(found, image_size)
+
+
+load.advise = listing_advice('folder', read_folder)

@@ -1,0 +1,110 @@
+"""Food-101N (Lee et al. 2018)."""
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from ieg.data import lists as image_lists
+from ieg.data.dataset import Found, Listing
+from ieg.data.lists import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SetRecipe,
+    count_remarks,
+    require_classes,
+)
+
+# PLC: short side 256, 224 pixels, here of a random area.
+RECIPE = SetRecipe(
+    size=224,
+    crop='area',
+    fraction=224 / 256,
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+    num_classes=101,
+    train_count=310_009,
+    test_count=25_250,
+)
+
+
+def food101n(data_dir: str) -> Found:
+    """Returns Food-101N (Lee et al. 2018), with the test images of Food-101.
+
+    Args:
+        data_dir: has `meta/` and `images/` of Food-101N, there or in
+            `Food-101N_release/`, and Food-101 (Bossard et al. 2014) in
+            `food-101/`, inside of it or beside it.
+
+    Raises:
+        UsageError: a file is missing, or a list is damaged.
+    """
+    image_lists.require_folder(data_dir, 'food101n')
+    root = os.path.join(data_dir, 'Food-101N_release')
+    root = root if os.path.isdir(root) else data_dir
+    path = image_lists.find_file([root], 'meta/classes.txt')
+    names = tuple(line for _, line in _after_header(path))
+    require_classes(names, RECIPE, path)
+    classes = {name: label for label, name in enumerate(names)}
+    train = _food_part(root, 'meta/imagelist.tsv', '', classes)
+    beside = os.path.dirname(os.path.abspath(data_dir))
+    places = [os.path.join(place, 'food-101') for place in (data_dir, beside)]
+    test_list = image_lists.find_file(places, 'meta/test.txt')
+    food101 = os.path.dirname(os.path.dirname(test_list))
+    test = _food_part(food101, 'meta/test.txt', '.jpg', classes)
+    parts = {'train': train[0], 'test': test[0]}
+    remarks = train[1] + test[1] + _verified_remarks(root)
+    remarks += count_remarks(parts, RECIPE)
+    return Found(names, parts, tuple(remarks))
+
+
+def _after_header(path: str) -> list[tuple[int, str]]:
+    """Returns lines with their numbers, without the header of Food-101N.
+
+    PLC takes the header of the classes for a class and counts from 1.
+    """
+    lines = list(image_lists.read_lines(path))
+    return (
+        lines[1:] if lines and lines[0][1].startswith('class_name') else lines
+    )
+
+
+def _food_part(
+    root: str, file: str, suffix: str, classes: Mapping[str, int]
+) -> tuple[Listing, list[str]]:
+    """Returns the images of a list of lines `class/name`, and remarks."""
+    path = image_lists.find_file([root], file)
+    names, labels = [], []
+    for number, line in _after_header(path):
+        label = classes.get(line.partition('/')[0])
+        if label is None or '/' not in line:
+            raise image_lists.wrong_line(
+                path, number, line, 'CLASS/IMAGE of a class in meta/classes.txt'
+            )
+        names.append(line + suffix)
+        labels.append(label)
+    return image_lists.keep_existing(
+        os.path.join(root, 'images'), names, labels, path
+    )
+
+
+def _verified_remarks(root: str) -> list[str]:
+    """Returns what people found who looked at some of the labels."""
+    answers = []
+    for part in ('train', 'val'):
+        path = os.path.join(root, 'meta', f'verified_{part}.tsv')
+        if not os.path.isfile(path):
+            continue
+        for number, line in _after_header(path):
+            answer = line.rpartition('\t')[2]
+            if answer not in ('0', '1'):
+                raise image_lists.wrong_line(
+                    path, number, line, 'CLASS/IMAGE, a tab, and 0 or 1'
+                )
+            answers.append(int(answer))
+    if not answers:
+        return []
+    return [
+        f'Of {len(answers):,} verified labels, {np.mean(answers):.2%} are '
+        'right.'
+    ]

@@ -1,0 +1,438 @@
+"""Images in an npz file."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from ieg.data.advice import Advice, schedule
+from ieg.data.base import complete
+from ieg.data.checks import check_classes, own_path
+from ieg.data.dataset import PARTS, InMemory, Part, Source
+from ieg.errors import UsageError, nearest
+from ieg.registry import DATASETS
+from ieg.utils.text import in_order, listed, normal, unreadable
+
+# How the parts are called in the file.
+_PARTS = {part: part for part in PARTS} | {'val': 'valid'}
+# The part that an array is of and what it is there, by its name.
+KEYS: dict[str, tuple[str, str]] = {
+    'images': ('train', 'images'),
+    'labels': ('train', 'labels'),
+    'clean_labels': ('train', 'clean'),
+    'clean_train': ('train', 'clean'),
+}
+for _name, _part in _PARTS.items():
+    KEYS |= {
+        f'x_{_name}': (_part, 'images'),
+        f'y_{_name}': (_part, 'labels'),
+        f'{_name}_images': (_part, 'images'),
+        f'{_name}_labels': (_part, 'labels'),
+    }
+
+
+class ArrayPart(NamedTuple):
+    """The examples of one part.
+
+    Attributes:
+        images: uint8 [N, H, W, channels].
+        labels: int32 [N], as given.
+        clean: int32 [N], the true classes; None where unknown.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    clean: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arrays:
+    """What a file of arrays holds.
+
+    Attributes:
+        class_names: one name per class.
+        parts: by the names in `PARTS`; 'train' is always there.
+        remarks: whole sentences that a user should read.
+    """
+
+    class_names: tuple[str, ...]
+    parts: Mapping[str, ArrayPart]
+    remarks: tuple[str, ...] = ()
+
+
+class _Named(NamedTuple):
+    """An array with the name that it has in the file."""
+
+    key: str
+    array: np.ndarray
+
+
+def read_npz(path: str) -> Arrays:
+    """Reads images and labels.
+
+    The arrays are `x_train` and `y_train`, or `train_images` and
+    `train_labels`, and so for `test`, `valid` (or `val`) and `probe`; or just
+    `images` and `labels`. True classes of the training images are
+    `clean_train` or `clean_labels`.
+
+    A test part that is there but empty means that none is held out of training.
+
+    Images are uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3], labels integers
+    or strings [N] or [N, 1]. The classes are the labels and clean labels of
+    the training part, numbers in their order and strings in natural order
+    (see `in_order`). If there are `class_names` (strings [C]), they are the
+    classes instead: integer labels are then places in it, from 0 on.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        UsageError: the file is not like that, or there is nothing to train
+            on.
+    """
+    arrays = _load(path)
+    names = arrays.pop('class_names', None)
+    found = _by_part(arrays, path)
+    images = {
+        part: _images(held.pop('images'), path) for part, held in found.items()
+    }
+    labels = {
+        part: {role: _flat(named, path) for role, named in held.items()}
+        for part, held in found.items()
+    }
+    _check_fit(images, labels, path)
+    if names is None:
+        class_names, index = _own_classes(labels['train'])
+    else:
+        class_names, index = _given_classes(names, labels['train'], path)
+    parts = {
+        part: ArrayPart(
+            images[part].array,
+            **{
+                role: _indices(named, index, class_names, path)
+                for role, named in held.items()
+            },
+        )
+        for part, held in labels.items()
+    }
+    remarks = check_classes(
+        class_names,
+        {part: held.labels for part, held in parts.items() if len(held.labels)},
+        dict.fromkeys(parts, path),
+        parts['train'].clean,
+    )
+    return Arrays(class_names, parts, tuple(remarks))
+
+
+def _load(path: str) -> dict[str, np.ndarray]:
+    """Returns the arrays of a file by their names.
+
+    Raises:
+        UsageError: it cannot be read, or holds anything else.
+    """
+    try:
+        with open(path, 'rb') as file:
+            if file.read(2) != b'PK':
+                raise UsageError(
+                    f'{path} is no .npz file: save the arrays with '
+                    'numpy.savez_compressed.'
+                )
+            file.seek(0)
+            return _load_from(file, path)
+    except OSError as error:
+        raise unreadable('.npz file', path, error) from None
+
+
+def _load_from(file: BinaryIO, path: str) -> dict[str, np.ndarray]:
+    """Returns the arrays of an open file by their names."""
+    key = ''
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            _check_keys(archive.files, path)
+            arrays = {}
+            for key in archive.files:
+                arrays[key] = archive[key]
+                if not isinstance(arrays[key], np.ndarray):
+                    raise ValueError('no array')
+            return arrays
+    except UsageError:
+        raise
+    # A damaged file can raise anything.
+    except Exception as error:
+        if 'allow_pickle' in str(error):
+            raise UsageError(
+                f'{key} in {path} holds Python objects, which are not opened: '
+                'save it as an array of numbers or strings, all images of one '
+                'size.'
+            ) from None
+        raise UsageError(
+            f'{path} is damaged{f" at {key}" if key else ""} '
+            f'({type(error).__name__}): save it anew with '
+            'numpy.savez_compressed.'
+        ) from None
+
+
+def _check_keys(keys: list[str], path: str) -> None:
+    unknown = [k for k in keys if k not in KEYS and k != 'class_names']
+    if unknown:
+        raise UsageError(
+            f'{path} has arrays of unknown names, {listed(unknown)}: call them '
+            'x_train, y_train, clean_train, x_test, y_test, x_valid, y_valid, '
+            'x_probe, y_probe or class_names, or leave them out.'
+            f'{nearest(unknown[0], [*KEYS, "class_names"])}'
+        )
+
+
+def _by_part(
+    arrays: Mapping[str, np.ndarray], path: str
+) -> dict[str, dict[str, _Named]]:
+    """Returns the arrays of each part by what they are.
+
+    Raises:
+        UsageError: one is missing, or there twice.
+    """
+    found: dict[str, dict[str, _Named]] = {'train': {}}
+    for key, array in arrays.items():
+        part, role = KEYS[key]
+        held = found.setdefault(part, {})
+        if role in held:
+            raise UsageError(
+                f'{path} has both {held[role].key} and {key}, which are the '
+                'same: leave one out.'
+            )
+        held[role] = _Named(key, array)
+    for part, held in found.items():
+        for role, letter in (('images', 'x'), ('labels', 'y')):
+            if role not in held:
+                only = f'only {listed(list(arrays))}' if arrays else 'nothing'
+                raise UsageError(
+                    f'{path} has no {role} of the {part} part, {only}: add '
+                    f'{letter}_{part}.'
+                )
+    return found
+
+
+def _images(named: _Named, path: str) -> _Named:
+    """Returns images with an axis for channels.
+
+    Raises:
+        UsageError: they are of another type or shape.
+    """
+    key, array = named
+    where = f'{key} in {path}'
+    if array.dtype.kind == 'f':
+        # A sample tells fractions of 1 from rounded numbers.
+        small = not array.size or array.ravel()[:1_000_000].max() <= 1
+        do = 'multiply by 255' if small else 'round them'
+        raise UsageError(
+            f'{where} is {array.dtype}: {do} and store as uint8, 0 to 255.'
+        )
+    if array.dtype != np.uint8:
+        raise UsageError(
+            f'{where} is {array.dtype} and not uint8: store pixels as uint8, '
+            '0 to 255.'
+        )
+    if array.ndim == 3:
+        array = array[..., np.newaxis]
+    if array.ndim != 4 or array.shape[-1] not in (1, 3):
+        do = 'store as [N, H, W] or [N, H, W, 3]'
+        if array.ndim == 4 and array.shape[-1] == 4:
+            do = 'leave the fourth channel out'
+        elif array.ndim == 4 and array.shape[1] in (1, 3):
+            do = 'move the channels to the end'
+        raise UsageError(
+            f'{where} has the shape {named.array.shape}, which is none of '
+            f'grey or RGB images: {do}.'
+        )
+    if not array.size and (len(array) or KEYS[key][0] != 'test'):
+        raise UsageError(
+            f'{where} has the shape {named.array.shape}, so there are no '
+            'images: add some, or leave the part out.'
+        )
+    return _Named(key, array)
+
+
+def _flat(named: _Named, path: str) -> _Named:
+    """Returns labels [N], integers or strings.
+
+    Raises:
+        UsageError: they are of another type or shape.
+    """
+    key, array = named
+    where = f'{key} in {path}'
+    if array.dtype.kind not in 'iuSU':
+        raise UsageError(
+            f'{where} is {array.dtype}: store labels as integers or strings.'
+        )
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise UsageError(
+            f'{where} has the shape {array.shape}, but labels are one per '
+            'image, [N]: of one-hot labels, store the argmax.'
+        )
+    if array.dtype.kind == 'S':
+        try:
+            array = np.char.decode(array, 'utf-8')
+        except UnicodeDecodeError:
+            raise UsageError(
+                f'{where} is not UTF-8: store labels as str.'
+            ) from None
+    if array.dtype.kind == 'U':
+        if len(empty := np.flatnonzero(array == '')):
+            raise UsageError(
+                f'{where} has an empty label at place {empty[0]}: fill it in.'
+            )
+        return _Named(key, array)
+    return _Named(key, array.astype(np.int64))
+
+
+def _check_fit(
+    images: Mapping[str, _Named],
+    labels: Mapping[str, Mapping[str, _Named]],
+    path: str,
+) -> None:
+    """Checks that arrays fit each other.
+
+    Raises:
+        UsageError: lengths of one part, or sizes of images, or types of
+            labels differ.
+    """
+    train, given = images['train'], labels['train']['labels']
+    for part, (key, array) in images.items():
+        if array.shape[1:] != train.array.shape[1:]:
+            raise UsageError(
+                f'{key} in {path} has images of {_size(array)}, but '
+                f'{train.key} has {_size(train.array)}: store all in one size.'
+            )
+        for named in labels[part].values():
+            if len(named.array) != len(array):
+                raise UsageError(
+                    f'{key} in {path} has {len(array):,} images, but '
+                    f'{named.key} has {len(named.array):,} labels: store one '
+                    'label per image.'
+                )
+            if named.array.dtype.kind != given.array.dtype.kind:
+                raise UsageError(
+                    f'{named.key} in {path} is {_kind(named)}, but {given.key} '
+                    f'is {_kind(given)}: store all labels alike.'
+                )
+
+
+def _size(images: np.ndarray) -> str:
+    return '{}x{}x{}'.format(*images.shape[1:])
+
+
+def _kind(named: _Named) -> str:
+    return 'strings' if named.array.dtype.kind == 'U' else 'integers'
+
+
+def _own_classes(
+    train: Mapping[str, _Named],
+) -> tuple[tuple[str, ...], dict]:
+    """Returns the classes that training labels have, and their places."""
+    values = np.unique(np.concatenate([n.array for n in train.values()]))
+    if values.dtype.kind == 'i':
+        return tuple(map(str, values)), {v: i for i, v in enumerate(values)}
+    first: dict[str, str] = {}
+    for value in values.tolist():
+        first.setdefault(normal(value), value)
+    names = in_order(first.values())
+    return tuple(names), {normal(name): i for i, name in enumerate(names)}
+
+
+def _given_classes(
+    names: np.ndarray, train: Mapping[str, _Named], path: str
+) -> tuple[tuple[str, ...], dict]:
+    """Returns the classes that a file names, and their places.
+
+    Raises:
+        UsageError: they are no names, or some are alike.
+    """
+    flat = names.ndim == 1 and names.dtype.kind in 'SU'
+    if not flat or not all(names):
+        raise UsageError(
+            f'class_names in {path} is {names.dtype} of the shape '
+            f'{names.shape}: store one name per class, all strings.'
+        )
+    found = tuple(_flat(_Named('class_names', names), path).array.tolist())
+    if len(set(map(normal, found))) < len(found):
+        forms = list(map(normal, found))
+        twin = next(name for name in forms if forms.count(name) > 1)
+        raise UsageError(
+            f'class_names in {path} has {twin!r} twice: rename one.'
+        )
+    if train['labels'].array.dtype.kind == 'i':
+        return found, {place: place for place in range(len(found))}
+    return found, {normal(name): place for place, name in enumerate(found)}
+
+
+def _indices(
+    named: _Named, index: Mapping, class_names: tuple[str, ...], path: str
+) -> np.ndarray:
+    """Returns labels as places among the classes.
+
+    Args:
+        named: labels [N], integers or strings.
+        index: place of each label.
+        class_names: of all classes.
+        path: of the file.
+
+    Returns:
+        int32 [N].
+
+    Raises:
+        UsageError: a label is of no class.
+    """
+    values, places = np.unique(named.array, return_inverse=True)
+    keys = [normal(v) if isinstance(v, str) else v for v in values.tolist()]
+    for key in keys:
+        if key not in index:
+            hint = nearest(key, class_names) if isinstance(key, str) else ''
+            raise UsageError(
+                f'{named.key} in {path} has the label {key!r}, which is none '
+                f'of the {len(index)} classes ({listed([*map(str, index)])}): '
+                f'correct it, or add the class.{hint}'
+            )
+    return np.array([index[key] for key in keys], np.int32)[places]
+
+
+def of_arrays(found: Arrays) -> Source:
+    """Returns a user's arrays as a data set."""
+    parts = {
+        name: Part(InMemory(part.images), part.labels, part.clean)
+        for name, part in found.parts.items()
+    }
+    fingerprint = hashlib.sha256()
+    for name, part in sorted(parts.items()):
+        fingerprint.update(name.encode() + part.images.array.tobytes())
+        fingerprint.update(part.labels.astype('<i4').tobytes())
+    return complete(
+        parts,
+        found.class_names,
+        tuple(found.remarks),
+        flip=parts['train'].images.shape[-1] == 3,
+        fingerprint=fingerprint.hexdigest(),
+    )
+
+
+@DATASETS.register('npz')
+def load(data_dir: str | None) -> Source:
+    """Returns a user's arrays; see `own.read_npz`."""
+
+    return of_arrays(read_npz(own_path('npz', data_dir)))
+
+
+def _npz_advice(given: dict[str, Any]) -> Advice:
+    found = read_npz(own_path('npz', given.get('data_dir')))
+    count, height, width, channels = found.parts['train'].images.shape
+    return Advice(
+        schedule(min(height, width), count, channels),
+        f'npz: {count} training images of {len(found.class_names)} classes, '
+        f'{width} x {height} pixels.',
+    )
+
+
+load.advise = _npz_advice

@@ -1,0 +1,1 @@
+"""Tracks how easily networks learn random labels."""

@@ -1,0 +1,334 @@
+"""Tracks memorisation: how easily networks learn random labels.
+
+Forouzesh, Sedghi, Thiran, "Leveraging Unlabeled Data to Track Memorization",
+ICLR 2023, section 3. Before each epoch, a network makes one step on a batch of
+held-out images with random labels; by how much their cross-entropy falls is
+the drop, and its mean over the epochs so far the susceptibility. A network
+that resists noise has a low one. Nothing of the step remains.
+
+Beside it stands what the network has learnt of the given labels, and how many
+predictions changed (Yuan et al., "Early Stopping Against Label Noise Without
+Validation Data", ICLR 2024).
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ieg.data.augment.views import VIEWS
+from ieg.data.dataset import Data
+from ieg.errors import UsageError
+from ieg.memorization.probe import BATCH, SEED, Probe, held_out, random_labels
+from ieg.utils.files import write_atomically
+from ieg.utils.randomness import generator
+
+DROP = 'susceptibility_drop'
+# The fit is measured on all training examples, or on some of more than these.
+ALL_EXAMPLES = 5000
+# Images at a time.
+ROWS = 256
+# Epochs after the recommended one until a run is marked or stopped.
+PATIENCE = 5
+# Epochs of the moving average of changed predictions.
+SMOOTHED = 5
+
+
+def some_examples(count: int) -> np.ndarray:
+    """Returns which of `count` training examples the fit is measured on."""
+    if count <= ALL_EXAMPLES:
+        return np.arange(count)
+    size = max(500, count // 100)
+    rng = generator(SEED, 'fit')
+    return np.sort(rng.choice(count, size, replace=False))
+
+
+class MemorizationTracker(keras.callbacks.Callback):
+    """Adds how much is memorised to the log entry of each epoch.
+
+    Training is bit for bit the same with it. A run that goes on from a
+    checkpoint goes on with its means: they are made of the log's entries.
+
+    Args:
+        trainer: has `method` and `log`.
+        data: true labels are used for two figures only.
+        strategy: where steps run.
+        run: has the options of the tracker (`options.RunConfig`).
+        path: of `memorization.json`; None writes none.
+
+    Raises:
+        UsageError: the options do not fit.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        data: Data,
+        strategy: tf.distribute.Strategy,
+        run: Any,
+        path: str | None = None,
+    ):
+        super().__init__()
+        self._trainer = trainer
+        self._data = data
+        self._mode = run.stop_on_memorization
+        self._path = path
+        self._pool = held_out(data, run.unlabeled_dir)
+        self._examples = some_examples(len(data.train))
+        rate = run.probe_rate if run.probe_step == 'sgd' else None
+        self._probes = [
+            Probe(trainer.method, number, strategy, rate)
+            for number in range(len(trainer.method.nets))
+        ]
+        self._fingerprint = {
+            'step': run.probe_step,
+            'rate': rate,
+            'batch': min(BATCH, len(self._pool.ids)),
+            'images_sha256': self._pool.sha256(),
+            'seed': SEED,
+            'source': self._pool.source,
+        }
+        self._strategy = strategy
+        shape = (None, *data.image_shape)
+        self._classes = tf.function(
+            self._replica_classes,
+            input_signature=[tf.TensorSpec(shape, tf.float32)],
+            autograph=False,
+        )
+        self._predictions: np.ndarray | None = None
+        self._found: dict[str, float] = {}
+        self._seconds = 0.0
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Goes on where the log ends.
+
+        Raises:
+            UsageError: that was measured in another way.
+        """
+        entries = self._trainer.log.entries
+        if not entries:
+            return
+        self._check_probe(entries)
+        self._predictions = self._predict()
+        # It was the last epoch of a run that was stopped.
+        if self._mode == 'stop' and _is_over(entries):
+            self.model.stop_training = True
+
+    def _check_probe(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        tracked = [e for e in entries if 'susceptibility' in e]
+        if len(tracked) < len(entries):
+            self.model.remark(
+                f'{len(entries) - len(tracked)} epochs were trained without '
+                '--track_memorization, so the susceptibility is a mean over '
+                'fewer'
+            )
+        if not tracked or not self._path or not os.path.exists(self._path):
+            return
+        with open(self._path, encoding='utf-8') as file:
+            known = json.load(file)['probe']
+        wrong = [n for n, v in self._fingerprint.items() if known.get(n) != v]
+        if wrong:
+            raise UsageError(
+                'The run in this folder was tracked with another probe '
+                f'({", ".join(wrong)} differ); go on with the old options, or '
+                'choose another --checkpoint_path.'
+            )
+
+    def on_epoch_begin(
+        self, epoch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Makes the probing steps; none before an epoch without training."""
+        started = time.monotonic()
+        rates = (logs or {}).get('learning_rates')
+        self._found = self._probe(epoch, np.float32(rates[0])) if rates else {}
+        self._seconds = time.monotonic() - started
+
+    def _probe(self, epoch: int, rate: float) -> dict[str, float]:
+        raw = self._pool.images(epoch)
+        images = VIEWS['plain'](raw, None, self._data)
+        labels = random_labels(epoch, len(raw), self._data.num_classes)
+        pairs = [probe(images, labels, rate) for probe in self._probes]
+        before, after = np.mean(pairs, axis=0)
+        drops = [one - other for one, other in pairs]
+        found = {
+            DROP: float(np.mean(drops)),
+            'phi_before': float(before),
+            'phi_after': float(after),
+        }
+        if len(drops) > 1:
+            for number, drop in enumerate(drops):
+                found[f'{DROP}_network{number}'] = drop
+        return found
+
+    def figures(self, entry: Mapping[str, Any]) -> dict[str, float]:
+        """Returns what joins the log entry of an epoch at its end."""
+        started = time.monotonic()
+        entries = self._trainer.log.entries
+        found = dict(self._found)
+        for name in self._found:
+            if name.startswith(DROP):
+                drops = [e.get(name) for e in [*entries, found]]
+                found[name.replace('_drop', '')] = susceptibility(drops)
+        if not self._found and entries:
+            # Nothing was learnt since.
+            found |= _means(entries[-1])
+        found |= self._fit()
+        self._advise([*entries, {**entry, **found}])
+        seconds = self._seconds + time.monotonic() - started
+        return found | {'tracker_seconds': seconds}
+
+    def _predict(self) -> np.ndarray:
+        """Returns the predicted classes of the examples of the fit."""
+        train, found = self._data.train, []
+        for start in range(0, len(self._examples), ROWS):
+            ids = self._examples[start : start + ROWS]
+            # `fetch` would hold a second copy of all images in memory.
+            held = train.images is not None
+            raw = train.images[ids] if held else train.fetch(ids, None)
+            images = VIEWS['plain'](tf.convert_to_tensor(raw), None, self._data)
+            found.append(self._classes(images).numpy())
+        return np.concatenate(found)
+
+    def _replica_classes(self, images: tf.Tensor) -> tf.Tensor:
+        # All replicas compute the same; a dataset that shares the images out
+        # would take longer to build than this.
+        classes = self._strategy.run(
+            lambda rows: tf.argmax(self._trainer.method.call(rows), -1),
+            args=(images,),
+        )
+        return self._strategy.experimental_local_results(classes)[0]
+
+    def _fit(self) -> dict[str, float]:
+        """Returns what is learnt of the given labels, and what changed."""
+        before, self._predictions = self._predictions, self._predict()
+        given = self._data.train.labels[self._examples]
+        learnt = self._predictions == given
+        found = {'fit_accuracy': float(np.mean(learnt))}
+        clean = self._data.train.clean_labels
+        if clean is not None:
+            right = clean[self._examples] == given
+            for name, chosen in (('fit_right', right), ('fit_wrong', ~right)):
+                if chosen.any():
+                    found[name] = float(np.mean(learnt[chosen]))
+        if before is not None:
+            changed = before != self._predictions
+            found['prediction_changes'] = float(np.mean(changed))
+        return found
+
+    def _advise(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the recommended epoch, and marks or stops the run."""
+        advice = recommend(entries)
+        if self._path:
+            facts = {'probe': self._fingerprint} | advice
+            write_atomically(self._path, json.dumps(facts, indent=1) + '\n')
+        if self._mode == 'off' or not _is_over(entries):
+            return
+        if self._mode == 'stop':
+            self.model.stop_training = True
+        elif _is_over(entries[:-1]):
+            return  # It was said before.
+        self.model.remark(
+            f'memorisation seems to begin after epoch '
+            f'{advice["recommended_epoch"] + 1}; a checkpoint that is kept is '
+            f'restored by --restore_step={advice["recommended_step"]}'
+        )
+
+
+def susceptibility(drops: Sequence[float | None]) -> float:
+    """Returns the mean of the drops of all epochs so far (the paper's zeta).
+
+    The notebook of the paper's code leaves the first epoch out and divides by
+    one epoch too many. The result does not depend on the order of adding, so
+    a run that goes on gets the same; a drop that is not finite, None in a log,
+    is left out.
+    """
+    finite = [d for d in drops if d is not None and math.isfinite(d)]
+    return math.fsum(finite) / len(finite) if finite else math.nan
+
+
+def _means(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in entry.items()
+        if name.startswith('susceptibility') and not name.startswith(DROP)
+    }
+
+
+def _is_over(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the recommended epoch is `PATIENCE` epochs ago."""
+    best = recommend(entries)['recommended_epoch'] if entries else None
+    return best is not None and entries[-1]['epoch'] - best >= PATIENCE
+
+
+def recommend(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns which epoch's networks to take, without any clean label.
+
+    A heuristic of our own from two signals, not the rule of a paper. Both must
+    have passed: the last epoch in which the fit of the given labels rose while
+    the drop stayed under its running mean, and the first minimum of the
+    smoothed number of changed predictions (the rule of Label Wave). While
+    there is no such minimum, the last epoch is recommended. The first signal
+    is often silent: from the initial weights on, drops mostly grow.
+
+    Args:
+        entries: of the log, those without a tracker's figures left out.
+
+    Returns:
+        `recommended_epoch` (counted from 0) and `recommended_step`, its
+        number of steps; `quiet_epoch` and `label_wave_epoch`, the two
+        signals, or None; `reason`, a sentence.
+    """
+    entries = [e for e in entries if 'fit_accuracy' in e]
+    if not entries:
+        nothing = dict.fromkeys(('recommended_epoch', 'recommended_step'))
+        return nothing | {'reason': 'No epoch was tracked.'}
+    quiet, wave = _last_quiet(entries), _first_minimum(entries)
+    if wave is None:
+        chosen, reason = entries[-1], 'the predictions still settle'
+    elif quiet is not None and quiet['epoch'] > wave['epoch']:
+        chosen = quiet
+        reason = 'later the fit rises only with drops above their mean'
+    else:
+        chosen, reason = wave, 'later more predictions change again'
+    return {
+        'recommended_epoch': chosen['epoch'],
+        'recommended_step': chosen['step'],
+        'quiet_epoch': quiet and quiet['epoch'],
+        'label_wave_epoch': wave and wave['epoch'],
+        'reason': f'A heuristic: {reason}.',
+    }
+
+
+def _last_quiet(
+    entries: Sequence[Mapping[str, Any]],
+) -> Mapping[str, Any] | None:
+    """Returns the last epoch whose fit rose while its drop was small."""
+    found = None
+    for before, entry in zip(entries, entries[1:], strict=False):
+        drop, mean = (entry.get(name) for name in (DROP, 'susceptibility'))
+        if drop is None or mean is None:
+            continue
+        if entry['fit_accuracy'] > before['fit_accuracy'] and drop <= mean:
+            found = entry
+    return found
+
+
+def _first_minimum(
+    entries: Sequence[Mapping[str, Any]],
+) -> Mapping[str, Any] | None:
+    """Returns the epoch after which more predictions change again."""
+    entries = [e for e in entries if 'prediction_changes' in e]
+    changes = [e['prediction_changes'] for e in entries]
+    if len(changes) < SMOOTHED + 2:
+        return None
+    smooth = np.convolve(changes, np.ones(SMOOTHED) / SMOOTHED, 'valid')
+    lowest = (smooth[1:-1] < smooth[:-2]) & (smooth[1:-1] < smooth[2:])
+    if not lowest.any():
+        return None
+    return entries[int(lowest.argmax()) + 1 + SMOOTHED // 2]

@@ -1,0 +1,1 @@
+"""Predicts with exported models."""

@@ -1,0 +1,206 @@
+"""Writes trained networks in forms that others can use."""
+
+import contextlib
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+import tensorflow as tf
+
+from ieg.data.dataset import Data
+from ieg.data.images.files import FileImages, Framing
+from ieg.data.sets import RECIPES
+from ieg.methods.base import Method
+from ieg.options import RunConfig
+from ieg.predict.model import FILE, Classifier, load
+
+# Data sets whose images are files, and are held as an array if they are small.
+_FOLDERS = ('folder', 'csv')
+
+
+def kinds(run: RunConfig) -> tuple[str, ...]:
+    """Returns the forms that are asked for beside `model.keras`."""
+    return tuple(kind for kind in run.export.split(',') if kind)
+
+
+def write(
+    method: Method, data: Data, folder: str, kinds: Sequence[str] = ()
+) -> list[str]:
+    """Writes `model.keras`, and with `kinds` `savedmodel/`, `model.tflite`.
+
+    What cannot be written costs the run nothing else: that is said, and an
+    older file of the name is removed, as it would be of other weights.
+
+    Args:
+        method: trained.
+        data: what it was trained on.
+        folder: of the run.
+        kinds: of 'savedmodel' and 'litert'.
+
+    Returns:
+        Sentences about what could not be written.
+    """
+    path = os.path.join(folder, FILE)
+    remarks = attempt(path, lambda: save_model(method, data, path))
+    for kind in kinds:
+        name, save = KINDS[kind]
+        target = os.path.join(folder, name)
+        remarks += (
+            [f'{target} is not written without {path}.']
+            if remarks and not os.path.exists(path)
+            else attempt(target, lambda s=save, t=target: s(load(path), t))
+        )
+    return remarks
+
+
+def attempt(path: str, save: Callable[[], None]) -> list[str]:
+    """Saves something; returns a sentence if that is impossible."""
+    try:
+        save()
+    # Networks of a plug-in may do anything, and converters say so in many
+    # kinds of errors.
+    except Exception as error:
+        _remove(path)
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        return [
+            f'{path} cannot be written ({text[0][:300].rstrip(".")}); the '
+            'same command tries again from the last checkpoint.'
+        ]
+    return []
+
+
+def save_model(
+    method: Method, data: Data, path: str, framing: Framing | None = None
+) -> None:
+    """Writes the networks used for evaluation, with preprocessing.
+
+    See `serving.classifier.Classifier` for what the model takes and gives.
+    `serving.classifier.load` reads it, and so does `keras.saving.load_model`
+    when `ieg.predict.export` is imported.
+
+    Args:
+        method: trained, on any number of replicas.
+        data: what it was trained on.
+        path: of the file; ends in '.keras'.
+        framing: how files become images; None is as `framing_of` says.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    model = Classifier(
+        method.evaluated_networks,
+        image_shape=data.image_shape,
+        mean=data.mean,
+        std=data.std,
+        class_names=data.class_names,
+        dataset=str(data.spec),
+        framing=framing or framing_of(data),
+    )
+    with _replacing(path, '.keras') as beside, _quiet():
+        model.save(beside)
+
+
+def framing_of(data: Data) -> Framing | None:
+    """Returns how files become images for evaluation; None for array sets."""
+    images = getattr(data.train.fetch, '__self__', None)
+    if isinstance(images, FileImages):
+        return images.framing
+    base = data.spec.base
+    if base not in _FOLDERS and base not in RECIPES:
+        return None
+    # Decoded once, as `image_sets` does it.
+    fraction = RECIPES[base].fraction if base in RECIPES else 1.0
+    side, _, channels = data.image_shape
+    return Framing(side, channels, fraction=fraction)
+
+
+def save_savedmodel(model: Classifier, folder: str) -> None:
+    """Writes a TensorFlow SavedModel, which needs neither ieg nor Keras.
+
+    `tf.saved_model.load(folder).serve(images)` gives the probabilities.
+
+    Args:
+        model: of `serving.classifier.load`.
+        folder: is replaced if it is there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with _replacing(folder) as beside, _quiet():
+        model.export(
+            beside,
+            format='tf_saved_model',
+            verbose=False,
+            input_signature=_signature(model),
+        )
+
+
+def save_litert(model: Classifier, path: str) -> None:
+    """Writes a LiteRT (TensorFlow Lite) model of built-in operations.
+
+    It computes in float32: LiteRT has no bfloat16.
+
+    Args:
+        model: of `serving.classifier.load`.
+        path: ends in '.tflite'.
+
+    Raises:
+        OSError: the file cannot be written.
+        Exception: of the converter, if the networks do what LiteRT cannot.
+    """
+    model = model.in_full_precision()
+    with _replacing(path, '.tflite') as beside, _quiet():
+        model.export(
+            beside,
+            format='litert',
+            verbose=False,
+            input_signature=_signature(model),
+            target_spec={'supported_ops': [tf.lite.OpsSet.TFLITE_BUILTINS]},
+        )
+
+
+KINDS = {
+    'savedmodel': ('savedmodel', save_savedmodel),
+    'litert': ('model.tflite', save_litert),
+}
+
+
+def _signature(model: Classifier) -> list[keras.InputSpec]:
+    shape = (None, *model.image_shape)
+    return [keras.InputSpec(shape=shape, dtype='uint8', name='images')]
+
+
+@contextlib.contextmanager
+def _replacing(path: str, suffix: str = '') -> Iterator[str]:
+    """Gives a path to write to, and puts that in place when it is written."""
+    beside = f'{path}.tmp{suffix}'
+    _remove(beside)
+    try:
+        yield beside
+        if os.path.isdir(path):
+            # A folder with something in it cannot be renamed over.
+            _remove(path)
+        os.replace(beside, path)
+    finally:
+        _remove(beside)
+
+
+def _remove(path: str) -> None:
+    """Removes a file, or a folder and all in it, if it is there."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            os.remove(path)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps back what Keras makes NumPy and TensorFlow warn of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            'ignore', '__array__ impl', category=DeprecationWarning
+        )
+        yield

@@ -1,0 +1,237 @@
+"""The exported model: uint8 images in, probabilities out."""
+
+import json
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import ieg
+import ieg.networks  # noqa: F401  # Registers the layers of a file.
+from ieg.data.augment.views import normalise
+from ieg.data.images.files import Framing
+from ieg.errors import UsageError
+
+
+def to_bytes(model: Any) -> bytes:
+    """Returns a Keras model as the content of its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'model.keras')
+        with warnings.catch_warnings():
+            # Keras makes NumPy warn.
+            warnings.filterwarnings(
+                'ignore', '__array__ impl', category=DeprecationWarning
+            )
+            model.save(path)
+        with open(path, 'rb') as file:
+            return file.read()
+
+
+def from_bytes(content: bytes) -> Any:
+    """Returns the exported model that `to_bytes` was given."""
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'model.keras')
+        with open(path, 'wb') as file:
+            file.write(content)
+        return load(path)
+
+
+FILE = 'model.keras'
+_CLASS = 'Classifier'
+
+
+@keras.saving.register_keras_serializable(package='ieg')
+class Classifier(keras.Model):
+    """Trained networks with all that makes a prediction of an image.
+
+    Called with uint8 images [b, H, W, channels] it returns float32
+    probabilities [b, C]: the softmax of the networks' summed logits, as in
+    evaluation. The networks compute in the precision that they were trained
+    in. All arguments are in the saved file.
+
+    Args:
+        networks: float images [b, H, W, channels] -> logits [b, C].
+        image_shape: (H, W, channels).
+        mean: per channel, of pixels in [0, 1].
+        std: per channel, of pixels in [0, 1].
+        class_names: one name per class.
+        dataset: what the networks were trained on.
+        framing: what of an image file a network sees, as `files.Framing` or
+            its `size`, `channels` and `fraction`; None where images were
+            arrays, so that files are resized as a whole.
+        ieg_version: that made it.
+        **kwargs: of `keras.Model`.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[keras.Model],
+        image_shape: Sequence[int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        class_names: Sequence[str],
+        dataset: str,
+        framing: Framing | Mapping[str, Any] | None = None,
+        ieg_version: str = ieg.__version__,
+        **kwargs: Any,
+    ):
+        # What the networks do in bfloat16 they say themselves.
+        super().__init__(**{'dtype': 'float32', 'name': 'ieg', **kwargs})
+        self.networks = list(networks)
+        self.image_shape = tuple(image_shape)
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        self.class_names = tuple(class_names)
+        self.dataset = dataset
+        if isinstance(framing, Mapping):
+            framing = Framing(**framing)
+        self.framing = framing
+        self.ieg_version = ieg_version
+        self.built = True
+
+    def build(self, input_shape: Any = None) -> None:
+        """Does nothing: the networks are built."""
+        self.built = True
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns probabilities, float32 [b, C]."""
+        del training
+        views = normalise(images, self)
+        logits = [net(views, training=False) for net in self.networks]
+        total = tf.add_n([tf.cast(part, tf.float32) for part in logits])
+        return tf.nn.softmax(total)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor, as JSON has them."""
+        framing = self.framing and {
+            name: getattr(self.framing, name)
+            for name in ('size', 'channels', 'fraction')
+        }
+        return {
+            **super().get_config(),
+            'networks': [
+                keras.saving.serialize_keras_object(net)
+                for net in self.networks
+            ],
+            'image_shape': list(self.image_shape),
+            'mean': list(self.mean),
+            'std': list(self.std),
+            'class_names': list(self.class_names),
+            'dataset': self.dataset,
+            'framing': framing,
+            'ieg_version': self.ieg_version,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> 'Classifier':
+        """Returns a model with fresh weights."""
+        networks = [
+            keras.saving.deserialize_keras_object(net)
+            for net in config['networks']
+        ]
+        return cls(**{**config, 'networks': networks})
+
+    def in_full_precision(self) -> 'Classifier':
+        """Returns a copy whose networks compute in float32."""
+        copy = Classifier.from_config(_as_float32(self.get_config()))
+        for target, source in zip(copy.variables, self.variables, strict=True):
+            target.assign(source.numpy())
+        return copy
+
+
+def _as_float32(config: Any) -> Any:
+    """Returns a configuration with float32 in place of mixed precision."""
+    if isinstance(config, list | tuple):
+        return [_as_float32(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get('class_name') == 'DTypePolicy':
+        return config | {'config': {'name': 'float32'}}
+    return {name: _as_float32(part) for name, part in config.items()}
+
+
+def load(path: str) -> Classifier:
+    """Loads an exported model.
+
+    Args:
+        path: of the file, or of the run folder that has it.
+
+    Raises:
+        UsageError: there is none, or it is another kind of file.
+    """
+    path = _file(os.path.expanduser(path))
+    _check(path)
+    try:
+        return keras.saving.load_model(path, compile=False)
+    # Keras raises anything where a file is damaged or of another version.
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f'the model {path} cannot be loaded ({reason[:200].rstrip(".")}): '
+            'copy it again, name the module of its network by --plugin, or '
+            'use the versions that it was written with.'
+        ) from error
+
+
+def _file(path: str) -> str:
+    """Returns the path of the model that is meant.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if os.path.isdir(path):
+        if os.path.exists(os.path.join(path, 'saved_model.pb')):
+            raise UsageError(
+                f'{path} is a SavedModel, which does not say how images are '
+                f'read: give the {FILE} beside it.'
+            )
+        inner = os.path.join(path, FILE)
+        if not os.path.isfile(inner):
+            raise UsageError(
+                f'the folder {path} has no {FILE}: give the folder of a '
+                'finished run, or start the run again, which finishes it.'
+            )
+        return inner
+    if not os.path.exists(path):
+        raise UsageError(f'there is no model {path}: check the path.')
+    return path
+
+
+def _check(path: str) -> None:
+    """Raises UsageError where a file is no model of this package."""
+    if path.lower().endswith('.tflite'):
+        raise UsageError(
+            f'{path} is a LiteRT model, which does not say how images are '
+            f'read: give the {FILE} beside it.'
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read('config.json'))
+        name = config['registered_name']
+    except OSError as error:
+        raise UsageError(
+            f'the model {path} cannot be read ({error.strerror}): check its '
+            'permissions.'
+        ) from error
+    # No zip file, or one of anything.
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f'{path} is no Keras model, or a damaged one: give the {FILE} of '
+            'a finished run.'
+        ) from error
+    if name != f'ieg>{_CLASS}':
+        raise UsageError(
+            f'{path} is a Keras model of another program, which does not say '
+            f'how images are read: give the {FILE} of a finished run.'
+        )
+    if not path.endswith('.keras'):
+        raise UsageError(
+            f'{path} does not end in .keras, without which Keras does not '
+            'read it: rename it.'
+        )

@@ -1,1 +1,0 @@
-"""Exported networks: what is in their file, and images for them."""

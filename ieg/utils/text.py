@@ -1,0 +1,94 @@
+"""Parts of messages."""
+
+import decimal
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+
+from ieg.errors import UsageError
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun: '1 file', '1,200 files'."""
+    return f'{number:,} {noun}' + ('' if number == 1 else 's')
+
+
+def listed(names: Collection[str], most: int = 5) -> str:
+    """Returns quoted names, the first few if there are many."""
+    shown = ', '.join(repr(name) for name in list(names)[:most])
+    left = len(names) - most
+    return shown + (f' and {left:,} more' if left > 0 else '')
+
+
+def unreadable(kind: str, path: str, error: OSError) -> UsageError:
+    """Returns the error for a file or folder that cannot be read.
+
+    Args:
+        kind: what it should be, such as 'folder'.
+        path: of it.
+        error: that the attempt to read it raised.
+    """
+    if not path:
+        return UsageError(f'no {kind} is named: give the path of one.')
+    if isinstance(error, FileNotFoundError):
+        return UsageError(f'there is no {kind} {path}: check the path.')
+    if isinstance(error, NotADirectoryError):
+        return UsageError(f'{path} is a file and no {kind}: check the path.')
+    if isinstance(error, IsADirectoryError):
+        return UsageError(f'{path} is a folder and no {kind}: check the path.')
+    if isinstance(error, PermissionError):
+        return UsageError(
+            f'the {kind} {path} may not be read: change its permissions.'
+        )
+    return UsageError(
+        f'the {kind} {path} cannot be read ({error.strerror}): check the disk '
+        'that it is on.'
+    )
+
+
+def normal(name: str) -> str:
+    """Returns the form in which names are compared.
+
+    One letter with an accent can be written in several ways, and programs
+    that copy files change one into another.
+    """
+    return unicodedata.normalize('NFC', name)
+
+
+def shown(name: str) -> str:
+    """Returns a name that can be printed; bytes not of UTF-8 as '\\xe9'."""
+    name_bytes = name.encode('utf-8', 'surrogateescape')
+    return name_bytes.decode('utf-8', 'backslashreplace')
+
+
+def number(name: str) -> decimal.Decimal | None:
+    """Returns the number that a name is, if it is one: '-1', '10', '2.50'."""
+    if re.fullmatch(r'[+-]?[0-9]+(\.[0-9]+)?', name):
+        return decimal.Decimal(name)
+    return None
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Returns names sorted in natural order, which depends on nothing else.
+
+    Names that are numbers, all of them, are sorted as such. Others are
+    compared piece by piece, where a piece is a run of the digits 0 to 9 (as a
+    number) or of anything else (regardless of case, else by code points); so
+    'class2' precedes 'class10'. What is then still equal ('a1', 'A01') is
+    sorted by code points.
+    """
+    names = list(names)
+    numbers = {name: number(name) for name in names}
+    if None not in numbers.values():
+        return sorted(names, key=lambda name: (numbers[name], name))
+    return sorted(names, key=_natural_key)
+
+
+def _natural_key(name: str) -> tuple:
+    pieces = re.split('([0-9]+)', normal(name))
+    # Every second piece is digits. int() refuses very many of them.
+    pieces[1::2] = [
+        (len(digits.lstrip('0')), digits.lstrip('0')) for digits in pieces[1::2]
+    ]
+    pieces[::2] = [text.casefold() for text in pieces[::2]]
+    return tuple(pieces), normal(name), name
