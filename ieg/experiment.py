@@ -18,7 +18,7 @@ import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
 from ieg import results
 from ieg.config import Config, folder_of
-from ieg.data import dataset, load
+from ieg.data import load
 from ieg.data.dataset import Data
 from ieg.data.noise import labels as noise_labels
 from ieg.errors import RunError, UsageError
@@ -29,7 +29,6 @@ from ieg.ops import optim
 from ieg.options import TrainConfig
 from ieg.predict import export
 from ieg.registry import METHODS, NETWORKS
-from ieg.results import _summary, _write_head
 from ieg.run_folder import make_folder
 from ieg.training import devices
 from ieg.training.callbacks import Progress, TensorBoardScalars
@@ -238,7 +237,7 @@ class Experiment:
     """
 
     config: Config
-    data: dataset.Data
+    data: Data
     trainer: Trainer
     settings: Settings
     strategy: tf.distribute.Strategy
@@ -266,7 +265,7 @@ class Experiment:
         return devices.is_chief(self.strategy)
 
 
-def load_data(config: Config) -> dataset.Data:
+def load_data(config: Config) -> Data:
     """Loads what a run learns from, with the labels it began with.
 
     Raises:
@@ -296,7 +295,7 @@ def build(
     config: Config,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
-    data: dataset.Data | None = None,
+    data: Data | None = None,
     trial_folder: str = '',
 ) -> Experiment:
     """Builds data, method and trainer.
@@ -348,7 +347,7 @@ def build(
 
 
 def _identity(
-    config: Config, strategy: tf.distribute.Strategy, data: dataset.Data
+    config: Config, strategy: tf.distribute.Strategy, data: Data
 ) -> dict[str, Any]:
     """Returns what a checkpoint of this run says that it is of."""
     return config.identity(strategy.num_replicas_in_sync) | {
@@ -374,7 +373,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
     progress: bool = True,
-    data: dataset.Data | None = None,
+    data: Data | None = None,
 ) -> dict[str, Any]:
     """Trains to the end, going on from the run folder's last checkpoint.
 
@@ -402,7 +401,7 @@ def train(
         _tell_length(experiment)
         _tell_missing(experiment)
     if experiment.is_chief:
-        _write_head(experiment)
+        results.write_head(experiment.folder, config, experiment.data)
         if progress:
             for text in experiment.data.remarks:
                 _say(text)
@@ -411,7 +410,13 @@ def train(
     with one_sentence(experiment.data.in_memory):
         trainer.train(start)
         outcome = results.conclude(trainer, experiment.data)
-    summary = _summary(experiment, time.monotonic() - started)
+    summary = results.summarize(
+        experiment.folder,
+        config,
+        experiment.data,
+        trainer.log.entries,
+        time.monotonic() - started,
+    )
     summary['label_issues'] = outcome.figures
     if experiment.is_chief:
         results.write(experiment.folder, outcome, summary)

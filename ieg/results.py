@@ -13,11 +13,11 @@ import tensorflow as tf
 
 import ieg
 from ieg import report, run_folder
+from ieg.config import Config
 from ieg.data.dataset import Data, Split
 from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import OWN
 from ieg.errors import RunError
-from ieg.experiment import Experiment
 from ieg.label_issues import table as issue_table
 from ieg.label_issues.evidence import Evidence, counted
 from ieg.methods.base import Method
@@ -29,38 +29,48 @@ from ieg.training.trainer import Trainer
 from ieg.utils.files import write_atomically
 
 
-def _write_head(experiment: Experiment) -> None:
+def write_head(folder: str, config: Config, data: Data) -> None:
     """Writes what is known before the first step."""
-    folder = experiment.folder
-    text = json.dumps(experiment.config.flat(), indent=1) + '\n'
+    text = json.dumps(config.flat(), indent=1) + '\n'
     write_atomically(os.path.join(folder, 'config.json'), text)
-    if experiment.data.noise is not None:
-        noise_labels.save(
-            os.path.join(folder, 'noise.npz'), experiment.data.noise
-        )
-    run_folder.write_skipped(folder, experiment.data.skipped)
+    if data.noise is not None:
+        noise_labels.save(os.path.join(folder, 'noise.npz'), data.noise)
+    run_folder.write_skipped(folder, data.skipped)
 
 
-def _summary(experiment: Experiment, seconds: float) -> dict[str, Any]:
-    train = experiment.config.train
-    entries = experiment.trainer.log.entries
-    noise = experiment.data.noise
+def summarize(
+    folder: str,
+    config: Config,
+    data: Data,
+    entries: Sequence[dict[str, Any]],
+    seconds: float,
+) -> dict[str, Any]:
+    """Returns `summary.json`, but for what is known of the labels.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        data: what it has learnt from.
+        entries: of its log.
+        seconds: since its command began.
+    """
+    train, noise = config.train, data.noise
     pace = [e['images_per_second'] for e in entries if 'images_per_second' in e]
     return {
         'method': train.method,
-        'dataset': experiment.config.data.dataset,
+        'dataset': config.data.dataset,
         'network': train.network_name,
         'seed': train.seed,
         'epochs': len(entries),
         'steps': entries[-1]['step'] if entries else 0,
         **headline(entries),
-        'data_remarks': list(experiment.data.remarks),
+        'data_remarks': list(data.remarks),
         'noise_rate_nominal': noise.rate if noise else None,
         'noise_rate_realised': noise.realised_rate if noise else None,
         'images_per_second': float(np.median(pace)) if pace else None,
         'seconds': sum(e['seconds'] for e in entries),
         'seconds_this_time': seconds,
-        'folder': experiment.folder,
+        'folder': folder,
         'versions': {
             'ieg': ieg.__version__,
             'tensorflow': tf.__version__,

@@ -19,10 +19,7 @@ import tensorflow as tf  # noqa: E402
 
 import ieg.experiment  # noqa: E402, F401
 from ieg.networks import layers  # noqa: E402
-from ieg.registry import (
-    KEEP_SCHEDULES,  # noqa: E402
-    NETWORKS,  # noqa: E402
-)
+from ieg.registry import KEEP_SCHEDULES, NETWORKS  # noqa: E402
 from ieg.training.devices import make_strategy  # noqa: E402
 
 TWO_REPLICAS = make_strategy('mirrored', num_replicas=2)

@@ -2,19 +2,20 @@
 
 import os
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+
+import numpy as np
+
 from ieg import config as ieg_config
 from ieg import run_folder
+from ieg.config import Config
 from ieg.corrections import edits
 from ieg.corrections.edits import LEFT_OUT
+from ieg.data.dataset import Data
 from ieg.data.noise import labels as noise_labels
-from ieg.utils.text import counted
 from ieg.data.spec import OWN
 from ieg.errors import UsageError
-
-
-
-if TYPE_CHECKING:
+from ieg.utils.text import counted
 
 
 def apply(folder: str, csv_path: str, output: str | None = None) -> str:
@@ -40,7 +41,7 @@ def apply(folder: str, csv_path: str, output: str | None = None) -> str:
         UsageError: the folder is no finished run or its data is gone, the
             table has a mistake, or the output cannot be written.
     """
-    # TensorFlow, which nobody needs who has made a mistake.
+    # It imports TensorFlow, which takes seconds; mistakes are reported first.
     from ieg import experiment
     from ieg.corrections import forms
 
@@ -63,13 +64,13 @@ def apply(folder: str, csv_path: str, output: str | None = None) -> str:
     done = forms.write(run, path)
     data_dir = shlex.quote(done.data_dir)
     return (
-        f'{done.path} has {_counts(run)}: train on it with '
+        f'{done.path} has {_counts(labels, data)}: train on it with '
         f'--dataset={done.dataset} --data_dir={data_dir}'
         f'{"".join(f"; {remark}" for remark in done.remarks)}.'
     )
 
 
-def _config(folder: str) -> 'Config':
+def _config(folder: str) -> Config:
     """Returns the configuration of a finished run.
 
     Raises:
@@ -78,8 +79,9 @@ def _config(folder: str) -> 'Config':
     path = os.path.join(folder, run_folder.CONFIG)
     if not os.path.isfile(path):
         raise UsageError(
-            f'{folder} is no run folder, because there is no {run_folder.CONFIG} '
-            'in it: give the folder that a run names at its end.'
+            f'{folder} is no run folder, because there is no '
+            f'{run_folder.CONFIG} in it: give the folder that a run names at '
+            'its end.'
         )
     if not os.path.isfile(os.path.join(folder, run_folder.SUMMARY)):
         raise UsageError(
@@ -89,7 +91,7 @@ def _config(folder: str) -> 'Config':
     return ieg_config.resolve(ieg_config.read_file(path))
 
 
-def _check_noise(folder: str, data: 'Data') -> None:
+def _check_noise(folder: str, data: Data) -> None:
     """Raises UsageError where the labels are not those of the run."""
     path = os.path.join(folder, 'noise.npz')
     if data.noise is None or not os.path.exists(path):
@@ -101,12 +103,12 @@ def _check_noise(folder: str, data: 'Data') -> None:
         )
 
 
-def _counts(run: 'forms.Run') -> str:
+def _counts(labels: Mapping[str, np.ndarray], data: Data) -> str:
     """Returns how many labels are corrected and how many examples left out."""
     changed = left_out = 0
-    for name, labels in run.labels.items():
-        left_out += int((labels == LEFT_OUT).sum())
-        changed += int((labels != run.data.split(name).labels).sum())
+    for name, chosen in labels.items():
+        left_out += int((chosen == LEFT_OUT).sum())
+        changed += int((chosen != data.split(name).labels).sum())
     return (
         f'{counted(changed - left_out, "label")} corrected and '
         f'{counted(left_out, "example")} left out'

@@ -40,6 +40,8 @@ class Advice:
 def listing_advice(
     name: str, read: Callable[[str], Found]
 ) -> Callable[[dict[str, Any]], Advice]:
+    """Returns what advises for image files that a reader lists."""
+
     def advice(given: dict[str, Any]) -> Advice:
         found = read(own_path(name, given.get('data_dir')))
         paths, classes = found.parts['train'].paths, len(found.class_names)

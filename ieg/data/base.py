@@ -9,22 +9,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ieg.data import lists, splits
+from ieg.data import splits
 from ieg.data.advice import usual_side
 from ieg.data.checks import copies
 from ieg.data.dataset import Found, InMemory, Listing, Part, Source
 from ieg.data.images.files import FileImages, Framing
 from ieg.data.images.survey import survey
-from ieg.data.lists import SetRecipe
-from ieg.data.sets import animal10n, clothing1m, food101n
+from ieg.data.lists import IMAGENET_MEAN, IMAGENET_STD, SetRecipe
 from ieg.errors import UsageError
-from ieg.registry import DATASETS
 from ieg.utils.text import shown
 
 # Images up to this side are decoded once, if all of them fit; larger ones are
 # decoded for every batch.
 _HELD_SIDE, _HELD_BYTES = 64, 2**30
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Of the images, for a test part that the owner does not have.
 _TEST_SHARE = 0.2
 _SEED = 20240229
@@ -233,8 +230,10 @@ def complete(
 def _of_imagenet(channels: int) -> tuple[tuple, tuple]:
     """Returns mean and std of ImageNet; grey images have their means."""
     if channels == 3:
-        return _IMAGENET
-    mean, std = (float(np.mean(values)) for values in _IMAGENET)
+        return IMAGENET_MEAN, IMAGENET_STD
+    mean, std = (
+        float(np.mean(values)) for values in (IMAGENET_MEAN, IMAGENET_STD)
+    )
     return (mean,) * channels, (std,) * channels
 
 
@@ -318,13 +317,12 @@ _USUAL_PLACES = (
 
 def web_set(
     read: Callable[..., Found],
-    recipe: lists.SetRecipe,
+    recipe: SetRecipe,
     data_dir: str | None,
     image_size: int,
     **options: Any,
 ) -> Source:
     """Returns a published set of image files."""
-
     name = read.__name__
     places = [data_dir] if data_dir else [*_USUAL_PLACES]
     if not data_dir and 'TFDS_DATA_DIR' in os.environ:
@@ -337,16 +335,3 @@ def web_set(
         )
     found = read(folder, **options)
     return web_source(found, recipe, image_size)
-
-
-def register_web_set(name: str, recipe: lists.SetRecipe) -> None:
-    """Registers a set whose reader takes its folder only."""
-
-    @DATASETS.register(name)
-    def load(data_dir: str | None, image_size: int = 0) -> Source:
-        return web_set(getattr(clothing1m, name), recipe, data_dir, image_size)
-
-
-register_web_set('clothing1m', clothing1m.RECIPE)
-register_web_set('animal10n', animal10n.RECIPE)
-register_web_set('food101n', food101n.RECIPE)

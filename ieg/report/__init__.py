@@ -28,7 +28,7 @@ def write(folder: str, data: Any = None, reason: str = '') -> str:
 
     Args:
         folder: of the run; it need not have finished.
-        data: `ieg.data.dataset.Data` that the run learnt from, for pictures; None
+        data: `Data` that the run learnt from, for pictures; None
             for a report without any.
         reason: why there are no data, a sentence.
 

@@ -68,5 +68,6 @@ def import_tensorflow() -> None:
 
 
 def leave(sentence: str, code: int) -> None:
+    """Ends the program with one sentence on standard error."""
     print(f'ieg: {sentence}', file=sys.stderr)
     sys.exit(code)

@@ -1,9 +1,9 @@
 """Label noise: drawing it, and the file it leaves.
 
-Most kinds of noise are a transition matrix (`ieg.data.noise.matrices`); some are an
-`ImageNoise`, which looks at the images too (`ieg.data.noise.instance`). A sampler
-(`ieg.data.noise.samplers`) is a way to draw labels. Human labels
-(`ieg.data.noise.human`) are not drawn.
+Most kinds of noise are a transition matrix (`matrices`); some are an
+`ImageNoise`, which looks at the images too (`instance`). A sampler
+(`samplers`) is a way to draw labels. Human labels
+(`human`) are not drawn.
 """
 
 import dataclasses

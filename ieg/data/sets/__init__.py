@@ -1,38 +1,41 @@
-"""The data sets, one module each; importing it registers them."""
+"""The data sets, one module each; importing this package registers them."""
 
-import dataclasses
-import glob
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ieg.data.advice import Advice
-from ieg.data.dataset import Found
 from ieg.data.lists import SetRecipe
-from ieg.data.sets.animal10n import RECIPE, animal10n
-from ieg.data.sets.clothing1m import RECIPE, clothing1m
-from ieg.data.sets.food101n import RECIPE, food101n
-from ieg.data.sets.tfds import any_set
-from ieg.data.sets.webvision import RECIPE, webvisionmini
+from ieg.data.sets import (
+    animal10n,
+    clothing1m,
+    folder,
+    food101n,
+    npz,
+    table,
+    tfds,
+    toy,
+    webvision,
+)
 from ieg.data.spec import TFDS_PREFIX
 from ieg.registry import DATASETS
 
+__all__ = [
+    'animal10n',
+    'clothing1m',
+    'folder',
+    'food101n',
+    'npz',
+    'table',
+    'tfds',
+    'toy',
+    'webvision',
+]
+
 RECIPES: dict[str, SetRecipe] = {
-    'webvisionmini': RECIPE,
-    'clothing1m': RECIPE,
-    'animal10n': RECIPE,
-    'food101n': RECIPE,
-}
-
-
-# The sets by name.
-READERS: dict[str, Callable[..., Found]] = {
-    'webvisionmini': webvisionmini,
-    'clothing1m': clothing1m,
-    'animal10n': animal10n,
-    'food101n': food101n,
+    'webvisionmini': webvision.RECIPE,
+    'clothing1m': clothing1m.RECIPE,
+    'animal10n': animal10n.RECIPE,
+    'food101n': food101n.RECIPE,
 }
 
 
@@ -43,7 +46,7 @@ def loader(base: str) -> Callable[..., Any]:
         UsageError: there is none of this name.
     """
     if base.startswith(TFDS_PREFIX):
-        return any_set(base.removeprefix(TFDS_PREFIX))
+        return tfds.any_set(base.removeprefix(TFDS_PREFIX))
     return DATASETS.get(base)
 
 
@@ -57,5 +60,5 @@ def advise(base: str, given: dict[str, Any]) -> Advice | None:
     Raises:
         UsageError: it cannot be read.
     """
-    found = getattr(loader(base), 'advise', None)
-    return found(given) if found else None
+    advice = getattr(loader(base), 'advise', None)
+    return advice(given) if advice else None

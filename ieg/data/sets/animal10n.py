@@ -5,10 +5,12 @@ import os
 
 import numpy as np
 
+from ieg.data import base
 from ieg.data import lists as image_lists
-from ieg.data.dataset import Found, Listing
+from ieg.data.dataset import Found, Listing, Source
 from ieg.data.lists import IMAGENET_MEAN, IMAGENET_STD, SetRecipe, count_remarks
 from ieg.errors import UsageError
+from ieg.registry import DATASETS
 
 # The crop of SSR, which pads 8 pixels; PLC only mirrors, SELFIE does nothing.
 # No statistics are published.
@@ -83,3 +85,9 @@ def _animal_label(folder: str, image: str) -> int:
             'a class from 0 to 9 and _: it is no image of ANIMAL-10N.'
         )
     return int(text)
+
+
+@DATASETS.register('animal10n')
+def load(data_dir: str | None, image_size: int = 0) -> Source:
+    """Returns the set in a folder; see `animal10n`."""
+    return base.web_set(animal10n, RECIPE, data_dir, image_size)

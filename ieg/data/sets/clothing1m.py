@@ -3,10 +3,12 @@
 import os
 from collections.abc import Mapping, Sequence
 
+from ieg.data import base
 from ieg.data import lists as image_lists
-from ieg.data.dataset import Found, Listing
+from ieg.data.dataset import Found, Listing, Source
 from ieg.data.lists import SetRecipe, count_remarks, require_classes
 from ieg.errors import UsageError
+from ieg.registry import DATASETS
 
 # DivideMix, PES, DISC and SSR; the statistics are those of the set.
 RECIPE = SetRecipe(
@@ -147,3 +149,9 @@ def _clothes_names(lists: Sequence[str]) -> tuple[str, ...]:
             require_classes(names, RECIPE, path)
             return names
     return _CLOTHES
+
+
+@DATASETS.register('clothing1m')
+def load(data_dir: str | None, image_size: int = 0) -> Source:
+    """Returns the set in a folder; see `clothing1m`."""
+    return base.web_set(clothing1m, RECIPE, data_dir, image_size)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ieg.data import base
 from ieg.data.advice import listing_advice
 from ieg.data.checks import check_classes, leave_out_copies, own_path
 from ieg.data.dataset import Found, Listing, Source
@@ -388,11 +389,9 @@ def _listing(
 def load(
     data_dir: str | None, image_size: int = 0, probe_dir: str = ''
 ) -> Source:
-    """Returns a user's class folders; see `own.read_folder`."""
-    from ieg.data import base as data_base
-
+    """Returns a user's class folders; see `read_folder`."""
     found = read_folder(own_path('folder', data_dir), probe_dir)
-    return data_base.own_source(found, image_size)
+    return base.own_source(found, image_size)
 
 
 load.advise = listing_advice('folder', read_folder)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ieg.data import base
 from ieg.data import lists as image_lists
-from ieg.data.dataset import Found, Listing
+from ieg.data.dataset import Found, Listing, Source
 from ieg.data.lists import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -14,6 +15,7 @@ from ieg.data.lists import (
     count_remarks,
     require_classes,
 )
+from ieg.registry import DATASETS
 
 # PLC: short side 256, 224 pixels, here of a random area.
 RECIPE = SetRecipe(
@@ -108,3 +110,9 @@ def _verified_remarks(root: str) -> list[str]:
         f'Of {len(answers):,} verified labels, {np.mean(answers):.2%} are '
         'right.'
     ]
+
+
+@DATASETS.register('food101n')
+def load(data_dir: str | None, image_size: int = 0) -> Source:
+    """Returns the set in a folder; see `food101n`."""
+    return base.web_set(food101n, RECIPE, data_dir, image_size)

@@ -420,8 +420,7 @@ def of_arrays(found: Arrays) -> Source:
 
 @DATASETS.register('npz')
 def load(data_dir: str | None) -> Source:
-    """Returns a user's arrays; see `own.read_npz`."""
-
+    """Returns a user's arrays; see `read_npz`."""
     return of_arrays(read_npz(own_path('npz', data_dir)))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from ieg.data import base
 from ieg.data.advice import listing_advice
 from ieg.data.checks import check_classes, leave_out_copies, own_path
 from ieg.data.dataset import PARTS, Found, Listing, Source
@@ -274,11 +275,9 @@ def _listing(
 
 @DATASETS.register('csv')
 def load(data_dir: str | None, image_size: int = 0) -> Source:
-    """Returns the images that a user's table lists; see `own.read_csv`."""
-    from ieg.data import base as data_base
-
+    """Returns the images that a user's table lists; see `read_csv`."""
     found = read_csv(own_path('csv', data_dir))
-    return data_base.own_source(found, image_size)
+    return base.own_source(found, image_size)
 
 
 load.advise = listing_advice('csv', read_csv)

@@ -4,8 +4,7 @@ import glob
 import os
 from collections.abc import Sequence
 
-from ieg.data import lists
-from ieg.data.base import web_set
+from ieg.data import base, lists
 from ieg.data.dataset import Found, Listing, Source
 from ieg.data.lists import IMAGENET_MEAN, IMAGENET_STD, SetRecipe, count_remarks
 from ieg.errors import UsageError
@@ -304,8 +303,8 @@ def load(
     image_size: int = 0,
     use_imagenet_as_eval: bool = False,
 ) -> Source:
-    """Returns mini-WebVision; see `webvision.webvisionmini`."""
-    return web_set(
+    """Returns mini-WebVision; see `webvisionmini`."""
+    return base.web_set(
         webvisionmini,
         RECIPE,
         data_dir,
