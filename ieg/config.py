@@ -14,10 +14,12 @@ from typing import Any
 
 from absl import flags
 
-from ieg.data import advice as advice_
-from ieg.data import sets, spec
+from ieg.data import load, spec
+from ieg.data.dataset import Advice
 from ieg.data.spec import OWN
 from ieg.errors import UsageError, nearest
+from ieg.networks import applications
+from ieg.ops import optim
 from ieg.options import (
     SCHEDULES,
     DataConfig,
@@ -77,7 +79,8 @@ class Config:
         for name in (*_names(RunConfig), *_names(SearchConfig)):
             del found[name]
         stretched = self.train.lr_schedule in ('cosine_one', 'linear')
-        if not (stretched or getattr(self.method, 'depends_on_length', False)):
+        method = METHODS.get(self.train.method)
+        if not (stretched or method.depends_on_length(self.method)):
             del found['max_epoch'], found['max_iteration']
         # Paths; what is in them is told by hashes of labels and images.
         del found['human_labels'], found['probe_dir']
@@ -146,11 +149,11 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
             flags.DEFINE_string(name, None, text, flag_values=values)
 
 
-def from_flags(values: flags.FlagValues = flags.FLAGS) -> Config:
-    """Returns the configuration that parsed flags ask for.
+def from_flags(values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
+    """Returns the options that parsed flags and the file `--config` give.
 
     Raises:
-        UsageError: see `resolve`.
+        UsageError: the file cannot be read.
     """
     given = {
         name: values[name].value
@@ -159,7 +162,7 @@ def from_flags(values: flags.FlagValues = flags.FLAGS) -> Config:
     }
     path = values['config'].value
     file = read_file(path) if path else {}
-    return resolve(_over(file, given))
+    return _over(file, given)
 
 
 def read_file(path: str) -> dict[str, Any]:
@@ -181,23 +184,35 @@ def read_file(path: str) -> dict[str, Any]:
     return {k: v for k, v in found.items() if k not in ('mode', 'restore_step')}
 
 
-def resolve(given: Mapping[str, Any]) -> Config:
+def check(given: Mapping[str, Any]) -> None:
+    """Checks options before the data set that they are for is looked at.
+
+    Raises:
+        UsageError: see `resolve`.
+    """
+    # Large images are advised this network, which takes the most options.
+    resolve(given, Advice({'network_name': 'resnet50'}, ''))
+
+
+def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
     """Returns the configuration for options that a user gave.
+
+    No data is read here.
 
     Args:
         given: options by name.
+        advice: for a data set without recipes; see `Opened.advice`.
 
     Raises:
         UsageError: an option is unknown, unused by the method or schedule, or
             has an impossible value.
     """
     for cls in SHARED:
-        _build(cls, given)
+        build(cls, given)
     name = given.get('method', TrainConfig().method)
     method = METHODS.get(name)
     _check_used(given, name, method.Config)
     dataset = spec.parse(given.get('dataset', DataConfig().dataset))
-    advice = sets.advise(dataset.base, given)
     advised = dict(advice.values) if advice else {}
     usual = DEFAULT_NETWORKS | dict(method.usual_networks)
     usual.setdefault(dataset.base, advised.get('network_name'))
@@ -208,16 +223,19 @@ def resolve(given: Mapping[str, Any]) -> Config:
             f'--network_name: {", ".join(NETWORKS.names())}.'
         )
     NETWORKS.get(network)
-    if hasattr(method.Config, 'most_epochs'):
+    if method.most_epochs(method.Config()) is not None:
         advised.pop('max_epoch', None)
     values = _over(_over(advised, method.presets(dataset, network)), given)
     values |= _pretrained(values, given, network)
-    longest = _build(method.Config, values)
-    values |= _length(values, getattr(longest, 'most_epochs', 30))
+    most = method.most_epochs(build(method.Config, values))
+    values |= _length(values, most or 30)
     values |= {'network_name': network, 'dataset': str(dataset)}
-    parts = [_build(cls, values) for cls in (*SHARED, method.Config)]
+    parts = [build(cls, values) for cls in (*SHARED, method.Config)]
     config = Config(*parts, _said(advice, given, values))
+    load.check(config.data, config.run)
+    network_options(config.train)
     _check_schedule(given, config.train)
+    optim.check(config.train)
     _check_search(given, config.search)
     _check_tracking(given, config.run)
     _check_together(given, values)
@@ -234,7 +252,7 @@ def _pretrained(
     """
     if not values.get('pretrained'):
         return {}
-    scale = getattr(NETWORKS.get(network), 'pretrained_scaling', None)
+    scale = applications.PRETRAINED_SCALING.get(network)
     if scale is None:
         # A habit of the data set does not bind a network that was chosen.
         return {} if 'pretrained' in given else {'pretrained': False}
@@ -246,8 +264,31 @@ def _pretrained(
     return {'scaling': scale}
 
 
+def network_options(train: TrainConfig) -> dict[str, Any]:
+    """Returns the options of training that the network takes.
+
+    Raises:
+        UsageError: it takes none of a kind that was asked for.
+    """
+    taken = NETWORKS.takes(train.network_name)
+    chosen: dict[str, Any] = {}
+    usual = TrainConfig()
+    for name, value, unless, what in (
+        ('dropout_mode', train.dropout_mode, usual.dropout_mode, 'dropout'),
+        ('pretrained', train.pretrained, usual.pretrained, 'ImageNet weights'),
+    ):
+        if name in taken:
+            chosen[name] = value
+        elif value != unless:
+            raise UsageError(
+                f'--{name} is not used by the network {train.network_name}, '
+                f'which has no {what}.'
+            )
+    return chosen
+
+
 def _said(
-    advice: advice_.Advice | None,
+    advice: Advice | None,
     given: Mapping[str, Any],
     values: Mapping[str, Any],
 ) -> str:
@@ -342,6 +383,8 @@ def _check_together(
 
 
 def _check_tracking(given: Mapping[str, Any], run: RunConfig) -> None:
+    if run.stop_on_memorization != 'off' and not run.track_memorization:
+        raise UsageError('--stop_on_memorization needs --track_memorization.')
     usual = RunConfig()
     for name in ('probe_step', 'probe_rate', 'unlabeled_dir'):
         if name in given and not run.track_memorization:
@@ -349,7 +392,12 @@ def _check_tracking(given: Mapping[str, Any], run: RunConfig) -> None:
                 raise UsageError(f'--{name} needs --track_memorization.')
 
 
-def _build(cls: type, values: Mapping[str, Any]) -> Any:
+def build(cls: type, values: Mapping[str, Any]) -> Any:
+    """Returns an object of options, with the values that are given.
+
+    Raises:
+        UsageError: a value is not of the option's type, or out of its limits.
+    """
     fields = [f for f in fields_of(cls) if f.name in values]
     return cls(**{f.name: _checked(f, values[f.name]) for f in fields})
 

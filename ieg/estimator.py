@@ -252,10 +252,9 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         from ieg.utils.cli import import_tensorflow
 
         import_tensorflow()
-        from ieg import config as ieg_config
         from ieg import experiment
 
-        config = ieg_config.resolve(self._given(path, folder))
+        config, opened = experiment.configure(self._given(path, folder))
         if config.data.probe_dataset_hold_ratio and not has_probe:
             raise ValueError(
                 f'method={self.method!r} learns from clean images, and nobody '
@@ -266,8 +265,10 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             from ieg.search import driver
 
             with silence(not self.verbose):
-                config = driver.search(config)
-        summary = experiment.train(config, progress=bool(self.verbose))
+                config = driver.search(config, opened=opened)
+        summary = experiment.train(
+            config, progress=bool(self.verbose), opened=opened
+        )
         return summary['folder']
 
     def _given(self, path: str, folder: str) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 import contextlib
 import dataclasses
-import inspect
 import json
 import os
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,19 +15,21 @@ import tensorflow as tf
 
 import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
+from ieg import config as ieg_config
 from ieg import results
 from ieg.config import Config, folder_of
 from ieg.data import load
-from ieg.data.dataset import Data
+from ieg.data.dataset import Data, Opened
 from ieg.data.noise import labels as noise_labels
+from ieg.data.spec import parse
 from ieg.errors import RunError, UsageError
 from ieg.memorization.tracker import PATIENCE, MemorizationTracker
 from ieg.methods.base import Info, Method, steps_for
 from ieg.networks import create_network
 from ieg.ops import optim
-from ieg.options import TrainConfig
+from ieg.options import DataConfig, RunConfig
 from ieg.predict import export
-from ieg.registry import METHODS, NETWORKS
+from ieg.registry import METHODS
 from ieg.run_folder import make_folder
 from ieg.training import devices
 from ieg.training.callbacks import Progress, TensorBoardScalars
@@ -143,34 +144,12 @@ def check_splits(method: Method, name: str, data: Data) -> None:
         )
 
 
-def network_options(train: TrainConfig) -> dict[str, Any]:
-    """Returns the options of training that the network takes.
-
-    Raises:
-        UsageError: it takes none of a kind that was asked for.
-    """
-    taken = inspect.signature(NETWORKS.get(train.network_name)).parameters
-    found, usual = {}, TrainConfig()
-    for name, value, unless, what in (
-        ('dropout_mode', train.dropout_mode, usual.dropout_mode, 'dropout'),
-        ('pretrained', train.pretrained, usual.pretrained, 'ImageNet weights'),
-    ):
-        if name in taken:
-            found[name] = value
-        elif value != unless:
-            raise UsageError(
-                f'--{name} is not used by the network {train.network_name}, '
-                f'which has no {what}.'
-            )
-    return found
-
-
 def build_method(
     config: Config, info: Info, strategy: tf.distribute.Strategy
 ) -> Method:
     """Returns the method with its networks, under the scope of a strategy."""
     train = config.train
-    chosen = network_options(train)
+    chosen = ieg_config.network_options(train)
 
     def build_network(number: int) -> keras.Model:
         # Each network has initial weights of its own.
@@ -265,36 +244,54 @@ class Experiment:
         return devices.is_chief(self.strategy)
 
 
-def load_data(config: Config) -> Data:
+def configure(given: Mapping[str, Any]) -> tuple[Config, Opened | None]:
+    """Returns the configuration for options that a user gave.
+
+    Args:
+        given: options by name.
+
+    Returns:
+        The configuration; and the data set, where the options that were not
+        given follow from what is in it, or where it is used more than once.
+
+    Raises:
+        UsageError: see `config.resolve`; or the data set cannot be opened.
+    """
+    spec = parse(given.get('dataset', DataConfig().dataset))
+    if spec.has_recipe:
+        config = ieg_config.resolve(given)
+        if not config.search.search:
+            return config, None
+        return config, load.open_set(config.data, config.run)
+    # A mistake is reported before anything is read.
+    ieg_config.check(given)
+    opened = load.open_set(
+        ieg_config.build(DataConfig, given), ieg_config.build(RunConfig, given)
+    )
+    advice = opened.advice(given.get('image_size', 0))
+    return ieg_config.resolve(given, advice), opened
+
+
+def load_data(config: Config, opened: Opened | None = None) -> Data:
     """Loads what a run learns from, with the labels it began with.
+
+    Args:
+        config: resolved options.
+        opened: the data set, if it has been opened already.
 
     Raises:
         UsageError: the options do not fit the data.
     """
-    return load.load(
-        config.data.dataset,
-        probe_ratio=config.data.probe_dataset_hold_ratio,
-        valid_ratio=config.data.valid_ratio,
-        train_examples=config.data.train_examples,
-        seed=config.train.seed,
-        noise_seed=_noise_seed(config),
-        noise_sampler=config.data.noise_sampler,
-        crop_padding=config.data.crop_padding,
-        scaling=config.data.scaling,
-        data_dir=os.path.expanduser(config.run.data_dir) or None,
-        image_size=config.data.image_size,
-        flip=config.data.flip,
-        probe_dir=os.path.expanduser(config.data.probe_dir),
-        use_imagenet_as_eval=config.run.use_imagenet_as_eval,
-        human_labels=config.data.human_labels,
-        frozen=_frozen_noise(folder_of(config)),
-    )
+    frozen = _frozen_noise(folder_of(config))
+    seed = config.train.seed
+    return load.load(config.data, config.run, seed, opened, frozen)
 
 
 def build(
     config: Config,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
+    opened: Opened | None = None,
     data: Data | None = None,
     trial_folder: str = '',
 ) -> Experiment:
@@ -305,6 +302,7 @@ def build(
         callbacks: more callbacks beside those of a run.
         strategy: one that exists already (a process can have one mirrored
             strategy only); None makes it.
+        opened: the data set, if it has been opened already.
         data: loaded before; None loads it.
         trial_folder: run folder of a trial, which is never evaluated on the
             test split.
@@ -317,7 +315,7 @@ def build(
         run.distribution_strategy, run.num_replicas
     )
     devices.set_numerics(config)
-    data = data or load_data(config)
+    data = data or load_data(config, opened)
     replicas = strategy.num_replicas_in_sync
     settings = make_settings(
         config, data, replicas, devices.has_workers(strategy)
@@ -363,16 +361,12 @@ def _frozen_noise(folder: str) -> noise_labels.NoisyLabels | None:
     return noise_labels.load(path) if os.path.exists(path) else None
 
 
-def _noise_seed(config: Config) -> int:
-    asked = config.data.noise_seed
-    return config.train.seed if asked < 0 else asked
-
-
 def train(
     config: Config,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
     progress: bool = True,
+    opened: Opened | None = None,
     data: Data | None = None,
 ) -> dict[str, Any]:
     """Trains to the end, going on from the run folder's last checkpoint.
@@ -382,6 +376,7 @@ def train(
         callbacks: more callbacks beside those of a run.
         strategy: see `build`.
         progress: whether a bar and remarks are shown.
+        opened: see `build`.
         data: see `build`.
 
     Returns:
@@ -393,7 +388,7 @@ def train(
     """
     make_folder(folder_of(config))
     started = time.monotonic()
-    experiment = build(config, callbacks, strategy, data)
+    experiment = build(config, callbacks, strategy, opened, data)
     trainer = experiment.trainer
     _track(experiment)
     start = trainer.restore(config.run.restore_step)
@@ -439,10 +434,6 @@ def _track(experiment: Experiment) -> None:
     """Adds the memorization tracker where it is asked for."""
     run = experiment.config.run
     if not run.track_memorization:
-        if run.stop_on_memorization != 'off':
-            raise UsageError(
-                '--stop_on_memorization needs --track_memorization.'
-            )
         return
     path = os.path.join(experiment.folder, 'memorization.json')
     tracker = MemorizationTracker(
@@ -481,7 +472,9 @@ def _tell_missing(experiment: Experiment) -> None:
 
 
 def evaluate(
-    config: Config, strategy: tf.distribute.Strategy | None = None
+    config: Config,
+    strategy: tf.distribute.Strategy | None = None,
+    opened: Opened | None = None,
 ) -> dict[str, Any]:
     """Evaluates a checkpoint and appends the figures to the run folder.
 
@@ -495,7 +488,7 @@ def evaluate(
             f'There is no checkpoint in {folder}; train first with the same '
             'flags and --mode=train.'
         )
-    experiment = build(config, strategy=strategy)
+    experiment = build(config, strategy=strategy, opened=opened)
     with one_sentence(experiment.data.in_memory):
         found = experiment.trainer.evaluate_checkpoint(config.run.restore_step)
     if experiment.is_chief:

@@ -51,13 +51,13 @@ def run(_: Sequence[str]) -> None:
     from ieg import config as ieg_config
     from ieg import experiment
 
-    config = ieg_config.from_flags()
+    config, opened = experiment.configure(ieg_config.from_flags())
     if config.run.mode == 'evaluation':
         if config.search.search:
             from ieg.search import driver
 
             config = driver.found(config)
-        for name, value in experiment.evaluate(config).items():
+        for name, value in experiment.evaluate(config, opened=opened).items():
             shown = f'{value:.4f}' if isinstance(value, float) else value
             print(f'{name:<24}  {shown}')
         return
@@ -67,8 +67,8 @@ def run(_: Sequence[str]) -> None:
     if config.search.search:
         from ieg.search import driver
 
-        config = driver.search(config, _plugins(sys.argv))
-    print(table(experiment.train(config)))
+        config = driver.search(config, _plugins(sys.argv), opened)
+    print(table(experiment.train(config, opened=opened)))
 
 
 def describe(config: Any) -> str:

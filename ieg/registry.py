@@ -20,9 +20,17 @@ class Registry(Generic[T]):
     def __init__(self, kind: str):
         self.kind = kind
         self._entries: dict[str, T] = {}
+        self._takes: dict[str, frozenset[str]] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(
+        self, name: str, takes: Sequence[str] = ()
+    ) -> Callable[[T], T]:
         """Returns a decorator that stores its object under `name`.
+
+        Args:
+            name: what users type.
+            takes: options that the object takes as keywords, besides the
+                arguments that all of its kind have.
 
         Raises:
             ValueError: the name is taken.
@@ -34,6 +42,7 @@ class Registry(Generic[T]):
                     f'the {self.kind} {name!r} is registered twice'
                 )
             self._entries[name] = entry
+            self._takes[name] = frozenset(takes)
             return entry
 
         return store
@@ -51,6 +60,10 @@ class Registry(Generic[T]):
                 f'{nearest(name, self._entries)} Known: {known}.'
             )
         return self._entries[name]
+
+    def takes(self, name: str) -> frozenset[str]:
+        """Returns the options that the object under `name` takes."""
+        return self._takes.get(name, frozenset())
 
     def names(self) -> list[str]:
         """Returns all names, sorted."""

@@ -9,7 +9,6 @@ from keras.src.utils import file_utils
 from ieg.errors import UsageError
 from ieg.networks import create_network
 from ieg.networks.layers import FusedBatchNormalization
-from ieg.registry import NETWORKS
 
 IMAGENET = {
     'resnet50': keras.applications.ResNet50,
@@ -264,7 +263,7 @@ def test_alexnet_takes_its_smallest_image():
 
 
 def test_pretrained_scalings():
-    scalings = {n: NETWORKS.get(n).pretrained_scaling for n in IMAGENET}
+    scalings = {n: applications.PRETRAINED_SCALING[n] for n in IMAGENET}
     assert scalings == {
         'resnet50': 'caffe',
         'vgg19': 'caffe',

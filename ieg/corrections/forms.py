@@ -324,11 +324,8 @@ def _new_csv(run: Run, path: str) -> Written:
 
 def _new_images(run: Run, path: str) -> Written:
     """Writes images that are encoded in memory, as those of TFDS can be."""
-    source = load._open_source(
-        run.data.spec.base,
-        run.data_dir or None,
-        image_size=run.config.data.image_size,
-    )
+    options = run.config.data
+    source = load.open_set(options, run.config.run).source(options.image_size)
 
     def lines() -> Iterator[tuple[bytes, Line]]:
         for name, part in _parts(run).items():

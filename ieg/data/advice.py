@@ -1,13 +1,12 @@
 """Options that suit a data set, for those not given."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ieg.data.checks import own_path
-from ieg.data.dataset import Found
+from ieg.data.dataset import Advice
+from ieg.data.images.survey import survey
 from ieg.errors import UsageError
 
 # Sides of the square that a network sees, and up to which short side each.
@@ -24,38 +23,20 @@ def usual_side(sizes: np.ndarray) -> int:
 _SAMPLE = 300
 
 
-@dataclasses.dataclass(frozen=True)
-class Advice:
-    """Options for a data set that nobody knows before it is looked at.
-
-    Attributes:
-        values: options by name.
-        sentence: what was seen.
-    """
-
-    values: dict[str, Any]
-    sentence: str
-
-
-def listing_advice(
-    name: str, read: Callable[[str], Found]
-) -> Callable[[dict[str, Any]], Advice]:
-    """Returns what advises for image files that a reader lists."""
-
-    def advice(given: dict[str, Any]) -> Advice:
-        found = read(own_path(name, given.get('data_dir')))
-        paths, classes = found.parts['train'].paths, len(found.class_names)
-        return of_files(name, paths, classes, given.get('image_size'))
-
-    return advice
-
-
 def of_files(
-    name: str, paths: Sequence[str], num_classes: int, asked: int | None
+    name: str, paths: Sequence[str], num_classes: int, asked: int
 ) -> Advice:
-    """Returns what suits image files."""
-    from ieg.data.images.survey import survey
+    """Returns what suits image files.
 
+    Args:
+        name: of the kind of data set.
+        paths: of the training images; the headers of some are read.
+        num_classes: how many classes they have.
+        asked: side of the square that a network sees; 0 = by the images.
+
+    Raises:
+        UsageError: none of them can be read.
+    """
     places = np.linspace(0, len(paths) - 1, min(_SAMPLE, len(paths)))
     seen = survey([paths[int(place)] for place in places], full=False)
     if not seen.readable.any():

@@ -10,9 +10,17 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.data import splits
-from ieg.data.advice import usual_side
+from ieg.data.advice import of_files, usual_side
 from ieg.data.checks import copies
-from ieg.data.dataset import Found, InMemory, Listing, Part, Source
+from ieg.data.dataset import (
+    Found,
+    InMemory,
+    Listing,
+    Opened,
+    Part,
+    Preprocessing,
+    Source,
+)
 from ieg.data.images.files import FileImages, Framing
 from ieg.data.images.survey import survey
 from ieg.data.lists import IMAGENET_MEAN, IMAGENET_STD, SetRecipe
@@ -27,6 +35,15 @@ _TEST_SHARE = 0.2
 _SEED = 20240229
 # A user's images are not all of an object in the middle.
 OWN_AREA = (0.25, 1.0)
+
+
+def open_own(name: str, found: Found) -> Opened:
+    """Returns a user's image files as a data set that has been opened."""
+    paths, classes = found.parts['train'].paths, len(found.class_names)
+    return Opened(
+        lambda image_size: own_source(found, image_size),
+        lambda image_size: of_files(name, paths, classes, image_size),
+    )
 
 
 def own_source(found: Found, image_size: int) -> Source:
@@ -69,6 +86,7 @@ def own_source(found: Found, image_size: int) -> Source:
         skipped=tuple(skipped),
         flip=not grey,
         fingerprint=_fingerprint(listings),
+        framing=framing,
     )
 
 
@@ -196,6 +214,7 @@ def complete(
     flip: bool,
     skipped: tuple[tuple[str, str], ...] = (),
     fingerprint: str = '',
+    framing: Framing | None = None,
 ) -> Source:
     """Returns a user's data set; images in memory are shifted by padding."""
     parts = dict(parts)
@@ -216,15 +235,23 @@ def complete(
         valid=parts.get('valid'),
         probe=parts.get('probe'),
         class_names=class_names,
-        padding=0 if array is None else min(height, width) // 8,
-        flip=flip,
-        mean=mean,
-        std=std,
-        policy='imagenet_autoaug' if height >= 96 else 'autoaug',
+        preprocessing=Preprocessing(
+            padding=0 if array is None else min(height, width) // 8,
+            flip=flip,
+            mean=mean,
+            std=std,
+            policy=_policy(height),
+            framing=framing,
+        ),
         remarks=remarks,
         skipped=skipped,
         fingerprint=fingerprint,
     )
+
+
+def _policy(side: int) -> str:
+    """Returns the AutoAugment policy that suits a size."""
+    return 'imagenet_autoaug' if side >= 96 else 'autoaug'
 
 
 def _of_imagenet(channels: int) -> tuple[tuple, tuple]:
@@ -297,12 +324,15 @@ def web_source(found: Found, recipe: SetRecipe, image_size: int) -> Source:
         valid=parts.get('valid'),
         probe=parts.get('probe'),
         class_names=found.class_names,
-        padding=(recipe.padding or side // 8) if held else 0,
-        flip=recipe.flip,
-        mean=recipe.mean,
-        std=recipe.std,
+        preprocessing=Preprocessing(
+            padding=(recipe.padding or side // 8) if held else 0,
+            flip=recipe.flip,
+            mean=recipe.mean,
+            std=recipe.std,
+            policy=_policy(side),
+            framing=framing,
+        ),
         further={n: p for n, p in parts.items() if n not in known},
-        policy='imagenet_autoaug' if side >= 96 else 'autoaug',
         remarks=found.remarks,
         fingerprint=_fingerprint(found.parts),
     )
@@ -319,10 +349,19 @@ def web_set(
     read: Callable[..., Found],
     recipe: SetRecipe,
     data_dir: str | None,
-    image_size: int,
     **options: Any,
-) -> Source:
-    """Returns a published set of image files."""
+) -> Opened:
+    """Opens a published set of image files.
+
+    Args:
+        read: folder -> what is in it.
+        recipe: of the set.
+        data_dir: where the set is; None for the usual places.
+        **options: further ones of `read`.
+
+    Raises:
+        UsageError: it is not there.
+    """
     name = read.__name__
     places = [data_dir] if data_dir else [*_USUAL_PLACES]
     if not data_dir and 'TFDS_DATA_DIR' in os.environ:
@@ -334,4 +373,4 @@ def web_set(
             'with --data_dir (it cannot be downloaded).'
         )
     found = read(folder, **options)
-    return web_source(found, recipe, image_size)
+    return Opened(lambda image_size: web_source(found, recipe, image_size))

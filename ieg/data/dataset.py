@@ -7,9 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ieg.data.images.files import Framing
 from ieg.data.noise.labels import NoisyLabels
 from ieg.data.spec import DatasetSpec
 from ieg.errors import UsageError
+from ieg.options import DataConfig
 
 # What the parts of a data set are called; others are further test sets.
 PARTS = ('train', 'test', 'valid', 'probe')
@@ -126,6 +128,79 @@ class Found:
     remarks: tuple[str, ...] = ()
 
 
+# What ImageNet's first networks subtract from pixels 0..255.
+_CAFFE = tuple(value / 255 for value in (123.68, 116.779, 103.939))
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How raw images become what a network sees.
+
+    Attributes:
+        padding: pixels that the weak view pads on each side before it crops.
+        flip: whether a mirrored image still belongs to its class.
+        mean: per channel, of pixels in [0, 1].
+        std: per channel, in the same units.
+        policy: the view that stands for the learnt augmentation policy.
+        framing: how files become images, for evaluation too; None for data
+            sets that are arrays.
+    """
+
+    padding: int
+    flip: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    policy: str = 'autoaug'
+    framing: Framing | None = None
+
+    def adapted(
+        self, options: DataConfig, shape: tuple[int, int, int]
+    ) -> 'Preprocessing':
+        """Returns the preprocessing that options ask for.
+
+        Args:
+            options: `crop_padding`, `scaling` and `flip` replace the habits
+                of the data set.
+            shape: (H, W, channels) of the images.
+
+        Raises:
+            UsageError: a crop could miss the image altogether, or the scaling
+                is not for images with so many channels.
+        """
+        most = min(shape[:2]) - 1
+        padding = options.crop_padding
+        if not -1 <= padding <= most:
+            raise UsageError(
+                f'--crop_padding={padding} is impossible for images of '
+                f'{shape[0]} x {shape[1]} pixels: choose from 0 to {most}, or '
+                f'-1 for the usual {self.padding}.'
+            )
+        mean, std = self._scale(options.scaling)
+        return dataclasses.replace(
+            self,
+            padding=self.padding if padding == -1 else padding,
+            flip=self.flip if options.flip == 'auto' else options.flip == 'on',
+            mean=mean,
+            std=std,
+        )
+
+    def _scale(self, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Returns mean and std of a scaling."""
+        channels = len(self.mean)
+        if name == 'standard':
+            return self.mean, self.std
+        if name == 'symmetric':
+            return (0.5,) * channels, (0.5,) * channels
+        if name == 'unit':
+            return (0.0,) * channels, (1.0,) * channels
+        if name == 'caffe' and channels == len(_CAFFE):
+            return _CAFFE, (1 / 255,) * channels
+        raise UsageError(
+            f'there is no scaling {name!r} of images with {channels} '
+            'channels: choose standard, symmetric or unit.'
+        )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
     """A data set as its owner split it, and how its images are prepared.
@@ -134,17 +209,13 @@ class Source:
         train: the training examples.
         test: what figures are reported on.
         class_names: one name per class.
-        padding: pixels that the weak view pads on each side before it crops.
-        flip: whether a mirrored image still belongs to its class.
-        mean: per channel, in units of pixels scaled to [0, 1].
-        std: per channel, in the same units.
+        preprocessing: of its images.
         published: int64 [N], number of each training example in the files as
             they were published, which TFDS puts into another order; None
             where there is no other order.
         valid: the owner's own validation examples, or None.
         probe: clean examples for methods that need some, or None.
         further: more test sets by name.
-        policy: the view that stands for the learnt augmentation policy.
         remarks: whole sentences that a user should read.
         skipped: (path, reason) of each file that is no image.
         fingerprint: a hash of everything in a data set that has no name of
@@ -154,15 +225,11 @@ class Source:
     train: Part
     test: Part
     class_names: tuple[str, ...]
-    padding: int
-    flip: bool
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    preprocessing: Preprocessing
     published: np.ndarray | None = None
     valid: Part | None = None
     probe: Part | None = None
     further: Mapping[str, Part] = dataclasses.field(default_factory=dict)
-    policy: str = 'autoaug'
     remarks: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     fingerprint: str = ''
@@ -206,49 +273,6 @@ def _gather(images: np.ndarray) -> Callable[[Any, Any], Any]:
         return tf.gather(held[0], ids)
 
     return fetch
-
-
-def crop_padding(asked: int, usual: int, size: tuple[int, int]) -> int:
-    """Returns the padding of the weak view for images of size (H, W).
-
-    Raises:
-        UsageError: a crop could miss the image altogether.
-    """
-    most = min(size) - 1
-    if not -1 <= asked <= most:
-        raise UsageError(
-            f'--crop_padding={asked} is impossible for images of '
-            f'{size[0]} x {size[1]} pixels: choose from 0 to {most}, or -1 '
-            f'for the usual {usual}.'
-        )
-    return usual if asked == -1 else asked
-
-
-# What ImageNet's first networks subtract from pixels 0..255.
-_CAFFE = tuple(value / 255 for value in (123.68, 116.779, 103.939))
-
-
-def scaling(
-    name: str, source: Source
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns mean and std per channel, of pixels in [0, 1].
-
-    Raises:
-        UsageError: there is no such scaling, or not of such images.
-    """
-    channels = len(source.mean)
-    if name == 'standard':
-        return source.mean, source.std
-    if name == 'symmetric':
-        return (0.5,) * channels, (0.5,) * channels
-    if name == 'unit':
-        return (0.0,) * channels, (1.0,) * channels
-    if name == 'caffe' and channels == len(_CAFFE):
-        return _CAFFE, (1 / 255,) * channels
-    raise UsageError(
-        f'there is no scaling {name!r} of images with {channels} channels: '
-        'choose standard, symmetric or unit.'
-    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -297,12 +321,8 @@ class Data:
         noise: the corrupted labels; None without noise, and where the true
             labels are unknown. Its rows are the examples of train and, unless
             that is the owner's, valid together, by ascending index.
-        padding: pixels that the weak view pads before it crops.
-        flip: whether the weak view mirrors images.
-        mean: per channel, of pixels in [0, 1].
-        std: per channel, of pixels in [0, 1].
+        preprocessing: of its images.
         further: more test sets by name.
-        policy: the view that stands for the learnt augmentation policy.
         remarks: whole sentences that a user should read.
         skipped: (path, reason) of each file that is no image.
         fingerprint: tells a user's images from others; '' for known sets.
@@ -317,12 +337,8 @@ class Data:
     probe: Split | None
     valid: Split | None
     noise: NoisyLabels | None
-    padding: int
-    flip: bool
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    preprocessing: Preprocessing
     further: Mapping[str, Split] = dataclasses.field(default_factory=dict)
-    policy: str = 'autoaug'
     remarks: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     fingerprint: str = ''
@@ -344,6 +360,49 @@ class Data:
             return self.noise.sha256
         labels = self.train.labels.astype('<i4')
         return hashlib.sha256(labels.tobytes()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """Options that suit a data set, known once it has been looked at.
+
+    Attributes:
+        values: options by name.
+        sentence: what was seen.
+    """
+
+    values: Mapping[str, Any]
+    sentence: str
+
+
+class Opened:
+    """A data set that has been found and checked, before its images are read.
+
+    Args:
+        read: side of the square that a network sees (0 = as usual for these
+            images) -> the data set.
+        advise: the same side -> options that suit the data set; None where
+            recipes are known for it.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int], Source],
+        advise: Callable[[int], Advice] | None = None,
+    ):
+        self._read = read
+        self._advise = advise
+        self._sources: dict[int, Source] = {}
+
+    def source(self, image_size: int = 0) -> Source:
+        """Returns the data set; it is read once."""
+        if image_size not in self._sources:
+            self._sources = {image_size: self._read(image_size)}
+        return self._sources[image_size]
+
+    def advice(self, image_size: int = 0) -> Advice | None:
+        """Returns options that suit the data set, None where there are none."""
+        return self._advise(image_size) if self._advise else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -382,10 +441,9 @@ class Arrays:
             train=_known(self.train_images, self.train_labels),
             test=_known(self.test_images, self.test_labels),
             class_names=self.class_names,
-            padding=self.padding,
-            flip=self.flip,
-            mean=self.mean,
-            std=self.std,
+            preprocessing=Preprocessing(
+                self.padding, self.flip, self.mean, self.std
+            ),
             published=self.published,
         )
 

@@ -1,71 +1,192 @@
 """Loads a data set: subset, probe, noise and validation split."""
 
-import inspect
-from typing import Any
+import dataclasses
+import os
 
 import numpy as np
 
-from ieg.data import dataset, sets, splits
-from ieg.data.dataset import Data, Part, Source, Split
-from ieg.data.noise import human as human_labels
+from ieg.data import splits
+from ieg.data.dataset import Arrays, Data, Opened, Part, Source, Split
+from ieg.data.noise import human
 from ieg.data.noise import labels as noise_labels
 from ieg.data.noise.labels import NoisyLabels
 from ieg.data.noise.samplers import SAMPLERS
 from ieg.data.sets import tfds
-from ieg.data.spec import DatasetSpec, parse
+from ieg.data.spec import TFDS_PREFIX, DatasetSpec, parse
 from ieg.errors import UsageError
+from ieg.options import DataConfig, RunConfig
+from ieg.registry import DATASETS
 from ieg.utils.randomness import generator
 
 # The kind of noise of a set that brings given and true labels along.
 GIVEN = 'given'
+# Options that only some data sets take; an empty value asks for nothing.
+_SOME_TAKE = ('image_size', 'probe_dir', 'use_imagenet_as_eval')
 
 
-def _open_source(base: str, data_dir: str | None, **options: Any) -> Source:
-    """Opens a data set.
-
-    Args:
-        base: its name.
-        data_dir: where it is; None for the usual place.
-        **options: what only some data sets take, by the names of their
-            loaders' parameters; an empty value asks for nothing.
+def check(options: DataConfig, run: RunConfig) -> None:
+    """Checks what can be checked before any data is read.
 
     Raises:
-        UsageError: the data set does not take an option, or cannot be opened.
+        UsageError: an option does not suit the data set, or another option.
     """
-    loader = sets.loader(base)
-    taken = inspect.signature(loader).parameters
-    for name, value in options.items():
-        if value and name not in taken:
+    spec = parse(options.dataset)
+    takes = _takes(spec.base)
+    asked = vars(options) | vars(run)
+    for name in _SOME_TAKE:
+        if asked[name] and name not in takes:
             raise UsageError(
-                f'--{name}={value} is not used by the data set {base}.'
+                f'--{name}={asked[name]} is not used by the data set '
+                f'{spec.base}.'
             )
-    chosen = {n: v for n, v in options.items() if n in taken}
-    found = loader(data_dir, **chosen)
-    return found.source() if isinstance(found, dataset.Arrays) else found
-
-
-def _check(probe_ratio: float, valid_ratio: float, seed: int) -> None:
-    """Raises UsageError where a number is out of range by itself."""
-    for flag, ratio in (
-        ('probe_dataset_hold_ratio', probe_ratio),
-        ('valid_ratio', valid_ratio),
-    ):
-        if not 0.0 <= ratio < 1.0:
-            raise UsageError(
-                f'--{flag}={ratio} is outside [0, 1): give the share of the '
-                'training examples to set aside.'
-            )
-    if seed < 0:
-        raise UsageError(f'the seed {seed} is negative: give 0 or more.')
-
-
-def _check_human_labels(file: str, spec: DatasetSpec) -> None:
-    """Raises UsageError where a file of human labels has nothing to do."""
-    if file and spec.human is None:
+    noise_labels.check(spec.noise, spec.rate, options.noise_sampler)
+    if options.human_labels and spec.human is None:
         raise UsageError(
-            f'--human_labels={file} is not used by {spec}, only by '
-            f'{", ".join(human_labels.HUMAN_SETS)}.'
+            f'--human_labels={options.human_labels} is not used by {spec}, '
+            f'only by {", ".join(human.HUMAN_SETS)}.'
         )
+
+
+def open_set(options: DataConfig, run: RunConfig) -> Opened:
+    """Finds a data set, and reads what tells how large it is.
+
+    Raises:
+        UsageError: it is not there, or something in it is wrong.
+    """
+    base, data_dir = parse(options.dataset).base, _data_dir(run)
+    if base.startswith(TFDS_PREFIX):
+        return tfds.open_any(base.removeprefix(TFDS_PREFIX), data_dir)
+    asked = vars(options) | vars(run)
+    # Of a size only the reading of the images depends.
+    names = _takes(base) - {'image_size'}
+    chosen = {name: asked[name] for name in names}
+    if 'probe_dir' in chosen:
+        chosen['probe_dir'] = os.path.expanduser(options.probe_dir)
+    opened = DATASETS.get(base)(data_dir, **chosen)
+    if isinstance(opened, Arrays):
+        opened = opened.source()
+    if isinstance(opened, Source):
+        source = opened
+        return Opened(lambda image_size: source)
+    return opened
+
+
+def _takes(base: str) -> frozenset[str]:
+    if base.startswith(TFDS_PREFIX):
+        return frozenset({'image_size'})
+    return DATASETS.takes(base)
+
+
+def _data_dir(run: RunConfig) -> str | None:
+    return os.path.expanduser(run.data_dir) or None
+
+
+def load(
+    options: DataConfig,
+    run: RunConfig,
+    seed: int,
+    opened: Opened | None = None,
+    frozen: NoisyLabels | None = None,
+) -> Data:
+    """Loads a data set, corrupts its training labels and splits it.
+
+    In this order: a class-balanced subset of the training examples; the long
+    tail out of it, so it has fewer than `train_examples`; the probe off that,
+    clean and class balanced (it weighs on the rare classes: give it a share
+    that leaves them some); noise on the rest; the validation examples off the
+    rest, with the shares of the noisy classes. No two splits share an example.
+    A data set with a probe or validation examples of its own keeps those, and
+    the share is without effect.
+
+    A sampler that repeats a code whose noise depends on the choice of the
+    probe (`ieg`) draws both, from `noise_seed`, out of the subset: they are
+    those of the code where the subset is the whole training set. One that
+    repeats a code with a validation split of its own (`memomentum`) draws that
+    too, from `noise_seed`, with any shares of the classes. Without noise there
+    is no sampler, and the splits are those of all other samplers.
+
+    Args:
+        options: what to learn from.
+        run: where the data set is.
+        seed: of the subset, the long tail and the splits, and of the noise
+            where `options.noise_seed` is -1.
+        opened: the data set, if it has been opened already.
+        frozen: noisy labels drawn earlier, used if they are of this request:
+            another version of NumPy could draw others.
+
+    Raises:
+        UsageError: something in the request is impossible.
+    """
+    check(options, run)
+    source = (opened or open_set(options, run)).source(options.image_size)
+    request = _Request(parse(options.dataset), options, source, seed)
+    shape = source.train.images.shape
+    preprocessing = source.preprocessing.adapted(options, shape)
+    clean = _truth(request.spec, source.train)
+    pool = _pool(request.spec, source, options.train_examples, seed)
+    probe, noise = _probe_and_noise(
+        request, clean, pool, _human_labels(request, _data_dir(run))
+    )
+    rest = np.setdiff1d(pool, probe)
+    if noise is not None and frozen is not None and _is_same(noise, frozen):
+        noise = frozen
+    labels = source.train.labels[rest] if noise is None else noise.noisy
+    is_valid = _is_valid(request, labels, rest)
+
+    def noisy_split(chosen: np.ndarray) -> Split:
+        return _split(source.train, rest[chosen], labels[chosen], clean)
+
+    return Data(
+        spec=request.spec,
+        num_classes=len(source.class_names),
+        image_shape=shape,
+        class_names=source.class_names,
+        train=noisy_split(~is_valid),
+        test=_true(source.test) if len(source.test) else None,
+        probe=_probe(source, probe, clean, seed),
+        valid=_own_valid(source.valid)
+        if source.valid
+        else (noisy_split(is_valid) if is_valid.any() else None),
+        noise=noise,
+        preprocessing=preprocessing,
+        further={name: _true(part) for name, part in source.further.items()},
+        remarks=source.remarks,
+        skipped=source.skipped,
+        fingerprint=source.fingerprint,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """What is asked of a data set.
+
+    Attributes:
+        spec: names the noise and the long tail.
+        options: the shares, the seed of the noise and its sampler.
+        source: the data set.
+        seed: of the splits.
+    """
+
+    spec: DatasetSpec
+    options: DataConfig
+    source: Source
+    seed: int
+
+    @property
+    def noise_seed(self) -> int:
+        asked = self.options.noise_seed
+        return self.seed if asked < 0 else asked
+
+    def order(self, rest: np.ndarray) -> np.ndarray | None:
+        """Returns in which order the sampler sees some examples: positions.
+
+        None stands for the order in which they are.
+        """
+        published = self.source.published
+        sampler = SAMPLERS[self.options.noise_sampler]
+        if published is None or not sampler.published:
+            return None
+        return np.argsort(published[rest])
 
 
 def _truth(spec: DatasetSpec, part: Part) -> np.ndarray | None:
@@ -110,27 +231,24 @@ def _pool(
     ]
 
 
-def _probe_per_class(
-    spec: DatasetSpec, source: Source, clean: np.ndarray | None, ratio: float
-) -> int:
+def _probe_per_class(request: _Request, clean: np.ndarray | None) -> int:
     """Returns how many probe examples are split off each class.
 
     Args:
-        spec: the data set.
-        source: the same, opened; a probe of its own is kept.
+        request: asks for a share; a probe of the data set's own is kept.
         clean: int32 [n], true classes to choose from, if known.
-        ratio: share of these for the probe.
 
     Raises:
-        UsageError: nobody knows a clean example, or a class has too few.
+        UsageError: no clean example is known, or a class has too few.
     """
+    ratio, source = request.options.probe_dataset_hold_ratio, request.source
     if source.probe is not None or not ratio:
         return 0
     if clean is None:
         raise UsageError(
-            'Clean probe images are asked for and nobody knows which labels '
-            f'of {spec.base} are right; give some as a part named probe, or '
-            'for a folder by --probe_dir.'
+            'Clean probe images are asked for, but it is not known which '
+            f'labels of {request.spec.base} are right; give some as a part '
+            'named probe, or for a folder by --probe_dir.'
         )
     return splits.probe_per_class(clean, ratio, len(source.class_names))
 
@@ -155,63 +273,68 @@ def _own_probe(part: Part, num_classes: int, seed: int) -> np.ndarray:
 
 
 def _probe_and_noise(
-    source: Source,
+    request: _Request,
     clean: np.ndarray | None,
     pool: np.ndarray,
-    per_class: int,
-    spec: DatasetSpec,
-    seed: int,
-    noise_seed: int,
-    sampler: str,
-    human: np.ndarray | None,
+    given: np.ndarray | None,
 ) -> tuple[np.ndarray, NoisyLabels | None]:
     """Draws the probe, and the noise on all other examples.
 
     Args:
-        source: the data set.
-        clean: int32 [N], true classes of its training examples, if known.
+        request: names noise and sampler.
+        clean: int32 [N], true classes of the training examples, if known.
         pool: int [n], indices of the examples to use, ascending.
-        per_class: probe examples of each class, P.
-        spec: names the noise.
-        seed: of the probe, unless the sampler draws it with the noise.
-        noise_seed: of the noise.
-        sampler: a name in `SAMPLERS`.
-        human: int32 [N], labels of all examples that take the place of noise;
+        given: int32 [N], labels of all examples that take the place of noise;
             None where it is drawn.
 
     Returns:
         The indices of the probe, int64 [C * P], of classes 0, ..., C - 1,
         0, ...; and the noise of the others in ascending order, or None.
     """
-    num_classes = len(source.class_names)
-    request = (spec.noise, spec.rate, spec.base, num_classes)
-    request += (noise_seed, sampler)
+    per_class = _probe_per_class(
+        request, None if clean is None else clean[pool]
+    )
     if clean is None:
         return np.zeros(0, np.int64), None
+    spec, source = request.spec, request.source
+    num_classes = len(source.class_names)
+    sampler, noise_seed = request.options.noise_sampler, request.noise_seed
     if spec.noise is not None and SAMPLERS[sampler].split is not None:
         chosen, noise = noise_labels.split_and_corrupt(
-            clean[pool], per_class, *request
+            clean[pool],
+            per_class,
+            spec.noise,
+            spec.rate,
+            spec.base,
+            num_classes,
+            noise_seed,
+            sampler,
         )
         return pool[chosen], noise
-    rng = generator(seed, 'probe')
+    rng = generator(request.seed, 'probe')
     probe = pool[
         splits.choose_interleaved(clean[pool], per_class, num_classes, rng)
     ]
     rest = np.setdiff1d(pool, probe)
     kind = spec.noise
     if kind is None:
-        human, kind = source.train.labels, GIVEN
-        if np.array_equal(clean, human):
+        given, kind = source.train.labels, GIVEN
+        if np.array_equal(clean, given):
             return probe, None
-    if human is not None:
+    if given is not None:
         return probe, noise_labels.given(
-            clean[rest], human[rest], kind, num_classes, *request[-2:]
+            clean[rest], given[rest], kind, num_classes, noise_seed, sampler
         )
     return probe, noise_labels.corrupt(
         clean[rest],
-        *request,
+        kind,
+        spec.rate,
+        spec.base,
+        num_classes,
+        noise_seed,
+        sampler,
         images=_seen(source, spec, rest),
-        order=_order(source, rest, sampler),
+        order=request.order(rest),
     )
 
 
@@ -233,168 +356,41 @@ def _seen(
     return source.train.images.array[rest]
 
 
-def _order(source: Source, rest: np.ndarray, sampler: str) -> np.ndarray | None:
-    """Returns in which order a sampler sees some examples, as positions.
+def _is_valid(
+    request: _Request, labels: np.ndarray, rest: np.ndarray
+) -> np.ndarray:
+    """Returns which of the noisy examples are for validation: bool [n]."""
+    options, seed, part = request.options, request.seed, None
+    if request.spec.noise is not None:
+        part = SAMPLERS[options.noise_sampler].train_part
+    return splits.valid(
+        labels,
+        0.0 if request.source.valid else options.valid_ratio,
+        seed if part is None else request.noise_seed,
+        part,
+        request.order(rest),
+    )
 
-    None stands for the order in which they are.
-    """
-    if source.published is None or not SAMPLERS[sampler].published:
-        return None
-    return np.argsort(source.published[rest])
 
-
-def _human_labels(
-    spec: DatasetSpec, source: Source, file: str, data_dir: str | None
-) -> np.ndarray | None:
+def _human_labels(request: _Request, data_dir: str | None) -> np.ndarray | None:
     """Returns the human labels that a spec names, int32 [N], if it does.
 
     Raises:
         UsageError: they are not found, or are not those of the images.
     """
+    spec, source = request.spec, request.source
     if spec.human is None:
         return None
-    found, origin = tfds.read_human_labels(spec.human, file, data_dir)
-    return human_labels.join(
-        found,
+    labels, origin = tfds.read_human_labels(
+        spec.human, request.options.human_labels, data_dir
+    )
+    return human.join(
+        labels,
         spec.human,
         spec.noise,
         source.train.labels,
         source.published,
         origin,
-    )
-
-
-def load(
-    spec: DatasetSpec | str,
-    *,
-    probe_ratio: float = 0.0,
-    valid_ratio: float = 0.0,
-    train_examples: int = 0,
-    seed: int = 0,
-    noise_seed: int | None = None,
-    noise_sampler: str = 'numpy',
-    crop_padding: int = -1,
-    scaling: str = 'standard',
-    flip: str = 'auto',
-    data_dir: str | None = None,
-    human_labels: str = '',
-    frozen: NoisyLabels | None = None,
-    **options: Any,
-) -> Data:
-    """Loads a data set, corrupts its training labels and splits it.
-
-    In this order: a class-balanced subset of the training examples; the long
-    tail out of it, so it has fewer than `train_examples`; the probe off that,
-    clean and class balanced (it weighs on the rare classes: give it a share
-    that leaves them some); noise on the rest; the validation examples off the
-    rest, with the shares of the noisy classes. No two splits share an example.
-    A data set with a probe or validation examples of its own keeps those, and
-    the share is without effect.
-
-    A sampler that repeats a code whose noise depends on the choice of the
-    probe (`ieg`) draws both, from `noise_seed`, out of the subset: they are
-    those of the code where the subset is the whole training set. One that
-    repeats a code with a validation split of its own (`memomentum`) draws that
-    too, from `noise_seed`, with any shares of the classes. Without noise there
-    is no sampler, and the splits are those of all other samplers.
-
-    Args:
-        spec: dataset string, such as 'cifar10_imbal_0.01_uniform_0.4'.
-        probe_ratio: share of the training examples for the probe; rounded
-            down to the same number per class.
-        valid_ratio: share of the noisy examples for validation.
-        train_examples: size of the subset; 0 takes all.
-        seed: of the subset, the long tail and the splits.
-        noise_seed: of the noise; None means `seed`.
-        noise_sampler: a name in `ieg.data.noise.samplers.SAMPLERS`.
-        crop_padding: replaces the padding of the data set; -1 keeps it.
-        scaling: 'standard' keeps mean and std of the data set; 'symmetric'
-            makes both 0.5, so pixels are scaled to [-1, 1]; others see
-            `requests.scaling`.
-        flip: 'on' and 'off' replace the habit of the data set.
-        data_dir: TFDS folder or the folder of the data set; None is the
-            default of TFDS.
-        human_labels: file with the labels of CIFAR-10N or CIFAR-100N; '' looks
-            in the TFDS folder for the usual names, and for TFDS's own set.
-        frozen: noisy labels drawn earlier, used if they are of this request:
-            another version of NumPy could draw others.
-        **options: see `requests.open_source`.
-
-    Raises:
-        UsageError: something in the request is impossible.
-    """
-    if isinstance(spec, str):
-        spec = parse(spec)
-    _check(probe_ratio, valid_ratio, seed)
-    noise_labels.check(spec.noise, spec.rate, noise_sampler)
-    _check_human_labels(human_labels, spec)
-    source = _open_source(spec.base, data_dir, **options)
-    views = _views(source, crop_padding, scaling, flip)
-    clean = _truth(spec, source.train)
-
-    noise_seed = seed if noise_seed is None else noise_seed
-    pool = _pool(spec, source, train_examples, seed)
-    probe, noise = _probe_and_noise(
-        source,
-        clean,
-        pool,
-        _probe_per_class(
-            spec, source, None if clean is None else clean[pool], probe_ratio
-        ),
-        spec,
-        seed,
-        noise_seed,
-        noise_sampler,
-        _human_labels(spec, source, human_labels, data_dir),
-    )
-    rest = np.setdiff1d(pool, probe)
-    if noise is not None and frozen is not None and _is_same(noise, frozen):
-        noise = frozen
-    labels = source.train.labels[rest] if noise is None else noise.noisy
-    part = None if spec.noise is None else SAMPLERS[noise_sampler].train_part
-    is_valid = splits.valid(
-        labels,
-        0.0 if source.valid else valid_ratio,
-        seed if part is None else noise_seed,
-        part,
-        _order(source, rest, noise_sampler),
-    )
-
-    def noisy_split(chosen: np.ndarray) -> Split:
-        return _split(source.train, rest[chosen], labels[chosen], clean)
-
-    return Data(
-        spec=spec,
-        train=noisy_split(~is_valid),
-        test=_true(source.test) if len(source.test) else None,
-        probe=_probe(source, probe, clean, seed),
-        valid=_own_valid(source.valid)
-        if source.valid
-        else (noisy_split(is_valid) if is_valid.any() else None),
-        noise=noise,
-        **views,
-    )
-
-
-def _views(
-    source: Source, crop_padding: int, scaling: str, flip: str
-) -> dict[str, Any]:
-    """Returns what `Data` has of its source, and how its images are seen."""
-    shape = source.train.images.shape
-    mean, std = dataset.scaling(scaling, source)
-    return dict(
-        num_classes=len(source.class_names),
-        image_shape=shape,
-        class_names=source.class_names,
-        padding=dataset.crop_padding(crop_padding, source.padding, shape[:2]),
-        flip=source.flip if flip == 'auto' else flip == 'on',
-        mean=mean,
-        std=std,
-        further={name: _true(part) for name, part in source.further.items()},
-        policy=source.policy,
-        remarks=source.remarks,
-        skipped=source.skipped,
-        fingerprint=source.fingerprint,
     )
 
 

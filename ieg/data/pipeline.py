@@ -229,7 +229,7 @@ class Pipeline:
         draws: Draws,
     ) -> tuple[tf.Tensor, ...]:
         raw = self._raw(split_name, index)
-        made = []
+        made, preprocessing = [], self._data.preprocessing
         for place, view in enumerate(views):
             own = draws.lane(1 + place)
             if raw is None:
@@ -238,8 +238,8 @@ class Pipeline:
                 images = self._data.split(split_name).fetch(index, seeds)
             else:
                 images = raw
-            view = self._data.policy if view == 'autoaug' else view
-            made.append(VIEWS[view](images, own, self._data))
+            view = preprocessing.policy if view == 'autoaug' else view
+            made.append(VIEWS[view](images, own, preprocessing))
         return tuple(made)
 
     def _raw(self, split_name: str, index: tf.Tensor) -> tf.Tensor | None:

@@ -75,6 +75,11 @@ class DatasetSpec:
             )
 
     @property
+    def has_recipe(self) -> bool:
+        """Whether it is known how to train on it, before it is looked at."""
+        return self.base not in OWN and not self.base.startswith(TFDS_PREFIX)
+
+    @property
     def human(self) -> str | None:
         """The name in `HUMAN_SETS`, where the labels are people's."""
         return human_set(self.base, self.noise)

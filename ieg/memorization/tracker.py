@@ -151,7 +151,7 @@ class MemorizationTracker(keras.callbacks.Callback):
 
     def _probe(self, epoch: int, rate: float) -> dict[str, float]:
         raw = self._pool.images(epoch)
-        images = VIEWS['plain'](raw, None, self._data)
+        images = self._plain(raw)
         labels = random_labels(epoch, len(raw), self._data.num_classes)
         pairs = [probe(images, labels, rate) for probe in self._probes]
         before, after = np.mean(pairs, axis=0)
@@ -183,6 +183,9 @@ class MemorizationTracker(keras.callbacks.Callback):
         seconds = self._seconds + time.monotonic() - started
         return found | {'tracker_seconds': seconds}
 
+    def _plain(self, images: tf.Tensor) -> tf.Tensor:
+        return VIEWS['plain'](images, None, self._data.preprocessing)
+
     def _predict(self) -> np.ndarray:
         """Returns the predicted classes of the examples of the fit."""
         train, found = self._data.train, []
@@ -191,7 +194,7 @@ class MemorizationTracker(keras.callbacks.Callback):
             # `fetch` would hold a second copy of all images in memory.
             held = train.images is not None
             raw = train.images[ids] if held else train.fetch(ids, None)
-            images = VIEWS['plain'](tf.convert_to_tensor(raw), None, self._data)
+            images = self._plain(tf.convert_to_tensor(raw))
             found.append(self._classes(images).numpy())
         return np.concatenate(found)
 

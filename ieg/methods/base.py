@@ -220,6 +220,19 @@ class Method(keras.Model):
         """
         return {}
 
+    @classmethod
+    def depends_on_length(cls, config: Any) -> bool:
+        """Returns whether an epoch is another one in a longer run."""
+        return False
+
+    @classmethod
+    def most_epochs(cls, config: Any) -> int | None:
+        """Returns the longest run of a method that ends by itself, in epochs.
+
+        None for all others, whose length is an option.
+        """
+        return None
+
     # Whether `end_epoch` must have the figures of a validation split.
     needs_validation: ClassVar[bool] = False
 

@@ -112,13 +112,6 @@ class Config:
                 'from 0 to below 1.'
             )
 
-    @property
-    def depends_on_length(self) -> bool:
-        """Whether an epoch is another one in a longer run."""
-        built_in = ('paper_', 's2e_restatement', 'reference_code')
-        fixed = self.keep_schedule.startswith(built_in)
-        return not fixed or not self.beta1_epoch
-
 
 # The settings of Co-teaching's code, for all of its data sets.
 _PUBLISHED = dict(
@@ -261,6 +254,13 @@ class CoTeaching(Method):
         rate = np.nan if config.noise_rate == 'auto' else config.noise_rate
         self.host_state['noise_rate'] = np.array(float(rate))
         self.schedule().counts(self.info.epochs, self._candidates)
+
+    @classmethod
+    def depends_on_length(cls, config: Config) -> bool:
+        """Returns whether an epoch is another one in a longer run."""
+        built_in = ('paper_', 's2e_restatement', 'reference_code')
+        fixed = config.keep_schedule.startswith(built_in)
+        return not fixed or not config.beta1_epoch
 
     @classmethod
     def presets(cls, dataset: Any, network: str) -> dict[str, Any]:

@@ -103,12 +103,6 @@ class Config:
         'Weigh examples so that classes count as in validation (Clothing1M).',
     )
 
-    @property
-    def most_epochs(self) -> int:
-        """The longest that a run can be, its last look included."""
-        each = self.early_epochs + self.inner_rounds * self.round_epochs
-        return self.outer_rounds * each + 1
-
 
 @dataclasses.dataclass
 class Course:
@@ -241,6 +235,12 @@ class MeMomentum(Method):
                 name='class_weights',
                 aggregation='only_first_replica',
             )
+
+    @classmethod
+    def most_epochs(cls, config: Config) -> int:
+        """Returns how long a run can be at most, its last look included."""
+        each = config.early_epochs + config.inner_rounds * config.round_epochs
+        return config.outer_rounds * each + 1
 
     @classmethod
     def presets(cls, dataset: Any, network: str) -> dict[str, Any]:

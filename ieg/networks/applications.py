@@ -9,8 +9,7 @@ changed:
 - The head is that of the other networks: mean over space and logits in full
   precision.
 
-Each builder has an attribute `pretrained_scaling`, the scale on which its
-ImageNet weights expect RGB images: 'caffe' is 0 to 255 minus the means
+`PRETRAINED_SCALING` has the scale on which ImageNet weights expect RGB images: 'caffe' is 0 to 255 minus the means
 (123.68, 116.779, 103.939), 'symmetric' is -1 to 1. Without those weights any
 scale will do.
 """
@@ -24,8 +23,16 @@ from ieg.errors import UsageError
 from ieg.networks import layers
 from ieg.registry import NETWORKS
 
+# The scale that the ImageNet weights of a network need.
+PRETRAINED_SCALING = {
+    'resnet50': 'caffe',
+    'resnet50v2': 'symmetric',
+    'inception_resnet_v2': 'symmetric',
+    'vgg19': 'caffe',
+}
 
-@NETWORKS.register('resnet50')
+
+@NETWORKS.register('resnet50', takes=('pretrained',))
 def resnet50(
     num_classes: int,
     image_shape: tuple[int, int, int],
@@ -42,7 +49,7 @@ def resnet50(
         num_classes: number of logits.
         image_shape: (H, W, channels).
         pretrained: start from weights trained on ImageNet; the images must
-            then be on the scale `resnet50.pretrained_scaling`.
+            then be on the scale `PRETRAINED_SCALING`.
 
     Returns:
         model: images [b, H, W, channels] -> logits [b, num_classes].
@@ -60,7 +67,7 @@ def resnet50(
     )
 
 
-@NETWORKS.register('resnet50v2')
+@NETWORKS.register('resnet50v2', takes=('pretrained',))
 def resnet50v2(
     num_classes: int,
     image_shape: tuple[int, int, int],
@@ -77,7 +84,7 @@ def resnet50v2(
         num_classes: number of logits.
         image_shape: (H, W, channels).
         pretrained: start from weights trained on ImageNet; the images must
-            then be on the scale `resnet50v2.pretrained_scaling`.
+            then be on the scale `PRETRAINED_SCALING`.
 
     Returns:
         model: images [b, H, W, channels] -> logits [b, num_classes].
@@ -95,7 +102,7 @@ def resnet50v2(
     )
 
 
-@NETWORKS.register('inception_resnet_v2')
+@NETWORKS.register('inception_resnet_v2', takes=('pretrained',))
 def inception_resnet_v2(
     num_classes: int,
     image_shape: tuple[int, int, int],
@@ -111,7 +118,7 @@ def inception_resnet_v2(
         num_classes: number of logits.
         image_shape: (H, W, channels).
         pretrained: start from weights trained on ImageNet; the images must
-            then be on the scale `inception_resnet_v2.pretrained_scaling`.
+            then be on the scale `PRETRAINED_SCALING`.
 
     Returns:
         model: images [b, H, W, channels] -> logits [b, num_classes].
@@ -131,7 +138,7 @@ def inception_resnet_v2(
     )
 
 
-@NETWORKS.register('vgg19')
+@NETWORKS.register('vgg19', takes=('pretrained',))
 def vgg19(
     num_classes: int,
     image_shape: tuple[int, int, int],
@@ -146,7 +153,7 @@ def vgg19(
         num_classes: number of logits.
         image_shape: (H, W, channels).
         pretrained: start from weights trained on ImageNet; the images must
-            then be on the scale `vgg19.pretrained_scaling`.
+            then be on the scale `PRETRAINED_SCALING`.
 
     Returns:
         model: images [b, H, W, channels] -> logits [b, num_classes].
@@ -162,12 +169,6 @@ def vgg19(
         image_shape,
         pretrained,
     )
-
-
-resnet50.pretrained_scaling = 'caffe'
-resnet50v2.pretrained_scaling = 'symmetric'
-inception_resnet_v2.pretrained_scaling = 'symmetric'
-vgg19.pretrained_scaling = 'caffe'
 
 
 def _build(
@@ -197,7 +198,7 @@ def _build(
             f'channels and these have {channels}; use --nopretrained.'
         )
     x = keras.Input(image_shape)
-    if pretrained and builder.pretrained_scaling == 'caffe':
+    if pretrained and PRETRAINED_SCALING[name] == 'caffe':
         # The weights come from Caffe, which reads BGR.
         x = keras.ops.flip(x, axis=-1)
     if pretrained:

@@ -67,7 +67,7 @@ class ChannelDropout(keras.layers.Layer):
         }
 
 
-@NETWORKS.register('cnn9')
+@NETWORKS.register('cnn9', takes=('dropout_mode',))
 def cnn9(
     num_classes: int,
     image_shape: tuple[int, int, int],

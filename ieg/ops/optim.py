@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.errors import UsageError
+from ieg.options import TrainConfig
 
 # Share of a run before the linear schedule starts to fall (Co-teaching: 80 of
 # 200 epochs).
@@ -170,20 +171,25 @@ class Adam(keras.optimizers.Optimizer):
         self.assign(variable, tf.where(finite, variable - moved, variable))
 
 
-def make_optimizer(config) -> keras.optimizers.Optimizer:
+def check(config: TrainConfig) -> None:
+    """Checks options that say how to optimize.
+
+    Raises:
+        UsageError: they do not fit together.
+    """
+    if config.optimizer == 'adam' and config.kernels_only_decay:
+        raise UsageError('--kernels_only_decay needs --optimizer=sgd.')
+    make_schedule(config, steps_per_epoch=1)
+
+
+def make_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     """Returns the optimizer that training options describe.
 
     Args:
-        config: has `optimizer`, `learning_rate`, `momentum`, `weight_decay`
-            and `kernels_only_decay`.
-
-    Raises:
-        UsageError: Adam should leave some variables out of the decay.
+        config: see `check`.
     """
     rate, momentum = config.learning_rate, config.momentum
     if config.optimizer == 'adam':
-        if config.kernels_only_decay:
-            raise UsageError('--kernels_only_decay needs --optimizer=sgd.')
         return Adam(rate, momentum, l2=config.weight_decay)
     return SGD(
         rate,
@@ -292,7 +298,7 @@ class Schedule:
 
 
 def make_schedule(
-    config, steps_per_epoch: int, total_steps: int = 1
+    config: TrainConfig, steps_per_epoch: int, total_steps: int = 1
 ) -> Schedule:
     """Returns the schedule that training options describe.
 

@@ -10,14 +10,10 @@ import keras
 import tensorflow as tf
 
 from ieg.data.dataset import Data
-from ieg.data.images.files import FileImages, Framing
-from ieg.data.sets import RECIPES
+from ieg.data.images.files import Framing
 from ieg.methods.base import Method
 from ieg.options import RunConfig
 from ieg.predict.model import FILE, Classifier, load
-
-# Data sets whose images are files, and are held as an array if they are small.
-_FOLDERS = ('folder', 'csv')
 
 
 def kinds(run: RunConfig) -> tuple[str, ...]:
@@ -84,36 +80,23 @@ def save_model(
         method: trained, on any number of replicas.
         data: what it was trained on.
         path: of the file; ends in '.keras'.
-        framing: how files become images; None is as `framing_of` says.
+        framing: how files become images; None is as for the data.
 
     Raises:
         OSError: the file cannot be written.
     """
+    preprocessing = data.preprocessing
     model = Classifier(
         method.evaluated_networks,
         image_shape=data.image_shape,
-        mean=data.mean,
-        std=data.std,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
         class_names=data.class_names,
         dataset=str(data.spec),
-        framing=framing or framing_of(data),
+        framing=framing or preprocessing.framing,
     )
     with _replacing(path, '.keras') as beside, _quiet():
         model.save(beside)
-
-
-def framing_of(data: Data) -> Framing | None:
-    """Returns how files become images for evaluation; None for array sets."""
-    images = getattr(data.train.fetch, '__self__', None)
-    if isinstance(images, FileImages):
-        return images.framing
-    base = data.spec.base
-    if base not in _FOLDERS and base not in RECIPES:
-        return None
-    # Decoded once, as `image_sets` does it.
-    fraction = RECIPES[base].fraction if base in RECIPES else 1.0
-    side, _, channels = data.image_shape
-    return Framing(side, channels, fraction=fraction)
 
 
 def save_savedmodel(model: Classifier, folder: str) -> None:

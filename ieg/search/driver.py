@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ieg import config as ieg_config
 from ieg import experiment, run_folder
 from ieg.config import Config
+from ieg.data.dataset import Opened
 from ieg.errors import RunError, UsageError
 from ieg.options import SearchConfig
 from ieg.registry import SEARCHERS
@@ -31,7 +32,11 @@ from ieg.utils.randomness import generator
 LENGTHS = ('search_iterations', 'search_again')
 
 
-def search(config: Config, plugins: Sequence[str] = ()) -> Config:
+def search(
+    config: Config,
+    plugins: Sequence[str] = (),
+    opened: Opened | None = None,
+) -> Config:
     """Searches, and returns the configuration of the final training.
 
     Goes on from where an earlier call with the same configuration ended.
@@ -39,6 +44,7 @@ def search(config: Config, plugins: Sequence[str] = ()) -> Config:
     Args:
         config: with `search.search`.
         plugins: modules that its names come from.
+        opened: the data set, if it has been opened already.
 
     Raises:
         UsageError: the options do not fit, or the folder is of another search.
@@ -48,7 +54,7 @@ def search(config: Config, plugins: Sequence[str] = ()) -> Config:
     run_folder.make_folder(ieg_config.folder_of(config))
     _check_training(config)
     try:
-        outcome = _Search(config, plugins).run()
+        outcome = _Search(config, plugins, opened).run()
     except OSError as error:
         # Such as a full disk.
         raise RunError(
@@ -144,7 +150,9 @@ def _check_training(config: Config) -> None:
 class _Search:
     """One search: what it asks, trains and remembers."""
 
-    def __init__(self, config: Config, plugins: Sequence[str]):
+    def __init__(
+        self, config: Config, plugins: Sequence[str], opened: Opened | None
+    ):
         self._config = config
         options = trial_options(config)
         trial_config = ieg_config.resolve(options)
@@ -152,7 +160,9 @@ class _Search:
         self._store = Store(folder_of(config), self._head(trial_config))
         size = config.search.parallel_trials
         self._workers = (
-            Runner(trial_config) if size == 1 else Pool(options, plugins, size)
+            Runner(trial_config, opened)
+            if size == 1
+            else Pool(options, plugins, size)
         )
         self._seen: dict[str, str] = {}
         self._facts: Facts | None = None

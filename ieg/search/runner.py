@@ -14,6 +14,7 @@ import tensorflow as tf
 from ieg import config as ieg_config
 from ieg import experiment
 from ieg.config import Config
+from ieg.data.dataset import Opened
 from ieg.errors import RunError, UsageError
 from ieg.registry import METHODS
 from ieg.search.store import LOWEST, Result, Trial
@@ -103,10 +104,12 @@ class Runner:
 
     Args:
         config: of every trial, but for its own options.
+        opened: the data set, if it has been opened already.
     """
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, opened: Opened | None = None):
         self._config = config
+        self._opened = opened
         # Nothing is written there.
         self._nowhere = os.path.join(
             ieg_config.folder_of(config), 'search', 'measure'
@@ -184,7 +187,7 @@ class Runner:
 
     def _load(self) -> None:
         if self._data is None:
-            self._data = experiment.load_data(self._config)
+            self._data = experiment.load_data(self._config, self._opened)
 
     def _build(self, config: Config, folder: str) -> _Built:
         """Returns a trial's experiment, at its beginning."""

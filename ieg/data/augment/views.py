@@ -8,27 +8,18 @@ where the view is computed.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from ieg.data.augment import image_ops, policies
+from ieg.data.dataset import Preprocessing
 from ieg.ops import random as random_ops
 
 # Named, so that no device or compiler takes another one.
 GENERATOR = 'philox'
 # Numbers for a crop, a flip and the place of a cutout.
 FRAME = 5
-
-
-class Recipe(Protocol):
-    """What the views of a data set need to know of it."""
-
-    padding: int
-    flip: bool
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,28 +63,28 @@ class Draws:
         )
 
 
-View = Callable[[tf.Tensor, Draws, Recipe], tf.Tensor]
+View = Callable[[tf.Tensor, Draws, Preprocessing], tf.Tensor]
 
 
-def normalise(images: tf.Tensor, recipe: Recipe) -> tf.Tensor:
+def normalise(images: tf.Tensor, recipe: Preprocessing) -> tf.Tensor:
     """Returns uint8 images as float32, standardised per channel."""
     scale, shift = _standard(recipe)
     return tf.cast(images, tf.float32) * scale + shift
 
 
-def _standard(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+def _standard(recipe: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
     """Returns what to multiply values 0..255 by, and to add, per channel."""
     mean, std = np.array(recipe.mean), np.array(recipe.std)
     scale, shift = 1 / (255 * std), -mean / std
     return scale.astype(np.float32), shift.astype(np.float32)
 
 
-def plain(images: tf.Tensor, draws: Draws, recipe: Recipe) -> tf.Tensor:
+def plain(images: tf.Tensor, draws: Draws, recipe: Preprocessing) -> tf.Tensor:
     """The image itself, standardised."""
     return normalise(images, recipe)
 
 
-def weak(images: tf.Tensor, draws: Draws, recipe: Recipe) -> tf.Tensor:
+def weak(images: tf.Tensor, draws: Draws, recipe: Preprocessing) -> tf.Tensor:
     """Zero padding, a random crop of the old size, and a random flip.
 
     Padding is of the uint8 image, before it is standardised, as in the
@@ -185,7 +176,7 @@ class Strong:
         self._to_floats = compiled(_floats)
 
     def __call__(
-        self, images: tf.Tensor, draws: Draws, recipe: Recipe
+        self, images: tf.Tensor, draws: Draws, recipe: Preprocessing
     ) -> tf.Tensor:
         """See `View`."""
         levels = np.append(np.arange(256, dtype=np.float32), 127.5)

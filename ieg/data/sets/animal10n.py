@@ -7,7 +7,7 @@ import numpy as np
 
 from ieg.data import base
 from ieg.data import lists as image_lists
-from ieg.data.dataset import Found, Listing, Source
+from ieg.data.dataset import Found, Listing, Opened
 from ieg.data.lists import IMAGENET_MEAN, IMAGENET_STD, SetRecipe, count_remarks
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
@@ -87,7 +87,7 @@ def _animal_label(folder: str, image: str) -> int:
     return int(text)
 
 
-@DATASETS.register('animal10n')
-def load(data_dir: str | None, image_size: int = 0) -> Source:
-    """Returns the set in a folder; see `animal10n`."""
-    return base.web_set(animal10n, RECIPE, data_dir, image_size)
+@DATASETS.register('animal10n', takes=('image_size',))
+def load(data_dir: str | None) -> Opened:
+    """Opens the set in a folder; see `animal10n`."""
+    return base.web_set(animal10n, RECIPE, data_dir)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ieg.data import base
 from ieg.data import lists as image_lists
-from ieg.data.dataset import Found, Listing, Source
+from ieg.data.dataset import Found, Listing, Opened
 from ieg.data.lists import SetRecipe, count_remarks, require_classes
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
@@ -151,7 +151,7 @@ def _clothes_names(lists: Sequence[str]) -> tuple[str, ...]:
     return _CLOTHES
 
 
-@DATASETS.register('clothing1m')
-def load(data_dir: str | None, image_size: int = 0) -> Source:
-    """Returns the set in a folder; see `clothing1m`."""
-    return base.web_set(clothing1m, RECIPE, data_dir, image_size)
+@DATASETS.register('clothing1m', takes=('image_size',))
+def load(data_dir: str | None) -> Opened:
+    """Opens the set in a folder; see `clothing1m`."""
+    return base.web_set(clothing1m, RECIPE, data_dir)

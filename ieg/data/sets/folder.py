@@ -9,9 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ieg.data import base
-from ieg.data.advice import listing_advice
 from ieg.data.checks import check_classes, leave_out_copies, own_path
-from ieg.data.dataset import Found, Listing, Source
+from ieg.data.dataset import Found, Listing, Opened
 from ieg.data.images.survey import EXTENSIONS
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS
@@ -385,13 +384,8 @@ def _listing(
     return Listing(paths, labels.astype(np.int32))
 
 
-@DATASETS.register('folder')
-def load(
-    data_dir: str | None, image_size: int = 0, probe_dir: str = ''
-) -> Source:
-    """Returns a user's class folders; see `read_folder`."""
+@DATASETS.register('folder', takes=('image_size', 'probe_dir'))
+def load(data_dir: str | None, probe_dir: str = '') -> Opened:
+    """Opens a user's class folders; see `read_folder`."""
     found = read_folder(own_path('folder', data_dir), probe_dir)
-    return base.own_source(found, image_size)
-
-
-load.advise = listing_advice('folder', read_folder)
+    return base.open_own('folder', found)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ieg.data import base
 from ieg.data import lists as image_lists
-from ieg.data.dataset import Found, Listing, Source
+from ieg.data.dataset import Found, Listing, Opened
 from ieg.data.lists import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -112,7 +112,7 @@ def _verified_remarks(root: str) -> list[str]:
     ]
 
 
-@DATASETS.register('food101n')
-def load(data_dir: str | None, image_size: int = 0) -> Source:
-    """Returns the set in a folder; see `food101n`."""
-    return base.web_set(food101n, RECIPE, data_dir, image_size)
+@DATASETS.register('food101n', takes=('image_size',))
+def load(data_dir: str | None) -> Opened:
+    """Opens the set in a folder; see `food101n`."""
+    return base.web_set(food101n, RECIPE, data_dir)

@@ -3,14 +3,14 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from ieg.data.advice import Advice, schedule
+from ieg.data.advice import schedule
 from ieg.data.base import complete
 from ieg.data.checks import check_classes, own_path
-from ieg.data.dataset import PARTS, InMemory, Part, Source
+from ieg.data.dataset import PARTS, Advice, InMemory, Opened, Part, Source
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS
 from ieg.utils.text import in_order, listed, normal, unreadable
@@ -419,19 +419,18 @@ def of_arrays(found: Arrays) -> Source:
 
 
 @DATASETS.register('npz')
-def load(data_dir: str | None) -> Source:
-    """Returns a user's arrays; see `read_npz`."""
-    return of_arrays(read_npz(own_path('npz', data_dir)))
-
-
-def _npz_advice(given: dict[str, Any]) -> Advice:
-    found = read_npz(own_path('npz', given.get('data_dir')))
-    count, height, width, channels = found.parts['train'].images.shape
-    return Advice(
-        schedule(min(height, width), count, channels),
-        f'npz: {count} training images of {len(found.class_names)} classes, '
-        f'{width} x {height} pixels.',
+def load(data_dir: str | None) -> Opened:
+    """Opens a user's arrays; see `read_npz`."""
+    arrays = read_npz(own_path('npz', data_dir))
+    return Opened(
+        lambda image_size: of_arrays(arrays), lambda _: _advice(arrays)
     )
 
 
-load.advise = _npz_advice
+def _advice(arrays: Arrays) -> Advice:
+    count, height, width, channels = arrays.parts['train'].images.shape
+    return Advice(
+        schedule(min(height, width), count, channels),
+        f'npz: {count} training images of {len(arrays.class_names)} classes, '
+        f'{width} x {height} pixels.',
+    )

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ieg.data import base
-from ieg.data.advice import listing_advice
 from ieg.data.checks import check_classes, leave_out_copies, own_path
-from ieg.data.dataset import PARTS, Found, Listing, Source
+from ieg.data.dataset import PARTS, Found, Listing, Opened
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS
 from ieg.utils import tables
@@ -273,11 +272,7 @@ def _listing(
     )
 
 
-@DATASETS.register('csv')
-def load(data_dir: str | None, image_size: int = 0) -> Source:
-    """Returns the images that a user's table lists; see `read_csv`."""
-    found = read_csv(own_path('csv', data_dir))
-    return base.own_source(found, image_size)
-
-
-load.advise = listing_advice('csv', read_csv)
+@DATASETS.register('csv', takes=('image_size',))
+def load(data_dir: str | None) -> Opened:
+    """Opens the images that a user's table lists; see `read_csv`."""
+    return base.open_own('csv', read_csv(own_path('csv', data_dir)))

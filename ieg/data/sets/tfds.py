@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ieg.data.advice import Advice, schedule
+from ieg.data.advice import schedule
 from ieg.data.base import OWN_AREA, complete
-from ieg.data.dataset import Arrays, InMemory, Part, Source
+from ieg.data.dataset import Advice, Arrays, InMemory, Opened, Part, Source
 from ieg.data.images.files import FileImages, Framing
 from ieg.data.noise import human as human_labels
 from ieg.data.spec import TFDS_PREFIX
@@ -305,29 +305,6 @@ def _image_and_label(builder: Any) -> tuple[str, str]:
     return found[0], found[1]
 
 
-def facts(
-    name: str, data_dir: str | None
-) -> tuple[int, int, tuple[int, int, int] | None]:
-    """Returns what TFDS knows of a set.
-
-    Returns:
-        Training images, classes, and the shape (H, W, channels) of all
-        images, or None where it varies.
-
-    Raises:
-        UsageError: it is not there, or not for image classification.
-    """
-    builder = tfds_builder(name, data_dir)
-    image, label = _image_and_label(builder)
-    features = builder.info.features
-    shape = features[image].shape
-    return (
-        builder.info.splits[_train_name(builder)].num_examples,
-        features[label].num_classes,
-        None if None in shape else shape,
-    )
-
-
 def _train_name(builder: Any) -> str:
     """Returns the name of the training split.
 
@@ -343,23 +320,22 @@ def _train_name(builder: Any) -> str:
     return 'train'
 
 
-def source(name: str, data_dir: str | None, image_size: int) -> Source:
-    """Returns any TFDS set for image classification as a data set.
+def _source(builder: Any, image: str, label: str, image_size: int) -> Source:
+    """Returns a TFDS set for image classification as a data set.
 
     Images of one size are held in memory as they are; others encoded.
 
     Args:
-        name: of the set in TFDS.
-        data_dir: as in `tfds_files.tfds_builder`.
+        builder: of the set, prepared.
+        image: name of its feature with the images.
+        label: name of its feature with the classes.
         image_size: side of the square that a network sees; 0 takes images as
             they are, or 224 pixels where their sizes vary.
 
     Raises:
-        UsageError: it is not there, not for image classification, or too
-            large for the memory.
+        UsageError: its images or labels cannot be used, or it is too large
+            for the memory.
     """
-    builder = tfds_builder(name, data_dir)
-    image, label = _image_and_label(builder)
     names = {'train': _train_name(builder)}
     splits = builder.info.splits
     held_out = [
@@ -373,24 +349,30 @@ def source(name: str, data_dir: str | None, image_size: int) -> Source:
     shape = feature.shape
     if shape[-1] not in (1, 3, None) or feature.np_dtype != np.uint8:
         raise UsageError(
-            f'the images of the TFDS set {name!r} are {feature.np_dtype} with '
-            f'{shape[-1]} channels: uint8 with 1 or 3 are needed.'
+            f'the images of the TFDS set {builder.name!r} are '
+            f'{feature.np_dtype} with {shape[-1]} channels: uint8 with 1 or 3 are needed.'
         )
     count = sum(splits[split].num_examples for split in names.values())
     whole = None not in shape and image_size in (0, shape[0])
     whole = whole and count * int(np.prod(shape)) <= _ENCODED_BYTES
+    framing = None
+    if not whole:
+        framing = Framing(image_size or 224, shape[-1] or 3, area=OWN_AREA)
     parts = {
-        part: _tfds_part(builder, split, image, label, image_size, whole)
+        part: _tfds_part(builder, split, image, label, framing)
         for part, split in names.items()
     }
     class_names = tuple(builder.info.features[label].names)
     for part, found in parts.items():
         if found.labels.min() < 0:
             raise UsageError(
-                f'the split {names[part]} of the TFDS set {name!r} has '
+                f'the split {names[part]} of the TFDS set {builder.name!r} '
+                'has '
                 'examples without a class: choose another set.'
             )
-    return complete(parts, class_names, (), flip=shape[-1] != 1)
+    return complete(
+        parts, class_names, (), flip=shape[-1] != 1, framing=framing
+    )
 
 
 def _tfds_part(
@@ -398,11 +380,10 @@ def _tfds_part(
     split: str,
     image: str,
     label: str,
-    image_size: int,
-    whole: bool,
+    framing: Framing | None,
 ) -> Part:
-    """Returns a split of TFDS; `whole` where its images fit in one array."""
-    if whole:
+    """Returns a split of TFDS; without framing its images are one array."""
+    if framing is None:
         images, labels = tfds_split(builder, split, image, label)
         return Part(InMemory(images), labels)
     size = builder.info.splits[split].num_bytes
@@ -413,38 +394,42 @@ def _tfds_part(
             'them to class folders and use --dataset=folder.'
         )
     encoded, labels = encoded_split(builder, split, image, label)
-    channels = builder.info.features[image].shape[-1] or 3
-    side = image_size or 224
-    framing = Framing(side, channels, area=OWN_AREA)
     odd = np.zeros(len(labels), bool)
     return Part(FileImages(encoded, odd, framing, encoded=True), labels)
 
 
-def any_set(name: str) -> Callable[..., Any]:
-    """Returns the loader of any TFDS set for image classification."""
+def open_any(name: str, data_dir: str | None) -> Opened:
+    """Opens any TFDS set for image classification.
 
-    def load(data_dir: str | None, image_size: int = 0) -> Source:
+    Args:
+        name: of the set in TFDS.
+        data_dir: as in `tfds_builder`.
 
-        return source(name, data_dir, image_size)
+    Raises:
+        UsageError: it is not there, or not for image classification.
+    """
+    builder = tfds_builder(name, data_dir)
+    image, label = _image_and_label(builder)
+    features = builder.info.features
+    # (H, W, channels) of all images; where it varies, something is None.
+    shape = features[image].shape
+    count = builder.info.splits[_train_name(builder)].num_examples
+    classes = features[label].num_classes
 
-    def advice(given: dict[str, Any]) -> Advice:
-
-        folder = os.path.expanduser(given.get('data_dir', '')) or None
-        count, classes, shape = facts(name, folder)
-        side = given.get('image_size')
-        if not side:
-            side = 224 if shape is None else min(shape[:2])
-        fixed = {} if shape is not None else {'image_size': side}
-        channels = 3 if shape is None else shape[2]
+    def advise(image_size: int) -> Advice:
+        if None in shape:
+            side = image_size or 224
+            values, size, channels = {'image_size': side}, '', 3
+        else:
+            side, values, channels = image_size or min(shape[:2]), {}, shape[2]
+            size = f', {shape[1]} x {shape[0]} pixels'
         return Advice(
-            fixed | schedule(side, count, channels),
+            values | schedule(side, count, channels),
             f'{TFDS_PREFIX}{name}: {count} training images of {classes} '
-            'classes'
-            + (f', {shape[1]} x {shape[0]} pixels.' if shape else '.'),
+            f'classes{size}.',
         )
 
-    load.advise = advice
-    return load
+    return Opened(lambda side: _source(builder, image, label, side), advise)
 
 
 def _register_tfds(

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 
 from ieg.data import base, lists
-from ieg.data.dataset import Found, Listing, Source
+from ieg.data.dataset import Found, Listing, Opened
 from ieg.data.lists import IMAGENET_MEAN, IMAGENET_STD, SetRecipe, count_remarks
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
@@ -297,17 +297,14 @@ def _first_with_folders(
     return None
 
 
-@DATASETS.register('webvisionmini')
-def load(
-    data_dir: str | None,
-    image_size: int = 0,
-    use_imagenet_as_eval: bool = False,
-) -> Source:
-    """Returns mini-WebVision; see `webvisionmini`."""
+@DATASETS.register(
+    'webvisionmini', takes=('image_size', 'use_imagenet_as_eval')
+)
+def load(data_dir: str | None, use_imagenet_as_eval: bool = False) -> Opened:
+    """Opens mini-WebVision; see `webvisionmini`."""
     return base.web_set(
         webvisionmini,
         RECIPE,
         data_dir,
-        image_size,
         use_imagenet_as_eval=use_imagenet_as_eval,
     )
