@@ -49,7 +49,7 @@ class Run:
     """A finished run."""
 
     config: ieg_config.Config
-    trainer_: trainer_.Trainer
+    trainer: trainer_.Trainer
     folder: pathlib.Path
     summary: dict
 

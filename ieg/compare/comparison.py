@@ -90,7 +90,7 @@ class Report:
     boundaries: tuple[float, float]
     top: int
     rows: list[Row]
-    regions_: dict[int, dict[str, Any]]
+    regions: dict[int, dict[str, Any]]
     rankings: dict[str, dict[str, Any]]
     overall: dict[str, Any]
     recommendation: dict[str, Any]
