@@ -9,6 +9,7 @@ import shlex
 
 import numpy as np
 import pytest
+from loading import load
 from PIL import Image
 
 from ieg import config as ieg_config
@@ -16,7 +17,6 @@ from ieg import experiment
 from ieg.config import folder_of
 from ieg.corrections import apply as apply_
 from ieg.data import base
-from ieg.data.load import load
 from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import OWN
 from ieg.errors import UsageError

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras.src.utils import file_utils
 
 from ieg.errors import UsageError
-from ieg.networks import create_network
+from ieg.networks import applications, create_network
 from ieg.networks.layers import FusedBatchNormalization
 
 IMAGENET = {

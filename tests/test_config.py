@@ -24,7 +24,7 @@ def parsed(*arguments):
     values = flags.FlagValues()
     ieg_config.define_flags(values)
     values(['ieg', *arguments])
-    return ieg_config.from_flags(values)
+    return resolve(ieg_config.from_flags(values))
 
 
 def options_file(tmp_path, **options):

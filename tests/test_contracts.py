@@ -144,7 +144,7 @@ def test_going_on_after_two_epochs_changes_nothing(method, finished, tmp_path):
 
 def spoil_true_labels(monkeypatch):
     """Makes the true labels of runs from now on all the same."""
-    load = experiment.ieg_data.load
+    load = experiment.load_data
 
     def load_with_garbage(*args, **kwargs):
         data = load(*args, **kwargs)
@@ -152,7 +152,7 @@ def spoil_true_labels(monkeypatch):
         train = dataclasses.replace(data.train, clean_labels=garbage)
         return dataclasses.replace(data, train=train)
 
-    monkeypatch.setattr(experiment.ieg_data, 'load', load_with_garbage)
+    monkeypatch.setattr(experiment, 'load_data', load_with_garbage)
 
 
 def without_true_labels(run):

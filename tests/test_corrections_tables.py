@@ -10,11 +10,11 @@ from corrected_runs import (
     undecoded,  # noqa: F401
     write_image,
 )
+from loading import load
 from tiny_sets import make_animal10n
 
 from ieg.data.dataset import Part, Source
 from ieg.data.images.files import FileImages, Framing
-from ieg.data.load import load
 from ieg.registry import DATASETS
 
 

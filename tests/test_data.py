@@ -4,11 +4,11 @@ import dataclasses
 import hashlib
 import pathlib
 
+import loading
 import numpy as np
 import pytest
 
 from ieg.data import dataset as dataset_
-from ieg.data import load as data_load
 from ieg.data.noise import labels as noise_labels
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
@@ -28,7 +28,7 @@ def splits(loaded):
 def test_the_splits_share_no_example_and_miss_none(
     base, probe_ratio, valid_ratio, train_examples
 ):
-    loaded = data_load.load(
+    loaded = loading.load(
         f'{base}_uniform_0.4',
         probe_ratio=probe_ratio,
         valid_ratio=valid_ratio,
@@ -54,7 +54,7 @@ def test_the_splits_share_no_example_and_miss_none(
 
 
 def test_the_probe_is_clean_and_balanced_and_the_rest_is_noisy():
-    loaded = data_load.load(
+    loaded = loading.load(
         'digits_symmetric_0.5', probe_ratio=0.1, valid_ratio=0.1
     )
     per_class = int(1297 * 0.1 / 10)
@@ -71,16 +71,14 @@ def test_the_probe_is_clean_and_balanced_and_the_rest_is_noisy():
 
 
 def test_validation_has_the_shares_of_the_noisy_classes():
-    loaded = data_load.load('digits_asymmetric_0.8', valid_ratio=0.25)
+    loaded = loading.load('digits_asymmetric_0.8', valid_ratio=0.25)
     assert len(loaded.valid) == int(1297 * 0.25)
     exact = np.bincount(loaded.noise.noisy) * 0.25
     assert np.abs(np.bincount(loaded.valid.labels) - exact).max() <= 1.0
 
 
 def test_the_rows_of_the_noise_are_train_and_valid_by_index():
-    loaded = data_load.load(
-        'fake_uniform_0.4', probe_ratio=0.1, valid_ratio=0.2
-    )
+    loaded = loading.load('fake_uniform_0.4', probe_ratio=0.1, valid_ratio=0.2)
     indices = np.concatenate([loaded.train.indices, loaded.valid.indices])
     labels = np.concatenate([loaded.train.labels, loaded.valid.labels])
     order = np.argsort(indices)
@@ -89,7 +87,7 @@ def test_the_rows_of_the_noise_are_train_and_valid_by_index():
 
 def test_a_seed_repeats_everything_and_another_changes_it():
     def fingerprint(**request):
-        loaded = data_load.load(
+        loaded = loading.load(
             'fake_uniform_0.4',
             **({'probe_ratio': 0.1, 'valid_ratio': 0.2} | request),
         )
@@ -101,29 +99,27 @@ def test_a_seed_repeats_everything_and_another_changes_it():
     assert fingerprint(seed=1) == fingerprint(seed=1)
     other = zip(fingerprint(seed=1), fingerprint(seed=2), strict=True)
     assert all(one != two for one, two in other)
-    train = data_load.load('fake_uniform_0.4', seed=1, noise_seed=9).train
-    assert (
-        train.labels != data_load.load('fake_uniform_0.4').train.labels
-    ).any()
-    again = data_load.load('fake_uniform_0.4', seed=2, noise_seed=9).train
+    train = loading.load('fake_uniform_0.4', seed=1, noise_seed=9).train
+    assert (train.labels != loading.load('fake_uniform_0.4').train.labels).any()
+    again = loading.load('fake_uniform_0.4', seed=2, noise_seed=9).train
     np.testing.assert_array_equal(train.labels, again.labels)
 
 
 def test_validation_leaves_the_noise_and_the_probe_as_they_are():
-    one = data_load.load('fake_uniform_0.4', probe_ratio=0.1)
-    two = data_load.load('fake_uniform_0.4', probe_ratio=0.1, valid_ratio=0.3)
+    one = loading.load('fake_uniform_0.4', probe_ratio=0.1)
+    two = loading.load('fake_uniform_0.4', probe_ratio=0.1, valid_ratio=0.3)
     assert one.noise.sha256 == two.noise.sha256
     np.testing.assert_array_equal(one.probe.indices, two.probe.indices)
 
 
 def test_a_subset_is_balanced():
-    loaded = data_load.load('digits', train_examples=103)
+    loaded = loading.load('digits', train_examples=103)
     counts = np.bincount(loaded.train.labels)
     assert sorted(counts) == [10] * 7 + [11] * 3
 
 
 def test_the_sampler_reaches_the_noise():
-    loaded = data_load.load(
+    loaded = loading.load(
         'digits_uniform_0.4', noise_seed=7, noise_sampler='dividemix'
     )
     labels = DATASETS.get('digits')(None).train_labels
@@ -194,7 +190,7 @@ def assert_recorded(loaded, case):
 )
 def test_ieg_draws_probe_and_noise_as_its_code_does(case, recorded):
     dataset, _, ratio = case.rpartition('_p')
-    loaded = data_load.load(
+    loaded = loading.load(
         dataset, probe_ratio=float(ratio), seed=12345, noise_sampler='ieg'
     )
     assert_recorded(loaded, case)
@@ -202,7 +198,7 @@ def test_ieg_draws_probe_and_noise_as_its_code_does(case, recorded):
 
 def test_the_seed_of_the_noise_is_enough_for_the_draws_of_ieg(recorded):
     def load(**more):
-        return data_load.load(
+        return loading.load(
             'cifar10_uniform_0.4',
             probe_ratio=0.02,
             noise_seed=12345,
@@ -217,7 +213,7 @@ def test_the_seed_of_the_noise_is_enough_for_the_draws_of_ieg(recorded):
 
 
 def test_ieg_splits_a_subset_too():
-    loaded = data_load.load(
+    loaded = loading.load(
         'digits_uniform_0.4',
         train_examples=400,
         probe_ratio=0.1,
@@ -231,13 +227,13 @@ def test_ieg_splits_a_subset_too():
     indices = np.concatenate([split.indices for split in splits(loaded)])
     assert len(set(indices)) == 400
     assert 0.2 < loaded.noise.realised_rate < 0.5
-    subset = data_load.load('digits', train_examples=400).train.indices
+    subset = loading.load('digits', train_examples=400).train.indices
     assert set(indices) == set(subset)
 
 
 def test_without_noise_all_samplers_have_the_same_probe():
     one, two = (
-        data_load.load('fake', probe_ratio=0.1, noise_sampler=sampler)
+        loading.load('fake', probe_ratio=0.1, noise_sampler=sampler)
         for sampler in ('numpy', 'ieg')
     )
     np.testing.assert_array_equal(one.probe.indices, two.probe.indices)
@@ -246,7 +242,7 @@ def test_without_noise_all_samplers_have_the_same_probe():
 def test_noisy_labels_drawn_earlier_are_used_if_they_are_asked_for():
     def load(frozen=None, **request):
         given = {'noise_sampler': 'ieg', 'probe_ratio': 0.1} | request
-        return data_load.load('fake_uniform_0.4', frozen=frozen, **given)
+        return loading.load('fake_uniform_0.4', frozen=frozen, **given)
 
     drawn = load().noise
     other = dataclasses.replace(drawn, noisy=drawn.noisy[::-1].copy())
@@ -261,28 +257,28 @@ def test_noisy_labels_drawn_earlier_are_used_if_they_are_asked_for():
 
 
 def test_padding_and_scaling_are_those_of_the_data_set_or_as_asked():
-    usual = data_load.load('fake')
+    usual = loading.load('fake')
     arrays = DATASETS.get('fake')(None)
     assert usual.padding == arrays.padding
     assert (usual.mean, usual.std) == (arrays.mean, arrays.std)
     for padding in (0, 3, 7):
-        assert data_load.load('fake', crop_padding=padding).padding == padding
-    symmetric = data_load.load('fake', scaling='symmetric')
+        assert loading.load('fake', crop_padding=padding).padding == padding
+    symmetric = loading.load('fake', scaling='symmetric')
     assert symmetric.mean == symmetric.std == (0.5, 0.5, 0.5)
-    assert data_load.load('digits', scaling='symmetric').mean == (0.5,)
+    assert loading.load('digits', scaling='symmetric').mean == (0.5,)
 
 
 def test_symmetric_scaling_leads_to_minus_one_and_one():
     from ieg.data.augment import views
 
-    recipe = data_load.load('fake', scaling='symmetric')
+    recipe = loading.load('fake', scaling='symmetric')
     images = np.array([[[[0, 51, 255]]]], np.uint8)
     found = views.plain(images, None, recipe)
     np.testing.assert_allclose(found, [[[[-1, -0.6, 1]]]], atol=1e-6)
 
 
 def test_without_noise_the_labels_are_the_true_ones():
-    loaded = data_load.load('fake')
+    loaded = loading.load('fake')
     assert loaded.noise is None
     np.testing.assert_array_equal(
         loaded.train.labels, loaded.train.clean_labels
@@ -314,25 +310,25 @@ def test_without_noise_the_labels_are_the_true_ones():
 )
 def test_an_impossible_request_is_named(request_, words):
     with pytest.raises(UsageError, match=words) as caught:
-        data_load.load('fake_uniform_0.4', **request_)
+        loading.load('fake_uniform_0.4', **request_)
     assert '\n' not in str(caught.value)
 
 
 def test_a_probe_must_leave_some_of_each_class():
     words = '128 per class.*fewer than the 126.*choose a smaller share'
     with pytest.raises(UsageError, match=words):
-        data_load.load('digits', probe_ratio=0.99)
+        loading.load('digits', probe_ratio=0.99)
 
 
 def test_the_least_probe_share_that_is_named_works():
-    loaded = data_load.load('fake_uniform_0.4', probe_ratio=0.0157)
+    loaded = loading.load('fake_uniform_0.4', probe_ratio=0.0157)
     assert list(loaded.probe.labels) == [0, 1, 2, 3]
 
 
 def test_fetch_gathers_eagerly_and_in_a_graph():
     import tensorflow as tf
 
-    train = data_load.load('fake', train_examples=40).train
+    train = loading.load('fake', train_examples=40).train
     ids = tf.constant([3, 0, 39, 3], tf.int64)
     seeds = tf.zeros([4, 2], tf.int32)
     graph = tf.function(train.fetch)(ids, seeds)
@@ -383,4 +379,4 @@ def test_a_fake_class_is_learnt_by_its_nearest_mean():
 
 def test_a_data_folder_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(UsageError, match='no data folder .*nowhere'):
-        data_load.load('mnist', data_dir=str(tmp_path / 'nowhere'))
+        loading.load('mnist', data_dir=str(tmp_path / 'nowhere'))

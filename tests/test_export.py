@@ -5,7 +5,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import types
 import zipfile
 
 import keras
@@ -14,12 +13,12 @@ import pytest
 import tensorflow as tf
 from command import ROOT
 from exported import lite, said
+from loading import load as load_data
 from tiny_sets import make_folder
 
 from ieg import config as ieg_config
 from ieg import experiment
 from ieg.data.images.files import Framing
-from ieg.data.load import load as load_data
 from ieg.errors import UsageError
 from ieg.options import RunConfig
 from ieg.predict import export
@@ -122,29 +121,17 @@ def test_weights_of_two_replicas_and_their_average(tmp_path, strategy):
 def test_framing_of_images_that_stay_in_files(tmp_path):
     make_folder(str(tmp_path), per_class=4)
     data = load_data('folder', data_dir=str(tmp_path), image_size=72)
-    found = export.framing_of(data)
-    assert (found.size, found.channels) == (72, 3)
-    assert found.fraction == data.train.fetch.__self__.framing.fraction < 1
+    framing = data.preprocessing.framing
+    assert (framing.size, framing.channels) == (72, 3)
+    assert framing.fraction < 1
 
 
-@pytest.mark.parametrize(
-    ('base', 'framing'),
-    [
-        ('folder', Framing(48, 1, fraction=1.0)),
-        ('csv', Framing(48, 1, fraction=1.0)),
-        ('animal10n', Framing(48, 1, fraction=1.0)),
-        ('clothing1m', Framing(48, 1, fraction=224 / 256)),
-        ('npz', None),
-        ('mnist', None),
-    ],
-)
-def test_framing_of_images_in_memory(base, framing):
-    data = types.SimpleNamespace(
-        train=types.SimpleNamespace(fetch=lambda ids, seeds: None),
-        spec=types.SimpleNamespace(base=base),
-        image_shape=(48, 48, 1),
-    )
-    assert export.framing_of(data) == framing
+def test_framing_of_images_in_memory(tmp_path):
+    make_folder(str(tmp_path), per_class=4)
+    data = load_data('folder', data_dir=str(tmp_path), image_size=48)
+    assert data.in_memory
+    assert data.preprocessing.framing == Framing(48, 3, fraction=1.0)
+    assert load_data('fake').preprocessing.framing is None
 
 
 class Unknown(keras.Model):

@@ -3,11 +3,12 @@
 import os
 import pathlib
 
+import loading
 import numpy as np
 import pytest
 from human_files import COUNT, WRITERS, WRONG, made_arrays, write_npz, write_pt
 
-from ieg.data import dataset, load
+from ieg.data import dataset
 from ieg.data import spec as spec_
 from ieg.data.noise import human as human_labels
 from ieg.data.sets import tfds as tfds_sets
@@ -53,7 +54,7 @@ def test_all_formats_are_read_and_joined_by_number(
 ):
     path = tmp_path / name
     WRITERS[name](path, arrays)
-    loaded = load.load('cifar10n_aggre', human_labels=str(path))
+    loaded = loading.load('cifar10n_aggre', human_labels=str(path))
     expected = arrays['aggre_label'][order]
     np.testing.assert_array_equal(loaded.train.labels, expected)
     noise = loaded.noise
@@ -83,7 +84,7 @@ def test_the_usual_names_are_found_in_the_data_folder(
         tmp_path / 'written.npz', arrays
     )
     (tmp_path / 'written.npz').rename(tmp_path / name)
-    loaded = load.load('cifar10n_aggre', data_dir=str(tmp_path))
+    loaded = loading.load('cifar10n_aggre', data_dir=str(tmp_path))
     expected = arrays['aggre_label'][order]
     np.testing.assert_array_equal(loaded.train.labels, expected)
 
@@ -93,7 +94,7 @@ def test_files_in_the_order_of_tfds_are_told_by_their_clean_labels(
 ):
     path = tmp_path / 'ordered.npz'
     write_npz(path, {name: a[order] for name, a in arrays.items()})
-    loaded = load.load('cifar10n_aggre', human_labels=str(path))
+    loaded = loading.load('cifar10n_aggre', human_labels=str(path))
     expected = arrays['aggre_label'][order]
     np.testing.assert_array_equal(loaded.train.labels, expected)
 
@@ -122,7 +123,7 @@ def test_the_set_of_tfds_is_read(arrays, order, tmp_path):
         data_dir=str(tmp_path),
         disable_shuffling=True,
     )
-    loaded = load.load('cifar10n_aggre', data_dir=str(tmp_path))
+    loaded = loading.load('cifar10n_aggre', data_dir=str(tmp_path))
     expected = arrays['aggre_label'][order]
     np.testing.assert_array_equal(loaded.train.labels, expected)
 
@@ -132,7 +133,7 @@ def test_an_old_set_of_tfds_is_refused(version, order, tmp_path):
     (tmp_path / 'cifar10_n' / version).mkdir(parents=True)
     words = f'cifar10_n {version} .* other images: build version 1.0.2'
     with pytest.raises(UsageError, match=words):
-        load.load('cifar10n_aggre', data_dir=str(tmp_path))
+        loading.load('cifar10n_aggre', data_dir=str(tmp_path))
 
 
 def test_splits_and_long_tail_keep_the_labels_of_the_images(
@@ -140,7 +141,7 @@ def test_splits_and_long_tail_keep_the_labels_of_the_images(
 ):
     path = tmp_path / 'labels.npz'
     write_npz(path, arrays)
-    loaded = load.load(
+    loaded = loading.load(
         'cifar10n_imbal_0.5_aggre',
         probe_ratio=0.1,
         valid_ratio=0.1,
@@ -206,7 +207,7 @@ def test_wrong_labels_are_one_sentence(change, words, arrays, order, tmp_path):
     path = tmp_path / 'labels.npz'
     write_npz(path, change(arrays))
     with pytest.raises(UsageError, match=words) as caught:
-        load.load('cifar10n_aggre', human_labels=str(path))
+        loading.load('cifar10n_aggre', human_labels=str(path))
     assert '\n' not in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -214,20 +215,22 @@ def test_wrong_labels_are_one_sentence(change, words, arrays, order, tmp_path):
 def test_no_labels_at_all_are_one_sentence(order, tmp_path):
     words = 'neither a file in .* nor the TFDS set cifar10_n: copy CIFAR-10_h'
     with pytest.raises(UsageError, match=words):
-        load.load('cifar10n_worse', data_dir=str(tmp_path))
+        loading.load('cifar10n_worse', data_dir=str(tmp_path))
     with pytest.raises(UsageError, match='there is no file .*nothing.npz'):
-        load.load('cifar10n_worse', human_labels=str(tmp_path / 'nothing.npz'))
+        loading.load(
+            'cifar10n_worse', human_labels=str(tmp_path / 'nothing.npz')
+        )
 
 
 def test_a_file_for_nothing_is_named():
     words = '--human_labels=x.npz is not used by fake_uniform_0.4, only by cif'
     with pytest.raises(UsageError, match=words):
-        load.load('fake_uniform_0.4', human_labels='x.npz')
+        loading.load('fake_uniform_0.4', human_labels='x.npz')
 
 
 def test_no_sampler_of_a_reference_code_has_human_labels():
     with pytest.raises(UsageError, match="'memomentum' .* no worse noise"):
-        load.load('cifar10n_worse', noise_sampler='memomentum')
+        loading.load('cifar10n_worse', noise_sampler='memomentum')
 
 
 def test_numbers_come_from_the_ids_of_tfds():
@@ -315,7 +318,9 @@ def test_the_real_files_have_the_published_rates(base, variant, rate, numbered):
 @needs('cifar10')
 def test_the_real_labels_meet_the_real_images():
     path = str(FILES / 'cifar10n.npz')
-    loaded = load.load('cifar10n_worse', data_dir=str(TFDS), human_labels=path)
+    loaded = loading.load(
+        'cifar10n_worse', data_dir=str(TFDS), human_labels=path
+    )
     assert loaded.noise.realised_rate == pytest.approx(0.40208)
     # Truck -> automobile, cat -> dog.
     assert loaded.noise.transition[9, 1] == pytest.approx(0.28, abs=0.01)

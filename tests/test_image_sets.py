@@ -2,6 +2,7 @@
 
 import csv
 
+import loading
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +10,6 @@ from PIL import Image
 from test_pipeline import assert_same, collect, make
 from tiny_sets import Made, make_folder, make_imagenet_val
 
-from ieg.data import load as data_load
 from ieg.errors import UsageError
 from ieg.methods.base import Phase, Stream
 
@@ -27,7 +27,7 @@ def folder(made):
 
 
 def load(name, folder, **options):
-    return data_load.load(name, data_dir=str(folder), **options)
+    return loading.load(name, data_dir=str(folder), **options)
 
 
 def write(path, colour, size=(20, 20)):

@@ -5,6 +5,7 @@ from tiny_sets import make_folder
 
 from ieg.config import resolve
 from ieg.errors import UsageError
+from ieg.experiment import configure
 
 
 def test_advice_follows_the_images_and_yields_to_flags(tmp_path):
@@ -14,10 +15,11 @@ def test_advice_follows_the_images_and_yields_to_flags(tmp_path):
         'data_dir': str(tmp_path),
         'method': 'dividemix',
     }
-    chosen = resolve(given)
+    chosen, opened = configure(given)
+    assert opened is not None
     assert chosen.data.image_size and chosen.train.network_name
     assert f'--image_size={chosen.data.image_size}' in chosen.advice
-    asked = resolve(
+    asked, _ = configure(
         given | {'image_size': 40, 'network_name': 'cnn', 'batch_size': 3}
     )
     assert (asked.data.image_size, asked.train.batch_size) == (40, 3)
@@ -36,7 +38,7 @@ def test_advice_follows_the_images_and_yields_to_flags(tmp_path):
 )
 def test_a_data_set_that_is_not_there_is_a_usage_error(options, words):
     with pytest.raises(UsageError, match=words):
-        resolve(options)
+        configure(options)
 
 
 def test_the_reference_command_for_webvision_is_understood():

@@ -5,6 +5,7 @@ import os
 import pathlib
 import time
 
+import loading
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from ieg.data import dataset
-from ieg.data import load as data_load
 from ieg.data.noise import instance, samplers
 from ieg.data.noise import labels as noise_labels
 from ieg.errors import UsageError
@@ -193,7 +193,7 @@ def test_a_rate_out_of_reach_is_one_sentence(kind, rate):
     words = f'{kind} noise of rate {rate} .* choose a rate from 0.08 to 0.92'
     with pytest.raises(UsageError, match=words) as caught:
         # Before anything is read.
-        data_load.load(f'mnist_{kind}_{rate}', data_dir='/nowhere')
+        loading.load(f'mnist_{kind}_{rate}', data_dir='/nowhere')
     assert '\n' not in str(caught.value)
 
 
@@ -210,12 +210,12 @@ def test_a_rate_out_of_reach_is_one_sentence(kind, rate):
 )
 def test_a_sampler_without_the_kind_is_named(spec, sampler):
     with pytest.raises(UsageError, match=f'{sampler!r} repeats .* has no'):
-        data_load.load(spec, noise_sampler=sampler)
+        loading.load(spec, noise_sampler=sampler)
 
 
 @pytest.mark.parametrize('sampler', ['numpy', 'memomentum'])
 def test_noise_of_images_goes_through_loading(sampler):
-    loaded = data_load.load(
+    loaded = loading.load(
         'digits_instance_0.4',
         probe_ratio=0.1,
         valid_ratio=0.1,
@@ -244,7 +244,7 @@ def test_noise_of_images_goes_through_loading(sampler):
 
 def test_the_split_of_the_reference_needs_the_seed_of_the_noise_alone():
     def load(**more):
-        return data_load.load(
+        return loading.load(
             'digits_symmetric_0.4',
             valid_ratio=0.1,
             noise_seed=1,
@@ -286,9 +286,9 @@ def test_the_published_order_is_the_order_of_the_draws(monkeypatch):
     )
     request = ('digits_instance_0.4',)
     options = dict(valid_ratio=0.1, noise_sampler='memomentum', seed=1)
-    plain = data_load.load(*request, **options)
+    plain = loading.load(*request, **options)
     monkeypatch.setitem(DATASETS._entries, 'digits', lambda _: shuffled)
-    ours = data_load.load(*request, **options)
+    ours = loading.load(*request, **options)
     for split in ('train', 'valid'):
         one, two = getattr(plain, split), getattr(ours, split)
         places = order[two.indices]
@@ -297,7 +297,7 @@ def test_the_published_order_is_the_order_of_the_draws(monkeypatch):
         np.testing.assert_array_equal(two.labels[back], one.labels)
     # Ours keeps to the order in memory.
     options['noise_sampler'] = 'numpy'
-    assert ours.noise.sha256 != data_load.load(*request, **options).noise.sha256
+    assert ours.noise.sha256 != loading.load(*request, **options).noise.sha256
 
 
 @pytest.fixture(scope='module')
@@ -322,7 +322,7 @@ def mnist():
 def test_mnist_has_the_published_hashes(case, mnist, monkeypatch):
     monkeypatch.setitem(DATASETS._entries, 'mnist', lambda data_dir: mnist)
     begin = time.perf_counter()
-    loaded = data_load.load(
+    loaded = loading.load(
         f'mnist_{case}', valid_ratio=0.1, seed=1, noise_sampler='memomentum'
     )
     assert time.perf_counter() - begin < 10.0

@@ -1,11 +1,12 @@
 """Training sets whose classes become rarer by a constant factor."""
 
+import loading
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ieg.data import load, splits
+from ieg.data import splits
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
 
@@ -47,7 +48,7 @@ def test_no_class_is_asked_for_more_than_it_has(sizes, imbalance, seed):
 
 
 def test_a_long_tail_goes_before_probe_noise_and_validation():
-    loaded = load.load(
+    loaded = loading.load(
         'fake_imbal_0.25_symmetric_0.4', probe_ratio=0.1, valid_ratio=0.1
     )
     arrays = DATASETS.get('fake')(None)
@@ -67,15 +68,15 @@ def test_a_long_tail_goes_before_probe_noise_and_validation():
 
 
 def test_a_subset_goes_before_the_long_tail():
-    whole = load.load('digits', train_examples=400, seed=3).train.indices
-    tail = load.load('digits_imbal_0.1', train_examples=400, seed=3).train
+    whole = loading.load('digits', train_examples=400, seed=3).train.indices
+    tail = loading.load('digits_imbal_0.1', train_examples=400, seed=3).train
     assert set(tail.indices) < set(whole)
     assert np.bincount(tail.labels)[[0, -1]].tolist() == [40, 4]
 
 
 def test_a_seed_repeats_a_long_tail_and_another_changes_it():
     def indices(seed):
-        return load.load('fake_imbal_0.1', seed=seed).train.indices.tolist()
+        return loading.load('fake_imbal_0.1', seed=seed).train.indices.tolist()
 
     assert indices(1) == indices(1) != indices(2)
 
@@ -83,14 +84,14 @@ def test_a_seed_repeats_a_long_tail_and_another_changes_it():
 @pytest.mark.parametrize('sampler', ['numpy', 'ieg', 'memomentum'])
 def test_samplers_take_a_long_tail(sampler):
     kind = 'symmetric' if sampler == 'memomentum' else 'uniform'
-    loaded = load.load(
+    loaded = loading.load(
         f'digits_imbal_0.2_{kind}_0.4',
         probe_ratio=0.05,
         valid_ratio=0.1,
         noise_sampler=sampler,
     )
     count = len(loaded.train) + len(loaded.valid) + len(loaded.probe)
-    expected = len(load.load('digits_imbal_0.2').train)
+    expected = len(loading.load('digits_imbal_0.2').train)
     assert count == expected
     assert (np.diff(np.bincount(loaded.noise.clean)) <= 0).all()
 
@@ -109,10 +110,10 @@ def test_samplers_take_a_long_tail(sampler):
 )
 def test_an_impossible_request_is_named(spec, request_, words):
     with pytest.raises(UsageError, match=words) as caught:
-        load.load(spec, **request_)
+        loading.load(spec, **request_)
     assert '\n' not in str(caught.value)
 
 
 def test_the_least_imbalance_that_is_named_works():
-    loaded = load.load('fake_imbal_0.0157')
+    loaded = loading.load('fake_imbal_0.0157')
     assert np.bincount(loaded.train.labels).tolist() == [64, 16, 4, 1]

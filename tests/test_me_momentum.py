@@ -294,7 +294,7 @@ def test_a_run_ends_with_the_network_of_the_best_refinement(tmp_path):
 
 @pytest.mark.usefixtures('tiny')
 def test_a_class_that_validation_lacks_is_told(tmp_path, monkeypatch):
-    load = experiment.ieg_data.load
+    load = experiment.load_data
 
     def load_without_a_class(*args, **kwargs):
         data = load(*args, **kwargs)
@@ -302,7 +302,7 @@ def test_a_class_that_validation_lacks_is_told(tmp_path, monkeypatch):
         valid = dataclasses.replace(data.valid, labels=labels)
         return dataclasses.replace(data, valid=valid)
 
-    monkeypatch.setattr(experiment.ieg_data, 'load', load_without_a_class)
+    monkeypatch.setattr(experiment, 'load_data', load_without_a_class)
     log = run(tmp_path, max_epoch=1)[2]
     (remark,) = log[0]['remarks']
     assert remark.startswith('no validation example is labelled 2,')

@@ -4,8 +4,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from loading import load
 
-from ieg.data.load import load
 from ieg.data.sets.npz import read_npz
 from ieg.errors import UsageError
 

@@ -2,11 +2,11 @@
 
 import types
 
+import loading
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from ieg.data import load
 from ieg.data.augment import views
 from ieg.data.pipeline import Pipeline, draw
 from ieg.methods.base import Phase, Stream
@@ -23,7 +23,7 @@ RECIPE = types.SimpleNamespace(
 
 @pytest.fixture(scope='module')
 def fake():
-    return load.load('fake_uniform_0.4', probe_ratio=0.1, train_examples=200)
+    return loading.load('fake_uniform_0.4', probe_ratio=0.1, train_examples=200)
 
 
 def make(fake, strategy, seed=3, on_device=False, streams=STREAMS):

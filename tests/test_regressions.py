@@ -2,13 +2,13 @@
 
 import dataclasses
 
+import loading
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ieg import config as ieg_config
 from ieg import experiment
-from ieg.data import load
 from ieg.errors import UsageError
 from ieg.ops import losses, optim
 from ieg.training.callbacks import Progress
@@ -99,11 +99,11 @@ def test_a_run_that_ended_inside_an_epoch_is_not_made_longer(tiny, tmp_path):
 
 
 def test_labels_drawn_earlier_are_used_again():
-    drawn = load.load('fake_uniform_0.4', seed=1).noise
+    drawn = loading.load('fake_uniform_0.4', seed=1).noise
     other = dataclasses.replace(drawn, noisy=np.roll(drawn.noisy, 1))
-    used = load.load('fake_uniform_0.4', seed=1, frozen=other)
+    used = loading.load('fake_uniform_0.4', seed=1, frozen=other)
     assert np.array_equal(used.train.labels, other.noisy)
-    unused = load.load('fake_uniform_0.4', seed=2, frozen=other)
+    unused = loading.load('fake_uniform_0.4', seed=2, frozen=other)
     assert not np.array_equal(unused.train.labels, other.noisy)
 
 

@@ -2,13 +2,13 @@
 
 import types
 
+import loading
 import numpy as np
 import pytest
 import tensorflow as tf
 from test_autoaugment import draws
 from test_pipeline import assert_same, collect, make
 
-from ieg.data import load
 from ieg.data.augment import policies, views
 from ieg.methods.base import Phase, Stream
 from ieg.methods.ieg import IEG
@@ -192,7 +192,7 @@ def test_the_view_of_imagenet_has_a_small_black_hole(op_by_op):
 
 
 def test_the_pipeline_makes_strong_views_on_both_sides(two_replicas):
-    fake = load.load('fake_uniform_0.4', probe_ratio=0.1, train_examples=200)
+    fake = loading.load('fake_uniform_0.4', probe_ratio=0.1, train_examples=200)
     streams = {'train': Stream(8, ('weak', 'autoaug'))}
     phase = Phase('step', {'train': np.arange(20)}, 3)
     host, device = (

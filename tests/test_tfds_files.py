@@ -7,10 +7,10 @@ import shutil
 import types
 import urllib.request
 
+import loading
 import numpy as np
 import pytest
 
-from ieg.data import load
 from ieg.data.noise import matrices
 from ieg.data.sets import tfds as tfds_sets
 from ieg.errors import UsageError
@@ -39,7 +39,7 @@ def test_without_data_and_network_one_sentence(
     monkeypatch.setattr(urllib.request, 'urlopen', no_network)
     capfd.readouterr()
     with pytest.raises(UsageError) as caught:
-        load.load(f'{name}_uniform_0.4', data_dir=str(tmp_path))
+        loading.load(f'{name}_uniform_0.4', data_dir=str(tmp_path))
     message = str(caught.value)
     for word in (name, str(tmp_path), 'tfds build', '--data_dir'):
         assert word in message
@@ -69,7 +69,7 @@ def test_no_two_sets_share_a_download_folder(monkeypatch):
 
 @needs('mnist')
 def test_mnist_is_read_whole():
-    loaded = load.load(
+    loaded = loading.load(
         'mnist_uniform_0.4', data_dir=str(TFDS), probe_ratio=0.01
     )
     assert loaded.image_shape == (28, 28, 1)

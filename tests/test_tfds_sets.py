@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from loading import load
 
-from ieg.data.load import load
 from ieg.errors import UsageError
 
 

@@ -12,8 +12,7 @@ import tiny_sets
 from PIL import Image
 
 from ieg.data import lists as image_lists
-from ieg.data import sets
-from ieg.data.sets import RECIPES, animal10n, clothing1m, food101n, webvision
+from ieg.data.sets import animal10n, clothing1m, food101n, webvision
 from ieg.errors import UsageError
 
 SYNSETS = tiny_sets.SYNSETS
@@ -313,16 +312,15 @@ def test_each_folder_is_listed_once(made, monkeypatch):
     assert len(listed) == 4
 
 
-@pytest.mark.parametrize('name', list(RECIPES))
-def test_recipes(name):
-    recipe = RECIPES[name]
+@pytest.mark.parametrize('module', [animal10n, clothing1m, food101n, webvision])
+def test_recipes(module):
+    recipe = module.RECIPE
     assert recipe.crop in ('area', 'shift')
     assert 0 < recipe.fraction <= 1
     # The square of evaluation comes from a short side of whole pixels.
     assert recipe.size / recipe.fraction == pytest.approx(
-        {'webvisionmini': 320, 'animal10n': 64}.get(name, 256)
+        {webvision: 320, animal10n: 64}.get(module, 256)
     )
-    assert set(RECIPES) == set(sets.READERS)
 
 
 def test_tiny_sets_are_the_same_on_every_call(made, tmp_path):

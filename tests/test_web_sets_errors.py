@@ -5,8 +5,7 @@ import shutil
 import pytest
 import tiny_sets
 
-from ieg.data import sets
-from ieg.data.sets import webvision
+from ieg.data.sets import animal10n, clothing1m, food101n, webvision
 from ieg.errors import UsageError
 
 
@@ -234,12 +233,19 @@ WRONG = {
 }
 
 
+READERS = {
+    'animal10n': animal10n.animal10n,
+    'clothing1m': clothing1m.clothing1m,
+    'food101n': food101n.food101n,
+}
+
+
 @pytest.mark.parametrize('case', list(WRONG))
 def test_errors(case, made, tmp_path):
     name, change, message = WRONG[case]
     folder = made.copy(name, tmp_path)
     change(folder)
-    reader = sets.READERS.get(name, webvision.webvisionmini)
+    reader = READERS.get(name, webvision.webvisionmini)
     imagenet = {'use_imagenet_as_eval': True} if 'imagenet' in case else {}
     with pytest.raises(UsageError) as error:
         reader(str(folder), **imagenet)

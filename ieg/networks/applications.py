@@ -9,7 +9,8 @@ changed:
 - The head is that of the other networks: mean over space and logits in full
   precision.
 
-`PRETRAINED_SCALING` has the scale on which ImageNet weights expect RGB images: 'caffe' is 0 to 255 minus the means
+`PRETRAINED_SCALING` has the scale on which ImageNet weights expect RGB
+images: 'caffe' is 0 to 255 minus the means
 (123.68, 116.779, 103.939), 'symmetric' is -1 to 1. Without those weights any
 scale will do.
 """

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ieg import config as ieg_config
-from ieg import experiment, run_folder
+from ieg import run_folder
 from ieg.config import Config
 from ieg.data.dataset import Opened
 from ieg.errors import RunError, UsageError
@@ -26,6 +26,7 @@ from ieg.search.pool import Pool
 from ieg.search.runner import Facts, Runner
 from ieg.search.space import Warm, make_space, shorten
 from ieg.search.store import Result, Store, Trial
+from ieg.training import devices
 from ieg.utils.randomness import generator
 
 # How long a search is; it can become longer until something was trained.
@@ -320,7 +321,7 @@ class _Search:
         if done < total:
             epochs = (total - done) * facts.epochs
             # On a processor trials at a time share it.
-            if experiment.assembly.has_gpu():
+            if devices.has_gpu():
                 epochs /= self._config.search.parallel_trials
             epochs += train.max_epoch
             epochs += train.max_iteration / facts.steps_per_epoch

@@ -350,7 +350,8 @@ def _source(builder: Any, image: str, label: str, image_size: int) -> Source:
     if shape[-1] not in (1, 3, None) or feature.np_dtype != np.uint8:
         raise UsageError(
             f'the images of the TFDS set {builder.name!r} are '
-            f'{feature.np_dtype} with {shape[-1]} channels: uint8 with 1 or 3 are needed.'
+            f'{feature.np_dtype} with {shape[-1]} channels: uint8 with 1 or 3 '
+            'are needed.'
         )
     count = sum(splits[split].num_examples for split in names.values())
     whole = None not in shape and image_size in (0, shape[0])
