@@ -9,7 +9,7 @@ from typing import Any
 from absl import app, flags
 
 from ieg.errors import RunError, UsageError
-from ieg.utils.cli import import_plugin, import_tensorflow, leave
+from ieg.utils import cli
 
 HELP = {'--help', '-help', '-h', '--helpshort', '-helpshort'}
 TABLE = (
@@ -68,7 +68,14 @@ def run(_: Sequence[str]) -> None:
         from ieg.search import driver
 
         config = driver.search(config, _plugins(sys.argv), opened)
-    print(table(experiment.train(config, opened=opened)))
+    try:
+        summary = experiment.train(config, opened=opened)
+    except BrokenPipeError as error:
+        raise RunError(
+            'Standard output was closed before the end of the run. Run the '
+            'same command again to resume.'
+        ) from error
+    print(table(summary))
 
 
 def describe(config: Any) -> str:
@@ -155,12 +162,12 @@ def parse(argv: Sequence[str]) -> list[str]:
     Raises:
         UsageError: a plugin is missing, or an argument is no flag.
     """
-    import_tensorflow()
+    cli.import_tensorflow()
     import ieg.methods  # noqa: F401
     from ieg import config as ieg_config
 
     for module in _plugins(argv):
-        import_plugin(module)
+        cli.import_plugin(module)
     if HELP & set(argv[1:]):
         print(usage().strip())
         sys.exit(0)
@@ -190,14 +197,12 @@ def _plugins(argv: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Runs the command; exit code 2 for a mistake in it, 1 for a failed run."""
-    try:
-        app.run(run, flags_parser=parse)
-    except UsageError as error:
-        leave(str(error), 2)
-    except RunError as error:
-        leave(str(error), 1)
-    except KeyboardInterrupt:
-        leave('Interrupted; the same command goes on from here.', 130)
+    sys.exit(
+        cli.run(
+            lambda: app.run(run, flags_parser=parse),
+            interrupted='Interrupted. Run the same command again to resume.',
+        )
+    )
 
 
 if __name__ == '__main__':

@@ -26,13 +26,13 @@ from ieg.predict import export
 from ieg.report import rounds
 from ieg.training.runlog import headline
 from ieg.training.trainer import Trainer
-from ieg.utils.files import write_atomically
+from ieg.utils.files import atomic_open, atomic_write
 
 
 def write_head(folder: str, config: Config, data: Data) -> None:
     """Writes what is known before the first step."""
     text = json.dumps(config.flat(), indent=1) + '\n'
-    write_atomically(os.path.join(folder, 'config.json'), text)
+    atomic_write(os.path.join(folder, 'config.json'), text)
     if data.noise is not None:
         noise_labels.save(os.path.join(folder, 'noise.npz'), data.noise)
     run_folder.write_skipped(folder, data.skipped)
@@ -252,16 +252,14 @@ def write(folder: str, outcome: Outcome, summary: Mapping[str, Any]) -> None:
         RunError: the folder cannot be written any more.
     """
     path = os.path.join(folder, 'predictions.npz')
-    # The name decides: NumPy adds .npz to any other.
-    beside = f'{path}.tmp.npz'
     text = json.dumps(summary, indent=1) + '\n'
     try:
         if outcome.rows is not None:
-            np.savez_compressed(beside, **outcome.arrays)
-            os.replace(beside, path)
+            with atomic_open(path, 'wb') as file:
+                np.savez_compressed(file, **outcome.arrays)
             table = os.path.join(folder, 'label_issues.csv')
             issue_table.write(table, outcome.rows)
-        write_atomically(os.path.join(folder, 'summary.json'), text)
+        atomic_write(os.path.join(folder, 'summary.json'), text)
     except OSError as error:
         raise RunError(
             f'{folder} cannot be written ({error.strerror}); with the same '

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ieg.errors import UsageError
-from ieg.utils.files import write_atomically
+from ieg.utils.files import atomic_write
 
 CONFIG, LOG, SUMMARY = 'config.json', 'log.jsonl', 'summary.json'
 ADVICE = 'memorization.json'
@@ -148,4 +148,4 @@ def write_skipped(folder: str, skipped: Sequence[tuple[str, str]]) -> None:
         return
     table = io.StringIO()
     csv.writer(table).writerows([('path', 'reason'), *skipped])
-    write_atomically(os.path.join(folder, 'skipped.csv'), table.getvalue())
+    atomic_write(os.path.join(folder, 'skipped.csv'), table.getvalue())

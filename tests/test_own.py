@@ -324,7 +324,7 @@ def test_nothing_to_read(tmp_path):
         f'there is no folder {folder}/x: check the path.'
     )
     file = f'{folder}/cat/notes.txt'
-    assert refusal(file) == f'{file} is a file and no folder: check the path.'
+    assert refusal(file) == f'{file} is a file, not a folder: check the path.'
     assert refusal('') == 'no folder is named: give the path of one.'
 
 

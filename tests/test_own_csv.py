@@ -277,7 +277,7 @@ def test_other_content(tmp_path, content, wanted):
 
 def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     message = refusal(str(tmp_path))
-    assert message == f'{tmp_path} is a folder and no CSV file: check the path.'
+    assert message == f'{tmp_path} is a folder, not a CSV file: check the path.'
     message = refusal(f'{tmp_path}/x.csv')
     assert message == f'there is no CSV file {tmp_path}/x.csv: check the path.'
     assert refusal('') == 'no CSV file is named: give the path of one.'

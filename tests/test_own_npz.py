@@ -302,7 +302,7 @@ def test_other_files(tmp_path):
     np.save(tmp_path / 'data.npy', GREY)
     assert 'data.npy is no .npz file' in refusal(str(tmp_path / 'data.npy'))
     assert refusal(str(tmp_path)) == (
-        f'{tmp_path} is a folder and no .npz file: check the path.'
+        f'{tmp_path} is a folder, not a .npz file: check the path.'
     )
     assert refusal('x.npz') == 'there is no .npz file x.npz: check the path.'
 

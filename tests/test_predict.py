@@ -317,12 +317,12 @@ def test_the_images_are_named_wrongly(tmp_path, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
-        (['--top=0'], "'0' is no number from 1"),
+        (['--top=0'], "positive integer, got '0'"),
         (['--top=11'], 'more than the 10 classes'),
-        (['--batch_size=x'], "'x' is no number from 1"),
+        (['--batch_size=x'], "positive integer, got 'x'"),
         (['--colour=red'], '--colour=red'),
         (['--output=/nowhere/at/all.csv'], '--output=/nowhere/at/all.csv'),
-        (['--output=.'], 'cannot be written (it is a folder)'),
+        (['--output=.'], '--output=. cannot be written'),
         (['--plugin=no_such_module'], '--plugin=no_such_module'),
     ],
 )
@@ -347,8 +347,9 @@ def test_folders_are_read_at_any_depth_once(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b'')
     (tmp_path / 'a' / 'again').symlink_to(tmp_path)
-    (tmp_path / '.hidden').mkdir()
-    (tmp_path / '.hidden' / 'd.png').write_bytes(b'')
+    for name in ('.hidden', '@eaDir', '__MACOSX'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'd.png').write_bytes(b'')
     root, text = str(tmp_path), str(tmp_path / 'x.txt')
     expected = [f'{root}/{n}' for n in ('a/b/c.PNG', 'a/z.jpg', 'b.png')]
     assert inputs.find([root]) == [expected]

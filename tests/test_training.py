@@ -16,7 +16,6 @@ from ieg.ops import losses, metrics
 from ieg.training import devices
 from ieg.training.callbacks import Progress
 from ieg.training.runlog import RunLog, headline
-from ieg.utils.files import write_atomically
 
 
 def logits_and_labels(count=40, num_classes=5, dtype=np.float32):
@@ -135,19 +134,6 @@ def test_a_log_without_a_file_keeps_its_entries():
     log = RunLog(None)
     log.append({'epoch': 0})
     assert log.entries == [{'epoch': 0}]
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / 'file'
-    write_atomically(str(path), 'old')
-
-    def fail(descriptor):
-        raise OSError('no space')
-
-    monkeypatch.setattr('os.fsync', fail)
-    with pytest.raises(OSError, match='no space'):
-        write_atomically(str(path), 'new')
-    assert path.read_text() == 'old'
 
 
 def test_the_headline_of_a_run():

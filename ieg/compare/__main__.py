@@ -23,8 +23,8 @@ from ieg.compare.comparison import (
     compare,
 )
 from ieg.errors import UsageError
-from ieg.utils.cli import Parser, positive
-from ieg.utils.files import write_atomically
+from ieg.utils import cli
+from ieg.utils.files import atomic_write
 
 __all__ = ['Report', 'Row', 'compare', 'main', 'table', 'text', 'write']
 
@@ -159,8 +159,8 @@ def write(report: Report, folder: str) -> list[str]:
     paths = [os.path.join(folder, f'compare.{e}') for e in EXTENSIONS]
     try:
         os.makedirs(folder, exist_ok=True)
-        write_atomically(paths[0], _csv(report))
-        write_atomically(paths[1], _json(report))
+        atomic_write(paths[0], _csv(report))
+        atomic_write(paths[1], _json(report))
         plane.draw(paths[2], report)
     except OSError as error:
         raise UsageError(
@@ -209,12 +209,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         UsageError: an argument is missing or unknown.
     """
-    parser = Parser(
+    parser = cli.Parser(
         prog='python -m ieg.compare',
         description='Compares runs that were trained with '
         '--track_memorization, and recommends one of them, and its epoch, '
         'without any clean label.',
-        allow_abbrev=False,
     )
     parser.add_argument(
         'run',
@@ -236,7 +235,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--top',
-        type=positive,
+        type=cli.positive,
         default=5,
         help='How many of the first runs of a ranking are averaged (default: '
         '%(default)s).',
@@ -256,23 +255,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns 0, or 2 for a mistake in it."""
-    try:
-        asked = parse(sys.argv[1:] if argv is None else argv)
-        report = compare(
-            asked.run,
-            y=asked.y,
-            boundary=asked.boundary,
-            top=asked.top,
-            force=asked.force,
-        )
-        print(text(report))
-        if asked.out:
-            print(f'\nWritten: {", ".join(write(report, asked.out))}')
-    except UsageError as error:
-        print(f'ieg: {error}', file=sys.stderr)
-        return 2
-    return 0
+    """Runs the command; returns its exit code, see `cli.run`."""
+    return cli.run(lambda: _run(sys.argv[1:] if argv is None else argv))
+
+
+def _run(argv: Sequence[str]) -> None:
+    asked = parse(argv)
+    report = compare(
+        asked.run,
+        y=asked.y,
+        boundary=asked.boundary,
+        top=asked.top,
+        force=asked.force,
+    )
+    print(text(report))
+    if asked.out:
+        print(f'\nWritten: {", ".join(write(report, asked.out))}')
 
 
 if __name__ == '__main__':

@@ -1,12 +1,12 @@
 """Pictures of runs in the plane of train accuracy and susceptibility."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ieg.compare import regions
+from ieg.utils.files import atomic_open
 
 TINTS = {1: '#2ca02c', 2: '#d62728', 3: '#1f77b4', 4: '#7f7f7f'}
 # Where in its quarter a region's name stands: right and left are those of the
@@ -60,8 +60,8 @@ def draw(path: str, report: Any) -> None:
     if known:
         _tested(figure, axes[1], report)
     _curves(axes[-1], report, [colours[group] for group in groups])
-    figure.savefig(f'{path}.tmp', format='png', dpi=120)
-    os.replace(f'{path}.tmp', path)
+    with atomic_open(path, 'wb') as file:
+        figure.savefig(file, format='png', dpi=120)
 
 
 def _groups(report: Any) -> tuple[str, list[str]]:

@@ -23,6 +23,7 @@ from ieg.run_folder import (
     read_object,
     read_options,
 )
+from ieg.utils.files import walk
 
 # Only a data set with a noise rate, or a long tail, is drawn.
 DRAWN = re.compile(r'_[0-9.]+$')
@@ -101,13 +102,15 @@ def find(places: Sequence[str]) -> list[str]:
 
 
 def _below(top: str) -> list[str]:
-    found = []
-    for folder, folders, files in os.walk(top):
-        folders.sort()
-        if CONFIG in files:
-            found.append(os.path.normpath(folder))
-            folders.clear()
-    return found
+    runs = []
+    # A folder that cannot be read is skipped.
+    for folder in walk(
+        top, hidden=True, follow_links=False, on_error=lambda error: None
+    ):
+        if CONFIG in map(os.path.basename, folder.files):
+            runs.append(os.path.normpath(folder.path))
+            folder.folders.clear()
+    return runs
 
 
 def load(folders: Sequence[str], y: str) -> tuple[list[Run], list[str]]:

@@ -19,6 +19,7 @@ from ieg.data.sets.npz import KEYS
 from ieg.data.sets.table import COLUMNS, part_of
 from ieg.errors import UsageError
 from ieg.utils import tables
+from ieg.utils.files import atomic_path, walk
 from ieg.utils.text import normal, shown, unreadable
 
 
@@ -49,31 +50,25 @@ def fresh(output: str, read: Callable[[str], Any]) -> Iterator[str]:
             f'{output} is there already: remove it, or choose another path '
             'with --output.'
         )
-    beside = f'{output}.{os.getpid()}.tmp'
     try:
         os.makedirs(os.path.dirname(output) or '.', exist_ok=True)
-        yield beside
-        _check_readable(read, beside, output)
-        os.replace(beside, output)
+        with atomic_path(output) as temporary:
+            yield temporary
+            _check_readable(read, temporary, output)
     except OSError as error:
         raise UsageError(
             f'{output} cannot be written ({error.strerror}): choose another '
             'path with --output.'
         ) from error
-    finally:
-        if os.path.isdir(beside):
-            shutil.rmtree(beside)
-        elif os.path.lexists(beside):
-            os.remove(beside)
 
 
 def _check_readable(
-    read: Callable[[str], Any], beside: str, output: str
+    read: Callable[[str], Any], temporary: str, output: str
 ) -> None:
     try:
-        read(beside)
+        read(temporary)
     except UsageError as error:
-        reason = str(error).replace(beside, output)
+        reason = str(error).replace(temporary, output)
         raise UsageError(
             f'with these corrections nobody could train, so nothing is '
             f'written: {reason}'
@@ -109,8 +104,8 @@ def new_npz(
         arrays |= {f'x_{name}': part.images, f'y_{name}': part.labels}
     if parts['train'].clean is not None:
         arrays['clean_train'] = parts['train'].clean
-    with fresh(output, npz.read_npz) as beside:
-        save_arrays(beside, arrays, packed=True)
+    with fresh(output, npz.read_npz) as temporary:
+        save_arrays(temporary, arrays, packed=True)
 
 
 def new_csv(output: str, lines: Iterable[Line]) -> None:
@@ -123,8 +118,8 @@ def new_csv(output: str, lines: Iterable[Line]) -> None:
     Raises:
         UsageError: as `fresh`; or a path is no text.
     """
-    with fresh(output, table_sets.read_csv) as beside:
-        _save_lines(beside, lines)
+    with fresh(output, table_sets.read_csv) as temporary:
+        _save_lines(temporary, lines)
 
 
 def _save_lines(path: str, lines: Iterable[Line]) -> None:
@@ -157,17 +152,17 @@ def new_images(
     def read(folder: str) -> Found:
         return table_sets.read_csv(os.path.join(folder, table))
 
-    with fresh(output, read) as beside:
+    with fresh(output, read) as temporary:
         named = []
         for content, line in lines:
             extension = '.png' if content[:4] == b'\x89PNG' else '.jpg'
             line = line._replace(path=line.path + extension)
-            path = os.path.join(beside, line.path)
+            path = os.path.join(temporary, line.path)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, 'wb') as file:
                 file.write(content)
             named.append(line)
-        _save_lines(os.path.join(beside, table), named)
+        _save_lines(os.path.join(temporary, table), named)
 
 
 # What becomes of an example: its new class, or None to leave it out.
@@ -218,26 +213,14 @@ def write_folder(
 
 def _below(root: str) -> list[str]:
     """Returns the files at any depth, relative to the root; links followed."""
-    found = []
-    # Each folder with those above it, to which a link may lead back.
-    waiting: list[tuple[str, frozenset]] = [('', frozenset())]
-    while waiting:
-        here, above = waiting.pop()
-        folder = os.path.join(root, here)
-        try:
-            status, names = os.stat(folder), sorted(os.listdir(folder))
-        except OSError as error:
-            raise unreadable('folder', folder, error) from None
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            continue
-        for name in names:
-            inner, full = os.path.join(here, name), os.path.join(folder, name)
-            if os.path.isdir(full):
-                waiting.append((inner, above | {identity}))
-            elif os.path.isfile(full):
-                found.append(inner)
-    return found
+    try:
+        return [
+            os.path.relpath(path, root)
+            for folder in walk(root, hidden=True)
+            for path in folder.files
+        ]
+    except OSError as error:
+        raise unreadable('folder', error.filename or root, error) from None
 
 
 def _moved(

@@ -8,6 +8,7 @@ import numpy as np
 
 from ieg.data.dataset import Listing
 from ieg.errors import UsageError
+from ieg.utils.files import is_hidden, read_folder
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -215,7 +216,7 @@ def images_in(folder: str) -> list[str]:
     return sorted(
         name
         for name in _contents(folder)
-        if name.lower().endswith(_SUFFIXES) and not name.startswith('.')
+        if name.lower().endswith(_SUFFIXES) and not is_hidden(name)
     )
 
 
@@ -223,12 +224,7 @@ def folders_in(folder: str) -> list[str]:
     """Returns the names of the folders in a folder, sorted."""
     if not os.path.isdir(folder):
         return []
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if entry.is_dir() and not entry.name.startswith('.')
-        )
+    return [os.path.basename(path) for path in read_folder(folder).folders]
 
 
 def read_class_folders(

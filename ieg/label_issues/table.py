@@ -11,7 +11,7 @@ import numpy as np
 
 from ieg.errors import UsageError
 from ieg.label_issues.evidence import Estimate, Evidence, detection, estimate
-from ieg.utils.files import write_atomically
+from ieg.utils.files import atomic_write
 
 # Column of the file -> field of `Issues`, and what its cells are.
 COLUMNS = {
@@ -88,7 +88,7 @@ def write(path: str, issues: Issues) -> None:
     writer = csv.writer(table, lineterminator='\n')
     writer.writerow(COLUMNS)
     writer.writerows(zip(*columns, strict=True))
-    write_atomically(path, table.getvalue())
+    atomic_write(path, table.getvalue())
 
 
 def _cell(value: int | float | bool | str) -> int | str:

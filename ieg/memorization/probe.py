@@ -15,7 +15,9 @@ from ieg.data.images.survey import EXTENSIONS, survey
 from ieg.errors import UsageError
 from ieg.methods.base import Method
 from ieg.ops.losses import cross_entropy
+from ieg.utils.files import walk
 from ieg.utils.randomness import generator
+from ieg.utils.text import unreadable
 
 # Never the run's: every run must be measured by the same images and labels.
 SEED = 0
@@ -81,12 +83,16 @@ def _from_folder(data: Data, folder: str) -> Pool:
             f'three channels; those of {data.spec.base} are {height} x {width} '
             f'x {channels}.'
         )
-    found = sorted(
-        os.path.join(where, name)
-        for where, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(EXTENSIONS)
-    )
+    try:
+        found = sorted(
+            path
+            for inner in walk(folder, seen=set())
+            for path in inner.files
+            if path.lower().endswith(EXTENSIONS)
+        )
+    except OSError as error:
+        reason = unreadable('folder', error.filename or folder, error)
+        raise UsageError(f'--unlabeled_dir: {reason}') from None
     order = generator(SEED, 'held out').permutation(len(found))
     paths, odd = [], []
     # Of a large folder only as many are opened as are used.

@@ -26,7 +26,7 @@ from ieg.data.augment.views import VIEWS
 from ieg.data.dataset import Data
 from ieg.errors import UsageError
 from ieg.memorization.probe import BATCH, SEED, Probe, held_out, random_labels
-from ieg.utils.files import write_atomically
+from ieg.utils.files import atomic_write
 from ieg.utils.randomness import generator
 
 DROP = 'susceptibility_drop'
@@ -229,7 +229,7 @@ class MemorizationTracker(keras.callbacks.Callback):
         advice = recommend(entries)
         if self._path:
             facts = {'probe': self._fingerprint} | advice
-            write_atomically(self._path, json.dumps(facts, indent=1) + '\n')
+            atomic_write(self._path, json.dumps(facts, indent=1) + '\n')
         if self._mode == 'off' or not _is_over(entries):
             return
         if self._mode == 'stop':

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from ieg.errors import RunError, UsageError
 from ieg.predict import inputs as predict_inputs
-from ieg.utils.cli import Parser, import_plugin, import_tensorflow, positive
+from ieg.utils import cli
+from ieg.utils.files import atomic_open
 
 # Files that are no images are named up to this number.
 _NAMED = 5
@@ -28,12 +29,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         UsageError: an argument is missing or unknown.
     """
-    parser = Parser(
+    parser = cli.Parser(
         prog='python -m ieg.predict',
         description='Predicts the classes of images with the model of a '
         'finished run: the predictions of its evaluation. Writes CSV with '
         'the columns path, label and probability.',
-        allow_abbrev=False,
     )
     parser.add_argument(
         'model', help='model.keras of a run, or the run folder.'
@@ -51,14 +51,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--top',
-        type=positive,
+        type=cli.positive,
         default=1,
         help='How many of the most probable classes are written, in the '
         'columns label_2, probability_2, ... (default: %(default)s).',
     )
     parser.add_argument(
         '--batch_size',
-        type=positive,
+        type=cli.positive,
         default=64,
         help='Images at a time (default: %(default)s).',
     )
@@ -83,10 +83,8 @@ def run(asked: argparse.Namespace) -> None:
     """
     # What is wrong with the images is known before TensorFlow is there.
     groups = predict_inputs.find(asked.images)
-    import_tensorflow()
-    for module in asked.plugin.split(','):
-        if module:
-            import_plugin(module)
+    cli.import_tensorflow()
+    cli.import_plugins(asked.plugin)
     from ieg.predict import model as predict_model
     from ieg.predict import reading
 
@@ -211,42 +209,21 @@ def _opened(path: str) -> Iterator[TextIO]:
         yield sys.stdout
         return
     path = os.path.expanduser(path)
-    beside = f'{path}.tmp'
     try:
-        if os.path.isdir(path):
-            raise IsADirectoryError(0, 'it is a folder')
-        with open(beside, 'w', encoding='utf-8', newline='') as file:
+        with atomic_open(path) as file:
             yield file
-        os.replace(beside, path)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise UsageError(
             f'--output={path} cannot be written ({error.strerror}): choose '
             'another file.'
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(beside)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns 0, 2 for a mistake in it, 1 for a failure."""
-    try:
-        run(parse(sys.argv[1:] if argv is None else argv))
-    except UsageError as error:
-        return _failed(str(error), 2)
-    except RunError as error:
-        return _failed(str(error), 1)
-    except BrokenPipeError:
-        # Whoever reads has enough, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        return _failed('Interrupted.', 130)
-    return 0
-
-
-def _failed(sentence: str, code: int) -> int:
-    print(f'ieg: {sentence}', file=sys.stderr)
-    return code
+    """Runs the command; returns its exit code, see `cli.run`."""
+    return cli.run(lambda: run(parse(sys.argv[1:] if argv is None else argv)))
 
 
 if __name__ == '__main__':

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,6 +13,7 @@ from ieg.data.images.files import Framing
 from ieg.methods.base import Method
 from ieg.options import RunConfig
 from ieg.predict.model import FILE, Classifier, load
+from ieg.utils.files import atomic_path, remove
 
 
 def kinds(run: RunConfig) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def attempt(path: str, save: Callable[[], None]) -> list[str]:
     # Networks of a plug-in may do anything, and converters say so in many
     # kinds of errors.
     except Exception as error:
-        _remove(path)
+        remove(path)
         text = str(error).strip().splitlines() or [type(error).__name__]
         return [
             f'{path} cannot be written ({text[0][:300].rstrip(".")}); the '
@@ -95,8 +95,8 @@ def save_model(
         dataset=str(data.spec),
         framing=framing or preprocessing.framing,
     )
-    with _replacing(path, '.keras') as beside, _quiet():
-        model.save(beside)
+    with atomic_path(path, '.keras') as temporary, _quiet():
+        model.save(temporary)
 
 
 def save_savedmodel(model: Classifier, folder: str) -> None:
@@ -111,13 +111,15 @@ def save_savedmodel(model: Classifier, folder: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    with _replacing(folder) as beside, _quiet():
+    with atomic_path(folder) as temporary, _quiet():
         model.export(
-            beside,
+            temporary,
             format='tf_saved_model',
             verbose=False,
             input_signature=_signature(model),
         )
+        # A folder with content cannot be replaced by renaming another.
+        remove(os.path.realpath(folder))
 
 
 def save_litert(model: Classifier, path: str) -> None:
@@ -134,9 +136,9 @@ def save_litert(model: Classifier, path: str) -> None:
         Exception: of the converter, if the networks do what LiteRT cannot.
     """
     model = model.in_full_precision()
-    with _replacing(path, '.tflite') as beside, _quiet():
+    with atomic_path(path, '.tflite') as temporary, _quiet():
         model.export(
-            beside,
+            temporary,
             format='litert',
             verbose=False,
             input_signature=_signature(model),
@@ -153,30 +155,6 @@ KINDS = {
 def _signature(model: Classifier) -> list[keras.InputSpec]:
     shape = (None, *model.image_shape)
     return [keras.InputSpec(shape=shape, dtype='uint8', name='images')]
-
-
-@contextlib.contextmanager
-def _replacing(path: str, suffix: str = '') -> Iterator[str]:
-    """Gives a path to write to, and puts that in place when it is written."""
-    beside = f'{path}.tmp{suffix}'
-    _remove(beside)
-    try:
-        yield beside
-        if os.path.isdir(path):
-            # A folder with something in it cannot be renamed over.
-            _remove(path)
-        os.replace(beside, path)
-    finally:
-        _remove(beside)
-
-
-def _remove(path: str) -> None:
-    """Removes a file, or a folder and all in it, if it is there."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            os.remove(path)
 
 
 @contextlib.contextmanager

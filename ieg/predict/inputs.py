@@ -11,6 +11,7 @@ import numpy as np
 
 from ieg.data.images.survey import EXTENSIONS
 from ieg.errors import UsageError
+from ieg.utils.files import walk
 from ieg.utils.text import shown, unreadable
 
 ARRAYS = ('.npy', '.npz')
@@ -83,7 +84,13 @@ def _files(path: str) -> list[str]:
             )
         return [path]
     try:
-        paths = sorted(_below(path, set()))
+        # A link to nothing is an image that cannot be read.
+        paths = sorted(
+            inner
+            for folder in walk(path, seen=set())
+            for inner in (*folder.files, *folder.others)
+            if inner.lower().endswith(EXTENSIONS)
+        )
     except OSError as error:
         where = shown(str(error.filename or path))
         raise unreadable('folder', where, error) from None
@@ -93,22 +100,6 @@ def _files(path: str) -> list[str]:
             f'({", ".join(EXTENSIONS)}): name one that has, or the files.'
         )
     return paths
-
-
-def _below(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
-    """Yields the images at any depth of a folder; links are followed."""
-    status = os.stat(folder)
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
-        if name.startswith('.'):
-            continue
-        if os.path.isdir(path):
-            yield from _below(path, seen)
-        elif name.lower().endswith(EXTENSIONS):
-            yield path
 
 
 def _arrays(path: str) -> list[Array]:

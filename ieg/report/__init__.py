@@ -18,7 +18,7 @@ from ieg.report import (
     reliability,
 )
 from ieg.report import run as report_run
-from ieg.utils.files import write_atomically
+from ieg.utils.files import atomic_write
 
 NAME = 'report.html'
 
@@ -42,7 +42,7 @@ def write(folder: str, data: Any = None, reason: str = '') -> str:
     run = report_run.read(folder, () if data is None else data.class_names)
     path = os.path.join(run.folder, NAME)
     try:
-        write_atomically(path, render(run, data, reason))
+        atomic_write(path, render(run, data, reason))
     except OSError as error:
         raise UsageError(
             f'{path} cannot be written ({error.strerror}).'

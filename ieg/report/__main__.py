@@ -13,7 +13,7 @@ from typing import Any
 from ieg import report, run_folder
 from ieg.errors import RunError, UsageError
 from ieg.report import run
-from ieg.utils.cli import Parser
+from ieg.utils import cli
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -22,11 +22,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         UsageError: an argument is missing or unknown.
     """
-    parser = Parser(
+    parser = cli.Parser(
         prog='python -m ieg.report',
         description='Writes report.html into the folder of a run: how it '
         'went, which labels look wrong, and pictures of them.',
-        allow_abbrev=False,
     )
     parser.add_argument('run', help='Run folder.')
     parser.add_argument(
@@ -72,40 +71,36 @@ def load(folder: str) -> tuple[Any, str]:
 
 def _prepare(plugins: str) -> None:
     """Imports what data sets and methods need."""
-    from ieg.utils import cli
-
     cli.import_tensorflow()
     import ieg.methods  # noqa: F401  # Registers the built-in ones.
 
-    for module in filter(None, plugins.split(',')):
-        cli.import_plugin(module)
+    cli.import_plugins(plugins)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns 0, 2 for a mistake in it, 1 for a failure."""
-    try:
-        asked = parse(sys.argv[1:] if argv is None else argv)
-        folder = os.path.expanduser(asked.run)
-        if asked.apply is not None:
-            _prepare(asked.plugin)
-            from ieg.corrections import apply
+    """Runs the command; returns its exit code, see `cli.run`."""
+    return cli.run(
+        lambda: _run(sys.argv[1:] if argv is None else argv),
+        interrupted='Interrupted; nothing was written.',
+    )
 
-            print(apply.apply(folder, asked.apply, asked.output))
-            return 0
-        # Before anything slow: mistakes are told at once.
-        run.read(folder)
+
+def _run(argv: Sequence[str]) -> None:
+    asked = parse(argv)
+    folder = os.path.expanduser(asked.run)
+    if asked.apply is not None:
         _prepare(asked.plugin)
-        data, reason = load(folder)
-        if reason:
-            print(reason, file=sys.stderr)
-        print(report.write(folder, data, reason))
-    except (UsageError, RunError) as error:
-        print(f'ieg: {error}', file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except KeyboardInterrupt:
-        print('ieg: Interrupted; nothing was written.', file=sys.stderr)
-        return 130
-    return 0
+        from ieg.corrections import apply
+
+        print(apply.apply(folder, asked.apply, asked.output))
+        return
+    # Before anything slow, so that mistakes are reported at once.
+    run.read(folder)
+    _prepare(asked.plugin)
+    data, reason = load(folder)
+    if reason:
+        print(reason, file=sys.stderr)
+    print(report.write(folder, data, reason))
 
 
 if __name__ == '__main__':

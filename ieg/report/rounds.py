@@ -1,10 +1,11 @@
 """A picture of the rounds of Me-Momentum, from the log of a run."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from ieg.utils.files import atomic_open
 
 
 def first_epochs(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -50,5 +51,5 @@ def draw(path: str, entries: Sequence[dict[str, Any]]) -> None:
     for part in axes:
         part.set_xlabel('round: outer.inner')
         part.tick_params(axis='x', rotation=90)
-    figure.savefig(f'{path}.tmp', format='png', dpi=120)
-    os.replace(f'{path}.tmp', path)
+    with atomic_open(path, 'wb') as file:
+        figure.savefig(file, format='png', dpi=120)

@@ -18,6 +18,7 @@ from typing import Any
 
 from ieg.errors import RunError, UsageError
 from ieg.search.store import LOWEST, Result, Trial
+from ieg.utils import cli
 
 # How often a trial is tried whose process dies.
 TRIES = 2
@@ -59,10 +60,9 @@ def _die_with_parent() -> None:
 
 
 def _make_runner(options: dict[str, Any], plugins: Sequence[str]) -> Any:
-    main = importlib.import_module('ieg.main')
-    main.import_tensorflow()
+    cli.import_tensorflow()
     for plugin in plugins:
-        main.import_plugin(plugin)
+        cli.import_plugin(plugin)
     config = importlib.import_module('ieg.config')
     importlib.import_module('ieg.methods')
     runner = importlib.import_module('ieg.search.runner')

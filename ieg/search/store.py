@@ -11,7 +11,7 @@ import shutil
 from typing import Any
 
 from ieg.errors import UsageError
-from ieg.utils.files import write_atomically
+from ieg.utils.files import atomic_write
 
 # Score of a trial that has no accuracy.
 LOWEST = -2.0
@@ -92,7 +92,7 @@ class Store:
                 self.results[trial.name] = result
         # Without a line that was cut by a kill.
         text = ''.join(f'{line}\n' for line in lines)
-        write_atomically(self._path(TRIALS), text)
+        atomic_write(self._path(TRIALS), text)
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, name)
@@ -100,7 +100,7 @@ class Store:
     def _check(self, head: dict[str, Any]) -> None:
         path = self._path(HEAD)
         if not os.path.exists(path):
-            write_atomically(path, json.dumps(head, indent=1) + '\n')
+            atomic_write(path, json.dumps(head, indent=1) + '\n')
             return
         try:
             with open(path, encoding='utf-8') as file:
@@ -179,7 +179,7 @@ class Store:
 
     def finish(self, found: dict[str, Any]) -> None:
         """Records the outcome of the search."""
-        write_atomically(self._path(BEST), json.dumps(found, indent=1) + '\n')
+        atomic_write(self._path(BEST), json.dumps(found, indent=1) + '\n')
 
 
 def outcome(folder: str) -> dict[str, Any]:

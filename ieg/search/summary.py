@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ieg.search.store import Result, Store, Trial
+from ieg.utils.files import atomic_open
 
 
 def draw(path: str, store: Store, best: Trial) -> None:
@@ -33,8 +34,8 @@ def draw(path: str, store: Store, best: Trial) -> None:
     _progress(axes[-1], store)
     if curves:
         _schedules(axes[0], curves)
-    figure.savefig(f'{path}.tmp', format='png', dpi=120)
-    os.replace(f'{path}.tmp', path)
+    with atomic_open(path, 'wb') as file:
+        figure.savefig(file, format='png', dpi=120)
 
 
 def _keep_rates(store: Store, trial: Trial) -> list[float]:

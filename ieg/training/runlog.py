@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ieg.utils.files import write_atomically
+from ieg.utils.files import atomic_write
 
 
 class RunLog:
@@ -26,7 +26,7 @@ class RunLog:
         """Replaces everything by `entries`."""
         self.entries = list(entries)
         if self._path:
-            write_atomically(self._path, ''.join(map(_line, self.entries)))
+            atomic_write(self._path, ''.join(map(_line, self.entries)))
 
     def append(self, entry: dict[str, Any]) -> None:
         """Adds the entry of one epoch."""

@@ -4,18 +4,23 @@ import argparse
 import importlib
 import os
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
-from absl import logging
-
-from ieg.errors import UsageError
+from ieg.errors import RunError, UsageError
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence each.
+    """A parser whose errors are one sentence each, without abbreviations.
 
-    Its `parse_args` raises UsageError where an argument is missing or unknown.
+    Its `parse_args` raises UsageError if an argument is missing or unknown.
+
+    Args:
+        **options: of `argparse.ArgumentParser`.
     """
+
+    def __init__(self, **options: Any):
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raises the mistake instead of ending the process."""
@@ -23,21 +28,73 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive(text: str) -> int:
-    """Returns a number from 1 on, as the type of an argument."""
+    """Returns a positive integer, as the type of an argument."""
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1')
+        raise argparse.ArgumentTypeError(
+            f'must be a positive integer, got {text!r}'
+        )
     return int(text)
 
 
+def run(
+    command: Callable[[], int | None], interrupted: str = 'Interrupted.'
+) -> int:
+    """Runs a command and returns its exit code.
+
+    A UsageError is 2, a RunError 1, Ctrl-C 130; each prints one line. A reader
+    of standard output that stops reading, such as `head`, ends it quietly.
+
+    Args:
+        command: returns an exit code; None is 0.
+        interrupted: the sentence for Ctrl-C.
+    """
+    try:
+        return command() or 0
+    except UsageError as error:
+        return _leave(str(error), 2)
+    except RunError as error:
+        return _leave(str(error), 1)
+    except KeyboardInterrupt:
+        return _leave(interrupted, 130)
+    except BrokenPipeError:
+        return 0
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Flushes standard output here, as Python could not handle the error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _leave(sentence: str, code: int) -> int:
+    print(f'ieg: {sentence}', file=sys.stderr)
+    return code
+
+
+def import_plugins(names: str) -> None:
+    """Imports modules of the user, separated by commas.
+
+    Raises:
+        UsageError: a module cannot be imported.
+    """
+    for module in filter(None, names.split(',')):
+        import_plugin(module)
+
+
 def import_plugin(module: str) -> None:
-    """Imports a module of the user's, found as Python does or right here.
+    """Imports a module of the user, also from the current folder.
 
     Raises:
         UsageError: there is no such module.
     """
     sys.path.insert(0, os.getcwd())
     try:
-        # A path is no module, and './' would mean a relative import.
+        # A path is not a module name; './' would mean a relative import.
         importlib.import_module(module.lstrip('./'))
     except (ModuleNotFoundError, ValueError) as error:
         raise UsageError(
@@ -49,12 +106,13 @@ def import_plugin(module: str) -> None:
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without its notes on this machine's libraries.
+    """Imports TensorFlow without its messages about libraries.
 
-    Some are written before any log level applies, so standard error is shut
+    Some are written before any log level applies, so standard error is closed
     while it loads; an error while loading is still raised.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    logging = importlib.import_module('absl.logging')
     logging.set_verbosity(logging.WARNING)
     sys.stderr.flush()
     kept = os.dup(2)
@@ -65,9 +123,3 @@ def import_tensorflow() -> None:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def leave(sentence: str, code: int) -> None:
-    """Ends the program with one sentence on standard error."""
-    print(f'ieg: {sentence}', file=sys.stderr)
-    sys.exit(code)

@@ -1,16 +1,257 @@
 """Writes files so that none is left half written."""
 
+import contextlib
+import errno
 import os
+import shutil
+import stat
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Literal, NamedTuple
+
+# Files and folders that operating systems and NAS devices create, in lower
+# case.
+_SYSTEM_NAMES = ('__macosx', '@eadir', 'thumbs.db', 'desktop.ini')
+# Names of open files: their target is not a path to write to.
+_DESCRIPTORS = ('/dev/fd/', '/dev/std', '/proc/')
 
 
-def write_atomically(path: str, text: str) -> None:
-    """Writes a text file beside its place, then renames it into place.
+def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Writes a file as a whole or not at all; see `atomic_path`.
 
-    It is always UTF-8; what cannot be, as in some file names, is escaped.
+    Args:
+        path: of the file.
+        content: bytes, or text, which is written as UTF-8; surrogates, which
+            occur in file names, are escaped.
+
+    Raises:
+        OSError: the file cannot be written.
     """
-    beside = f'{path}.tmp'
-    with open(beside, 'w', encoding='utf-8', errors='backslashreplace') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    with atomic_open(path, 'wb' if isinstance(content, bytes) else 'w') as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def atomic_open(
+    path: str | os.PathLike[str], mode: Literal['w', 'wb'] = 'w'
+) -> Iterator[IO[Any]]:
+    """Opens a file that gets its name when the block ends without an error.
+
+    What is written to a special file (see `atomic_path`) arrives at once.
+
+    Args:
+        path: of the file.
+        mode: 'w' for UTF-8 text with '\\n' at line ends, or 'wb'.
+
+    Yields:
+        The file object.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    text = {'encoding': 'utf-8', 'errors': 'backslashreplace', 'newline': ''}
+    options: dict[str, Any] = {} if mode == 'wb' else text
+    if _is_special(path):
+        # Appending, because standard output may be a file with content.
+        with open(path, mode.replace('w', 'a'), **options) as file:
+            yield file
+        return
+    if os.path.isdir(path):
+        raise IsADirectoryError(
+            errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path)
+        )
+    with atomic_path(path) as temporary:
+        with open(temporary, mode.replace('w', 'x'), **options) as file:
+            yield file
+
+
+@contextlib.contextmanager
+def atomic_path(
+    path: str | os.PathLike[str], suffix: str = ''
+) -> Iterator[str]:
+    """Yields a temporary path whose file or folder is renamed to `path`.
+
+    The temporary path lies in the folder of `path` and is unique, so several
+    processes can write the same file: each reader sees one of the versions.
+    If the block raises an exception, what is at `path` stays as it is. The
+    temporary file or folder is removed.
+
+    A symbolic link stays: the file that it points to is replaced. Special
+    files, such as /dev/stdout, /dev/null and named pipes, are written to.
+    Permissions are those of the existing file, otherwise those that the umask
+    gives.
+
+    Args:
+        path: of the file, or of a folder that does not exist or is empty.
+        suffix: what the temporary path has to end with.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if _is_special(path):
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = os.path.join(folder, f'content{suffix}')
+            yield temporary
+            with open(temporary, 'rb') as source, open(path, 'ab') as target:
+                shutil.copyfileobj(source, target)
+        return
+    place = os.path.realpath(path)
+    # Not derived from the name, which may have the maximum length already.
+    name = f'.{uuid.uuid4().hex}.tmp{suffix}'
+    temporary = os.path.join(os.path.dirname(place), name)
+    try:
+        yield temporary
+        if os.path.isfile(temporary):
+            _finish(temporary, place)
+        os.replace(temporary, place)
+    finally:
+        remove(temporary)
+
+
+def _is_special(path: str | os.PathLike[str]) -> bool:
+    """Returns whether a path must be written to and never be replaced."""
+    if os.path.abspath(path).startswith(_DESCRIPTORS):
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _finish(temporary: str, place: str) -> None:
+    """Puts a file on the disk and gives it the permissions of another."""
+    descriptor = os.open(temporary, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        os.chmod(temporary, stat.S_IMODE(os.stat(place).st_mode))
+
+
+def remove(path: str) -> None:
+    """Removes a file, or a folder with everything in it, if it exists."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            os.remove(path)
+
+
+def is_hidden(name: str) -> bool:
+    """Returns whether readers of images ignore a file or folder.
+
+    Args:
+        name: without the folder that it is in.
+    """
+    return name.startswith('.') or name.lower() in _SYSTEM_NAMES
+
+
+class Folder(NamedTuple):
+    """What a folder contains; full paths, sorted by name.
+
+    Attributes:
+        path: of the folder.
+        folders: folders, and links to some.
+        files: regular files, and links to some.
+        others: links to nothing, pipes and the like.
+        is_repeated: whether the folder was read before and is not read again;
+            the lists are empty then.
+    """
+
+    path: str
+    folders: list[str]
+    files: list[str]
+    others: list[str]
+    is_repeated: bool = False
+
+
+def read_folder(path: str, hidden: bool = False) -> Folder:
+    """Returns the contents of a folder.
+
+    Args:
+        path: of the folder.
+        hidden: whether names for which `is_hidden` is true are included.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    folder = Folder(path, [], [], [])
+    with os.scandir(path) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if hidden or not is_hidden(entry.name):
+                _kind(entry, folder).append(entry.path)
+    return folder
+
+
+def _kind(entry: os.DirEntry[str], folder: Folder) -> list[str]:
+    # A circle of links raises an error.
+    with contextlib.suppress(OSError):
+        if entry.is_dir():
+            return folder.folders
+        if entry.is_file():
+            return folder.files
+    return folder.others
+
+
+def walk(
+    top: str,
+    *,
+    hidden: bool = False,
+    follow_links: bool = True,
+    seen: set[tuple[int, int]] | None = None,
+    on_error: Callable[[OSError], object] | None = None,
+) -> Iterator[Folder]:
+    """Yields a folder and the folders at any depth in it, in order of names.
+
+    A folder that a link leads back to is yielded as repeated. Remove paths
+    from `folders` of what is yielded to skip them.
+
+    Args:
+        top: where to start.
+        hidden: whether names for which `is_hidden` is true are included.
+        follow_links: whether to read the folders that links point to.
+        seen: identities (see `identity`) of folders not to read; those that
+            are read are added. None: a folder may be read several times, by
+            different paths, but not inside itself.
+        on_error: called for a folder that cannot be read, which is skipped
+            then; None raises the error.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    # Each folder with the identities of those that contain it.
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(top, frozenset())]
+    while waiting:
+        path, above = waiting.pop()
+        try:
+            own = identity(path)
+            if own in (above if seen is None else seen):
+                yield Folder(path, [], [], [], is_repeated=True)
+                continue
+            folder = read_folder(path, hidden)
+        except OSError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+            continue
+        if seen is not None:
+            seen.add(own)
+        yield folder
+        waiting += [
+            (inner, above | {own})
+            for inner in reversed(folder.folders)
+            if follow_links or not os.path.islink(inner)
+        ]
+
+
+def identity(path: str) -> tuple[int, int]:
+    """Returns device and inode, which are equal for all paths of a folder.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    status = os.stat(path)
+    return status.st_dev, status.st_ino

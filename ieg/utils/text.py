@@ -4,6 +4,7 @@ import decimal
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
+from typing import Any
 
 from ieg.errors import UsageError
 
@@ -33,9 +34,9 @@ def unreadable(kind: str, path: str, error: OSError) -> UsageError:
     if isinstance(error, FileNotFoundError):
         return UsageError(f'there is no {kind} {path}: check the path.')
     if isinstance(error, NotADirectoryError):
-        return UsageError(f'{path} is a file and no {kind}: check the path.')
+        return UsageError(f'{path} is a file, not a {kind}: check the path.')
     if isinstance(error, IsADirectoryError):
-        return UsageError(f'{path} is a folder and no {kind}: check the path.')
+        return UsageError(f'{path} is a folder, not a {kind}: check the path.')
     if isinstance(error, PermissionError):
         return UsageError(
             f'the {kind} {path} may not be read: change its permissions.'
@@ -84,8 +85,8 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=_natural_key)
 
 
-def _natural_key(name: str) -> tuple:
-    pieces = re.split('([0-9]+)', normal(name))
+def _natural_key(name: str) -> tuple[Any, ...]:
+    pieces: list[Any] = re.split('([0-9]+)', normal(name))
     # Every second piece is digits. int() refuses very many of them.
     pieces[1::2] = [
         (len(digits.lstrip('0')), digits.lstrip('0')) for digits in pieces[1::2]

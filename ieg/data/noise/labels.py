@@ -8,7 +8,6 @@ Most kinds of noise are a transition matrix (`matrices`); some are an
 
 import dataclasses
 import hashlib
-import os
 import zipfile
 import zlib
 
@@ -19,6 +18,7 @@ from ieg.data.noise.instance import ImageNoise
 from ieg.data.noise.samplers import SAMPLERS, check_sampler
 from ieg.errors import UsageError
 from ieg.registry import NOISES
+from ieg.utils.files import atomic_open
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -243,15 +243,13 @@ def save(path: str, noise: NoisyLabels) -> None:
     fields = {name: getattr(noise, name) for name in _SAVED}
     if noise.rate is None:
         fields['rate'] = np.nan  # None would be pickled.
-    beside = f'{path}.{os.getpid()}.tmp'
-    with open(beside, 'wb') as file:
+    with atomic_open(path, 'wb') as file:
         np.savez_compressed(
             file,
             noisy_labels=noise.noisy,
             clean_labels=noise.clean,
             **fields,
         )
-    os.replace(beside, path)
 
 
 def load(path: str) -> NoisyLabels:

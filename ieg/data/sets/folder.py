@@ -14,10 +14,9 @@ from ieg.data.dataset import Found, Listing, Opened
 from ieg.data.images.survey import EXTENSIONS
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS
+from ieg.utils import files
 from ieg.utils.text import counted, in_order, listed, normal, shown, unreadable
 
-# What operating systems leave behind, in lower case.
-_HIDDEN = ('__macosx', 'thumbs.db', '@eadir', 'desktop.ini')
 # The part that a folder is of, by its name in lower case.
 _PART_FOLDERS = {
     'train': 'train',
@@ -122,47 +121,23 @@ def read_folder(data_dir: str, probe_dir: str = '') -> Found:
     )
 
 
-def _entries(folder: str) -> list[os.DirEntry]:
-    """Returns what is in a folder and not hidden, sorted by name."""
-    try:
-        with os.scandir(folder) as found:
-            entries = [
-                entry
-                for entry in found
-                if entry.name[0] != '.' and entry.name.lower() not in _HIDDEN
-            ]
-    except OSError as error:
-        raise unreadable('folder', folder, error) from None
-    return sorted(entries, key=lambda entry: entry.name)
-
-
-def _sorted_out(
-    folder: str,
+def _contents(
+    path: str,
 ) -> tuple[dict[str, str], list[str], list[str]]:
     """Returns the folders by name, the files, and the broken links."""
-    folders: dict[str, str] = {}
-    files: list[str] = []
-    broken: list[str] = []
-    for entry in _entries(folder):
-        # A link in a circle raises an error.
-        try:
-            is_folder, is_file = entry.is_dir(), entry.is_file()
-        except OSError:
-            is_folder = is_file = False
-        if is_folder:
-            folders[entry.name] = entry.path
-        else:
-            (files if is_file else broken).append(entry.path)
-    return folders, files, broken
+    try:
+        folder = files.read_folder(path)
+    except OSError as error:
+        raise unreadable('folder', path, error) from None
+    by_name = {os.path.basename(inner): inner for inner in folder.folders}
+    return by_name, folder.files, folder.others
 
 
 def _identity(folder: str) -> tuple[int, int]:
-    """Returns what is the same for all paths of one folder."""
     try:
-        found = os.stat(folder)
+        return files.identity(folder)
     except OSError as error:
         raise unreadable('folder', folder, error) from None
-    return found.st_dev, found.st_ino
 
 
 def _identities_above(folder: str) -> frozenset[tuple[int, int]]:
@@ -171,25 +146,25 @@ def _identities_above(folder: str) -> frozenset[tuple[int, int]]:
     A link from a class to one of them would make all classes one.
     """
     path = os.path.realpath(folder)
-    found = {_identity(path)}
+    identities = {_identity(path)}
     while path != os.path.dirname(path):
         path = os.path.dirname(path)
         # Whoever may list a folder need not be allowed to see those above.
         with contextlib.suppress(UsageError):
-            found.add(_identity(path))
-    return frozenset(found)
+            identities.add(_identity(path))
+    return frozenset(identities)
 
 
 def _part_folders(data_dir: str, notes: _Notes) -> dict[str, str]:
     """Returns the folder of each part, which has the class folders."""
-    folders, files, broken = _sorted_out(data_dir)
+    folders, loose, broken = _contents(data_dir)
     by_part: dict[str, list[str]] = {}
     others = []
     for name in folders:
         part = _PART_FOLDERS.get(name.lower())
         (others if part is None else by_part.setdefault(part, [])).append(name)
     train = [folders[name] for name in by_part.get('train', ())]
-    if not train or (others and not any(_sorted_out(f)[0] for f in train)):
+    if not train or (others and not any(_contents(f)[0] for f in train)):
         _check_classes_named_as_parts(data_dir, folders, others, notes)
         return {'train': data_dir}
     for part, names in by_part.items():
@@ -198,7 +173,7 @@ def _part_folders(data_dir: str, notes: _Notes) -> dict[str, str]:
                 f'{data_dir} has {len(names)} folders of the {part} part, '
                 f'{listed(names)}: merge or rename them.'
             )
-    notes.beside += files
+    notes.beside += loose
     notes.broken += broken
     if others:
         notes.remarks.append(
@@ -245,7 +220,7 @@ def _check_classes_named_as_parts(
     """
     classes = {normal(name) for name in others}
     for name in sorted(set(folders) - set(others)):
-        inner = {normal(inner) for inner in _sorted_out(folders[name])[0]}
+        inner = {normal(inner) for inner in _contents(folders[name])[0]}
         if not others or classes & inner:
             raise UsageError(
                 f"{data_dir} has a folder {name!r}, but none called 'train' "
@@ -273,7 +248,7 @@ def _images_by_class(
             without labels often lie in no class folder.
         notes: of what is left out.
     """
-    folders, files, broken = _sorted_out(folder)
+    folders, loose, broken = _contents(folder)
     names = {}
     for name in folders:
         twin = names.setdefault(normal(name), name)
@@ -282,12 +257,12 @@ def _images_by_class(
                 f'{folder} has two folders {shown(name)!r} whose names differ '
                 'only in how Unicode writes them: merge or rename them.'
             )
-    if files and not folders and needed:
+    if loose and not folders and needed:
         raise UsageError(
-            f'{folder} has {counted(len(files), "file")}, but no class '
+            f'{folder} has {counted(len(loose), "file")}, but no class '
             'folders: put the images of each class into a folder of its own.'
         )
-    notes.beside += files
+    notes.beside += loose
     notes.broken += broken
     seen = above | {_identity(folder)}
     return {
@@ -306,22 +281,16 @@ def _images_below(
         seen: folders not to be read; those read are added.
         notes: of what is left out.
     """
-    images = []
-    waiting = [folder]
-    while waiting:
-        here = waiting.pop()
-        identity = _identity(here)
-        if identity in seen:
-            notes.again.append(here)
-            continue
-        seen.add(identity)
-        folders, files, broken = _sorted_out(here)
-        # The first in order is the next to be read.
-        waiting += reversed(folders.values())
-        notes.broken += broken
-        for path in files:
-            is_image = path.lower().endswith(EXTENSIONS)
-            (images if is_image else notes.others).append(path)
+    images: list[str] = []
+    try:
+        for inner in files.walk(folder, seen=seen):
+            notes.again += [inner.path] * inner.is_repeated
+            notes.broken += inner.others
+            for path in inner.files:
+                is_image = path.lower().endswith(EXTENSIONS)
+                (images if is_image else notes.others).append(path)
+    except OSError as error:
+        raise unreadable('folder', error.filename or folder, error) from None
     return sorted(images)
 
 

@@ -1,4 +1,4 @@
-"""The facts that the doctor gathers: of drivers, data and this machine."""
+"""Facts about drivers, data sets and this machine; the short training."""
 
 import json
 import math
@@ -7,15 +7,18 @@ import sys
 
 import pytest
 
-from ieg.diagnosis import facts, measuring
+from ieg.doctor import facts, self_test
 
 
 @pytest.mark.parametrize(
     ('value', 'hidden'),
     [(None, False), ('0', False), ('0,1', False), ('', True), ('-1', True)],
 )
-def test_what_hides_gpus(value, hidden):
-    assert facts.hidden_gpus(value) == hidden
+def test_what_hides_gpus(monkeypatch, value, hidden):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', value or '')
+    if value is None:
+        monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
+    assert facts.gather()['hidden'] == hidden
 
 
 def test_data_sets(tmp_path):
@@ -35,34 +38,43 @@ def test_data_sets_in_the_usual_place(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('answer', 'devices', 'driver'),
+    ('answer', 'devices'),
     [
         (
             'NVIDIA H200, 9.0, 143771 MiB, 570.86.15\n'
             'NVIDIA A100-SXM4-40GB, 8.0, 40960 MiB, 570.86.15\n',
             [
-                {'name': 'NVIDIA H200', 'capability': [9, 0], 'memory': 140},
+                {
+                    'name': 'NVIDIA H200',
+                    'capability': [9, 0],
+                    'memory': 140,
+                    'driver': '570.86.15',
+                },
                 {
                     'name': 'NVIDIA A100-SXM4-40GB',
                     'capability': [8, 0],
                     'memory': 40,
+                    'driver': '570.86.15',
                 },
             ],
-            '570.86.15',
         ),
         (
             'GRID, [N/A], [N/A], 535.1\n',
-            [{'name': 'GRID', 'capability': None, 'memory': None}],
-            '535.1',
+            [
+                {
+                    'name': 'GRID',
+                    'capability': None,
+                    'memory': None,
+                    'driver': '535.1',
+                }
+            ],
         ),
-        ('No devices were found\n', None, None),
-        ('', None, None),
+        ('No devices were found\n', []),
+        ('', []),
     ],
 )
-def test_what_the_driver_says(answer, devices, driver):
-    found = facts.parse_smi(answer)
-    assert found.get('devices') == devices
-    assert found.get('driver') == driver
+def test_what_the_driver_says(answer, devices):
+    assert facts.parse_smi(answer) == devices
 
 
 def fake_smi(tmp_path, monkeypatch, script):
@@ -75,12 +87,13 @@ def test_the_driver_is_asked(tmp_path, monkeypatch):
     fake_smi(tmp_path, monkeypatch, 'echo "RTX 5090, 12.0, 32768 MiB, 570.1"')
     found = facts.gpus()
     (device,) = found['devices']
-    assert device == {'name': 'RTX 5090', 'capability': [12, 0], 'memory': 32}
+    assert device['name'] == 'RTX 5090' and device['driver'] == '570.1'
+    assert (device['capability'], device['memory']) == ([12, 0], 32)
     assert found['present']
     fake_smi(tmp_path, monkeypatch, 'echo "no driver"; exit 9')
     assert facts.gpus()['devices'] == []
     monkeypatch.setenv('PATH', '')
-    assert facts.gpus()['driver'] is None
+    assert facts.gpus()['devices'] == []
 
 
 def test_facts_of_this_machine():
@@ -93,22 +106,22 @@ def test_facts_of_this_machine():
 
 
 def test_a_short_training_on_this_machine(tiny, monkeypatch):
-    monkeypatch.setitem(measuring.SELF_TEST, 'network_name', tiny)
-    found = measuring.self_test()
+    monkeypatch.setitem(self_test.OPTIONS, 'network_name', tiny)
+    found = self_test.train()
     assert math.isfinite(found['loss']) and found['same']
     assert found['replicas'] == 1
 
 
 def test_what_a_process_told_before_it_ended(monkeypatch):
-    start = subprocess.Popen
+    start = subprocess.run
 
     def python(code):
         monkeypatch.setattr(
             subprocess,
-            'Popen',
+            'run',
             lambda command, **more: start([sys.executable, '-c', code], **more),
         )
-        return facts.measured()
+        return self_test.run()
 
     found = python(
         'import os, sys\n'
@@ -117,5 +130,6 @@ def test_what_a_process_told_before_it_ended(monkeypatch):
         'print("a\\nb\\n", file=sys.stderr, flush=True)\nos.abort()\n'
     )
     assert found == {'xla': '', 'ended': -6, 'error': 'b'}
-    monkeypatch.setattr(facts, 'SELF_TEST_SECONDS', 0.2)
-    assert python('import time\ntime.sleep(60)')['ended'] == 'timeout'
+    monkeypatch.setattr(self_test, 'SECONDS', 0.5)
+    slow = 'import time\nprint(\'{"xla": ""}\', flush=True)\ntime.sleep(60)'
+    assert python(slow)['ended'] == 'timeout'

@@ -1,1 +1,0 @@
-"""Whether a machine can train: what it is, and what follows from that."""

@@ -1,0 +1,1 @@
+"""Checks an installation: versions, devices, data sets, a short training."""

@@ -1,0 +1,52 @@
+"""The command: `python -m ieg.doctor`. Check your installation."""
+
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from ieg.doctor import facts, self_test
+from ieg.doctor.verdicts import PROBLEM, Check, examine
+from ieg.errors import UsageError
+from ieg.utils import cli
+
+_HELP = 'Folder of data sets; empty = $TFDS_DATA_DIR, then the default of TFDS.'
+
+
+def text(checks: Sequence[Check]) -> str:
+    """Returns the lines that the command prints."""
+    lines = []
+    for state, title, result, advice in checks:
+        lines.append(f'{state:<8} {title}: {result}')
+        lines += [f'{"":<8} -> {advice}'] if advice else []
+    count = sum(check.state == PROBLEM for check in checks)
+    wrap = textwrap.TextWrapper(79, subsequent_indent=' ' * 12)
+    wrap.break_long_words = wrap.break_on_hyphens = False
+    ending = f'{count or "No"} problem{"" if count == 1 else "s"}.'
+    return '\n'.join([*map(wrap.fill, lines), '', ending])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns 1 if there is a problem, see `cli.run`."""
+    return cli.run(lambda: _run(sys.argv[1:] if argv is None else argv))
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = cli.Parser(
+        prog='python -m ieg.doctor',
+        description='Check your installation: versions, devices, data sets '
+        'and a short training. Exits with 1 if there is a problem.',
+    )
+    parser.add_argument('--data_dir', default='', help=_HELP)
+    folder = os.path.expanduser(parser.parse_args(argv).data_dir)
+    if folder and not os.path.isdir(folder):
+        raise UsageError(f'--data_dir={folder} is not a folder.')
+    known = facts.gather(folder)
+    print('Running a short training; this takes half a minute.', flush=True)
+    checks = examine(known | self_test.run())
+    print(text(checks))
+    return int(any(check.state == PROBLEM for check in checks))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
