@@ -14,7 +14,9 @@ from PIL import Image
 from report_files import Run
 
 from ieg import report
-from ieg.report import markup
+
+# Elements without an end.
+VOID = ('br', 'img', 'input', 'link', 'meta')
 
 
 class Page(html.parser.HTMLParser):
@@ -34,7 +36,7 @@ class Page(html.parser.HTMLParser):
         self.elements.append(element)
         for one in self.open:
             one['inside'].append(element)
-        if tag not in markup.VOID:
+        if tag not in VOID:
             self.open.append(element)
 
     def handle_endtag(self, tag):

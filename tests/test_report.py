@@ -1,8 +1,12 @@
 """The page of a report: its text as text, its form, and its figures."""
 
 import json
+import pathlib
 import re
+import subprocess
+import sys
 
+import jinja2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,14 +20,19 @@ from report_pages import (
     page_of,
 )
 
-from ieg.report import markup, page
+from ieg.report import html
+
+
+def filled(source, **values):
+    return html.ENVIRONMENT.from_string(source).render(values)
 
 
 @given(st.text())
 @settings(max_examples=100, deadline=None)
 def test_text_stays_text(text):
-    made = markup.tag('p', text, title=text)
-    found = Page(str(made)).one('p')
+    found = Page(filled('<p title="{{ text }}">{{ text }}</p>', text=text)).one(
+        'p'
+    )
     # Browsers read NUL as the sign for what is unknown.
     expected = text.replace('\0', '\ufffd')
     expected = expected.encode('utf-8', 'backslashreplace').decode()
@@ -31,14 +40,27 @@ def test_text_stays_text(text):
     assert found['title'] == expected
 
 
-def test_markup_in_an_attribute_does_not_end_it():
-    made = markup.tag('p', title=markup.tag('b', class_='x'))
-    assert Page(made).one('p')['title'] == '<b class="x"></b>'
+def test_an_installed_report_has_its_templates(tmp_path):
+    root = pathlib.Path(__file__).parents[1]
+    command = f"""
+        {sys.executable} setup.py -q egg_info --egg-base {tmp_path}
+        build_py --build-lib {tmp_path}/lib
+    """
+    subprocess.run(command.split(), cwd=root, check=True, capture_output=True)
+    folder = tmp_path / 'lib' / html.TEMPLATES.relative_to(root)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {path.name for path in html.TEMPLATES.iterdir()}
+    assert {'page.html', 'report.css', 'report.js'} <= names
+
+
+def test_a_value_that_a_template_lacks_is_an_error():
+    with pytest.raises(jinja2.UndefinedError):
+        filled('{{ text }}')
 
 
 @pytest.mark.parametrize('text', ['</script>', '<!--', ']]>&amp;', '\u2028'])
 def test_data_in_a_script_cannot_end_it(text):
-    made = markup.script_data([text])
+    made = filled('{{ text|tojson }}', text=[text])
     assert json.loads(made) == [text]
     assert not re.search('[<>&\u2028]', made)
 
@@ -82,25 +104,36 @@ def test_the_page_can_be_heard(whole):
 
 
 def test_the_page_asks_nothing_of_a_network(whole):
-    metas = [one for one in whole.all('meta') if 'http-equiv' in one]
-    assert [one['content'] for one in metas] == [page.POLICY]
-    assert page.POLICY.startswith("default-src 'none'; ")
+    policy = whole.one('meta', **{'http-equiv': 'Content-Security-Policy'})
+    assert policy['content'].split('; ') == [
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "script-src 'unsafe-inline'",
+        'img-src data:',
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    # What stands before the policy would be free of it.
+    before = whole.elements[: whole.elements.index(policy)]
+    assert [one['tag'] for one in before] == ['html', 'head', 'meta']
     assert not re.search(r'https?://|@import|url\(', whole.source)
     for one in whole.elements:
         assert one.get('src', 'data:').startswith('data:')
         assert one.get('href', '#').startswith('#')
 
 
-def test_the_head_tells_what_matters(whole, run):
+def test_the_head_says_what_matters(whole, run):
     text = whole.text
-    assert '24 of 72 labels look wrong; check them.' in text
-    assert 'coteaching with the network cnn, 60 training, 12 validation' in text
-    assert (
-        'About 35.0\xa0% of the labels are wrong'.replace('\xa0', ' ') in text
-    )
-    assert '(between 31.0 % and 39.0 %)' in text
-    assert 'In truth, 33.3 % are; the data set asks for 33.0 %.' in text
-    assert 'ROC-AUC 0.9876' in text and 'so 10.0 % of the wrong' in text
+    verdict = ' '.join(whole.one('p', class_='verdict')['text'].split())
+    assert verdict.startswith('24 of 72 labels')
+    subtitle = whole.one('p', class_='subtitle')['text']
+    for fact in ('coteaching', 'cnn', '60 training', '12 validation',
+                 '30 test', '3 classes'):  # fmt: skip
+        assert fact in subtitle
+    # The estimate and its interval, the truth and the nominal rate.
+    for fact in ('35.0 %', '31.0 %', '39.0 %', '33.3 %', '33.0 %'):
+        assert text.count(fact) >= 2
+    assert 'ROC-AUC 0.9876' in text and '10.0 % of the wrong' in text
     tiles = whole.one('ul', class_='tiles')['inside']
     tiles = [one for one in tiles if one['tag'] == 'li']
     (oracle,) = [one for one in tiles if one.get('class') == 'oracle']
@@ -118,7 +151,8 @@ def test_a_folder_of_images_is_known_by_its_name(fresh):
 def test_a_run_without_any_suspicion(fresh):
     fresh.write_issues(is_issue=np.zeros(72, bool))
     seen = page_of(fresh)
-    assert 'None of 72 labels looks wrong.' in seen.text
+    verdict = seen.one('p', class_='verdict')['text']
+    assert 'None' in verdict and '72' in verdict
     rows = seen.rows('Labels and predictions by class')
     assert [row[2:5] for row in rows] == [['0', '0.0\xa0%', '–']] * 3
     assert 'not counted as wrong' in seen.cards[0]['text']
@@ -131,7 +165,7 @@ def test_the_noise_matrix(whole, run):
         shares = run.noise().transition
         shown = [[c if c != '·' else '0' for c in row[1:]] for row in rows]
         assert np.abs(np.array(shown, float) - 100 * shares).max() <= 0.5
-    assert 'differ from the realised ones by 0.0 points' in whole.text
+    assert 'by 0.0 points on average' in whole.text
 
 
 def test_of_many_classes_only_the_largest_confusions_are_listed(tmp_path):
@@ -164,10 +198,10 @@ def test_the_table_of_classes(whole, run):
         assert row[1:] == [
             str((run.given == place).sum()),
             str(issues.sum()),
-            markup.percent(share),
-            f'{NAMES[suggested]} (100%)',
-            markup.percent((mine & called).sum() / mine.sum()),
-            markup.percent((mine & called).sum() / called.sum()),
+            html.percent(share),
+            f'{NAMES[suggested]} (100\xa0%)',
+            html.percent((mine & called).sum() / mine.sum()),
+            html.percent((mine & called).sum() / called.sum()),
         ]
     cells = [one for one in whole.all('td') if 'data-value' in one]
     assert float(cells[0]['data-value']) == (run.given == 0).sum()

@@ -13,13 +13,13 @@ from report_pages import (
     page_of,
 )
 
-from ieg.report import charts, curves, svg
+from ieg.report import charts, curves
 
 
 @given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e6))
 @settings(max_examples=60, deadline=None)
 def test_ticks_span_what_is_shown(low, width):
-    found = svg.ticks(low, low + width)
+    found = charts.ticks(low, low + width)
     steps = np.diff(found)
     assert 2 <= len(found) <= 9
     assert found[0] <= low + 1e-6 * width
@@ -30,14 +30,14 @@ def test_ticks_span_what_is_shown(low, width):
 @pytest.mark.parametrize('value', [0.0, 1e4, -1e-12])
 def test_a_single_value_has_ticks_around_it(value):
     for width in (0.0, 1e-12 * abs(value)):
-        found = svg.ticks(value, value + width)
+        found = charts.ticks(value, value + width)
         assert found[0] < value < found[-1]
 
 
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=6))
 @settings(max_examples=60, deadline=None)
 def test_labels_at_the_ends_of_curves_do_not_touch(wanted):
-    found = svg.spread(wanted, 15, 0, 200)
+    found = charts.spread(wanted, 15, 0, 200)
     assert np.diff(np.sort(found)).min(initial=15) >= 15 - 1e-9
     assert min(found) >= 0 and max(found) <= 200
     in_order = np.argsort(wanted, kind='stable')
@@ -77,12 +77,14 @@ def test_the_curves_of_a_run(whole):
         'Loss, nats',
         'Quality of the selection',
         'Susceptibility, nats',
-        'What is learnt of the given labels',
+        'Fit of the given labels',
     ]
-    assert 'after epoch 5 of 8, where test accuracy was 75.00' in whole.text
+    text = ' '.join(section['text'].split())
+    assert 'epoch 5 of 8' in text and '75.00 %' in text
+    assert '--restore_step=50' in text
     marks = [o['text'] for o in section['inside'] if o.get('class') == 'note']
     assert marks == ['recommended: epoch 5'] * 2
-    assert 'share of right training labels, 66.7' in whole.text
+    assert 'share of correct training labels, 66.7' in text
 
 
 def test_where_nobody_knows_the_noise_its_estimate_is_drawn(fresh):
@@ -90,8 +92,8 @@ def test_where_nobody_knows_the_noise_its_estimate_is_drawn(fresh):
     summary = fresh.summary() | {'noise_rate_realised': None}
     fresh.write_json('summary.json', summary)
     text = page_of(fresh).text
-    assert 'share of right training labels, 65.0 %, estimated' in text
-    assert 'In truth' not in text
+    assert 'share of correct training labels, 65.0 %, estimated' in text
+    assert 'In fact' not in text and 'realised' not in text
 
 
 def test_an_odd_log_is_drawn(fresh):
@@ -104,7 +106,7 @@ def test_an_odd_log_is_drawn(fresh):
     (fresh.folder / 'memorization.json').unlink()
     seen = page_of(fresh)
     assert not seen.wrong
-    assert 'was not tracked' in seen.text
+    assert '--track_memorization' in seen.text
     assert 'Epoch 2: it <diverged>' in seen.text
     rows = seen.rows('Figures by epoch')
     assert [row[0] for row in rows] == ['1', '2', '3']

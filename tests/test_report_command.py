@@ -67,7 +67,7 @@ def test_the_command_does_without_data(fresh, capsys):
     assert report_main.main([str(fresh.folder)]) == 0
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
-    assert line.startswith('The images cannot be shown: ')
+    assert 'images' in line and str(fresh.folder / 'gone') in line
     text = Page((fresh.folder / 'report.html').read_text()).text
     assert ' '.join(line.split()) in text
 
@@ -105,6 +105,15 @@ def test_mistakes_of_the_command_line(capsys, arguments, word):
 def test_a_report_needs_no_tensorflow(fresh):
     code = (
         'import sys; from ieg.label_issues import report; import ieg.report; '
-        'report.write(sys.argv[1]); sys.exit("tensorflow" in sys.modules)'
+        'report.write(sys.argv[1]); '
+        'print(*{name.split(".")[0] for name in sys.modules})'
     )
-    subprocess.run([sys.executable, '-c', code, str(fresh.folder)], check=True)
+    done = subprocess.run(
+        [sys.executable, '-c', code, str(fresh.folder)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    loaded = set(done.stdout.split())
+    assert 'jinja2' in loaded
+    assert not loaded & {'tensorflow', 'tensorflow_datasets', 'keras', 'absl'}

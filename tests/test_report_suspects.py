@@ -79,6 +79,9 @@ def test_the_cards_of_suspects(whole, run):
         'Suspects, most suspicious first',
         'Hard examples',
     ]
+    held = next(c for c in cards if c['data-split'] == 'valid')
+    path = next(o for o in held['inside'] if o.get('class') == 'path')
+    assert path['text'].split() == [held['data-path'], '(validation)']
     hard = [o for o in lists[1]['inside'] if o.get('class') == 'card']
     assert [int(card['data-index']) for card in hard] == issues.index[
         -4:
@@ -128,8 +131,8 @@ def gone(ids, seeds):
 @pytest.mark.parametrize(
     'damage, words',
     [
-        (lambda s: s.labels.__iadd__(1), 'not those of the run'),
-        (lambda s: s.indices.__iadd__(100), 'not those of the run'),
+        (lambda s: s.labels.__iadd__(1), 'differ from those of the run'),
+        (lambda s: s.indices.__iadd__(100), 'differ from those of the run'),
         (lambda s: vars(s).update(images=None, fetch=gone), '(OSError)'),
     ],
 )
@@ -144,7 +147,7 @@ def test_without_images_the_gallery_says_why(fresh, damage, words):
 def test_a_reason_is_told(fresh):
     seen = page_of(fresh, None, 'There is no <folder>.')
     assert 'There is no <folder>.' in seen.text and not seen.all('img')
-    assert 'not at hand' in page_of(fresh).text
+    assert 'without data' in page_of(fresh).text
 
 
 @pytest.mark.parametrize('shape', [(48, 48, 3), (120, 96, 3)])

@@ -1,11 +1,16 @@
-"""`report.html`: what a run has found out, for a person to read.
+"""`report.html`: the results of a run, for a person to read.
 
-One file that needs no network: text, charts, tables, and the examples whose
+One file that works offline: text, charts, tables, and the examples whose
 labels look wrong. Only a run folder is read; the data are for pictures.
+
+Each section is a module with `build`, which computes, and a template of the
+same name in `templates/`, which is its HTML; `render` lists them.
 """
 
 import os
 from typing import Any
+
+from markupsafe import Markup
 
 from ieg.errors import UsageError
 from ieg.report import (
@@ -13,8 +18,8 @@ from ieg.report import (
     curves,
     gallery,
     head,
+    html,
     matrices,
-    page,
     reliability,
 )
 from ieg.report import run as report_run
@@ -28,16 +33,16 @@ def write(folder: str, data: Any = None, reason: str = '') -> str:
 
     Args:
         folder: of the run; it need not have finished.
-        data: `Data` that the run learnt from, for pictures; None
-            for a report without any.
+        data: `Data` that the run was trained on, for pictures; None for a
+            report without them.
         reason: why there are no data, a sentence.
 
     Returns:
         The path of the report.
 
     Raises:
-        UsageError: the folder is none of a run, a file in it is damaged, or
-            the report cannot be written.
+        UsageError: the folder is not a run folder, a file in it is damaged,
+            or the report cannot be written.
     """
     run = report_run.read(folder, () if data is None else data.class_names)
     path = os.path.join(run.folder, NAME)
@@ -52,21 +57,25 @@ def write(folder: str, data: Any = None, reason: str = '') -> str:
 
 def render(
     run: report_run.RunFolder, data: Any = None, reason: str = ''
-) -> str:
+) -> Markup:
     """Returns the page.
 
     Args:
-        run: what is told.
+        run: to report on.
         data: see `write`.
         reason: see `write`.
     """
-    names = run.class_names
+    # Anchors, headings and contents.
     sections = (
-        curves.build(run),
-        matrices.build(run, names),
-        classes.build(run, names),
-        reliability.build(run),
-        gallery.build(run, data, reason, names),
+        ('curves', 'Training curves', curves.build(run)),
+        ('matrix', 'Noise matrix', matrices.build(run)),
+        ('classes', 'Classes', classes.build(run)),
+        ('reliability', 'Calibration', reliability.build(run)),
+        ('suspects', 'Suspects', gallery.build(run, data, reason)),
     )
-    title = f'{head.title(run)}, {run.options["method"]}: report'
-    return page.build(title, head.build(run, names), sections)
+    return html.render(
+        'page.html',
+        title=f'{head.title(run)}, {run.options["method"]}: report',
+        head=head.build(run),
+        sections=sections,
+    )

@@ -1,7 +1,6 @@
 """The command: `python -m ieg.report RUN`.
 
-Writes `report.html` into a run folder, or applies the corrections that a
-person saved from it.
+Writes `report.html` into a run folder, or applies corrections saved from it.
 """
 
 import argparse
@@ -24,27 +23,29 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """
     parser = cli.Parser(
         prog='python -m ieg.report',
-        description='Writes report.html into the folder of a run: how it '
-        'went, which labels look wrong, and pictures of them.',
+        description='Writes report.html into a run folder: results, labels '
+        'that look wrong, and pictures of them. With --apply, writes '
+        'corrected labels instead.',
     )
     parser.add_argument('run', help='Run folder.')
     parser.add_argument(
         '--apply',
         metavar='CSV',
-        help='Write corrected labels in the form in which the data came, from '
-        'a file that the report has saved, or from label_issues.csv with the '
-        'column corrected_label filled in.',
+        help='Write corrected labels in the format of the data, from the file '
+        'that the report saved, or from label_issues.csv with the column '
+        'corrected_label filled in.',
     )
     parser.add_argument(
         '--output',
         metavar='PATH',
-        help='Where --apply writes; a usual name if left out.',
+        help='Where --apply writes; by default next to your data, or in the '
+        'run folder.',
     )
     parser.add_argument(
         '--plugin',
         default='',
-        help='Modules to import first, as when the run was trained; separated '
-        'by commas.',
+        help='Comma-separated modules to import first, the same as in the '
+        'training run.',
     )
     asked = parser.parse_args(argv)
     if asked.output is not None and asked.apply is None:
@@ -53,11 +54,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def load(folder: str) -> tuple[Any, str]:
-    """Loads what a run learnt from.
+    """Loads the data that a run was trained on.
 
     Returns:
         data: `ieg.data.dataset.Data`, or None.
-        reason: why there are none, a sentence.
+        reason: why there are no images, a sentence; empty otherwise.
     """
     from ieg import config as ieg_config
     from ieg import experiment
@@ -66,11 +67,11 @@ def load(folder: str) -> tuple[Any, str]:
         options = ieg_config.read_file(os.path.join(folder, run_folder.CONFIG))
         return experiment.load_data(ieg_config.resolve(options)), ''
     except (UsageError, RunError) as error:
-        return None, f'The images cannot be shown: {error}'
+        return None, f'There are no images: {error}'
 
 
 def _prepare(plugins: str) -> None:
-    """Imports what data sets and methods need."""
+    """Imports TensorFlow, the methods and the plugins."""
     cli.import_tensorflow()
     import ieg.methods  # noqa: F401  # Registers the built-in ones.
 

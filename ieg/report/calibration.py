@@ -21,14 +21,14 @@ TINY = 1e-12
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reliability:
-    """Confidence beside accuracy, in bins of equal width of the confidence.
+    """Confidence and accuracy, in bins of equal width of the confidence.
 
     Attributes:
         ece: expected calibration error, in [0, 1].
         nll: mean negative log-likelihood of the labels, in nats.
         shares: [BINS], of the examples in each bin.
         confidence: [BINS], mean of the largest probability; NaN where empty.
-        accuracy: [BINS], share of right predictions; NaN where empty.
+        accuracy: [BINS], share of correct predictions; NaN where empty.
     """
 
     ece: float
@@ -43,8 +43,8 @@ class Calibration:
     """Reliability before and after logits are divided by a temperature.
 
     Attributes:
-        temperature: that the logits are divided by; above 1, the network was
-            too sure.
+        temperature: that the logits are divided by; above 1, the network is
+            overconfident.
         before: with the logits as they are.
         after: with the logits divided by the temperature.
     """
@@ -63,7 +63,7 @@ def calibration(
         logits: [n, C], n > 0, finite.
         labels: int [n].
         temperature: fitted elsewhere; None fits it to these labels, and then
-            `after` flatters.
+            `after` is too optimistic.
     """
     if temperature is None:
         temperature = fit_temperature(logits, labels)
@@ -81,7 +81,8 @@ def fit_temperature(
 ) -> float:
     """Returns the temperature with the smallest negative log-likelihood.
 
-    Where all predictions are right there is none: any small one is as good.
+    If all predictions are correct, there is no minimum: the smaller, the
+    better.
 
     Args:
         logits: [n, C].
@@ -98,8 +99,8 @@ def fit_temperature(
         scaled = np.exp(log_scale) * logits
         if transition is None:
             return _nll(scaled, labels)
-        found = (softmax(scaled, axis=-1) @ transition)[rows, labels]
-        return float(-np.log(np.maximum(found, TINY)).mean())
+        chances = (softmax(scaled, axis=-1) @ transition)[rows, labels]
+        return float(-np.log(np.maximum(chances, TINY)).mean())
 
     # With a transition matrix there may be more than one minimum.
     limit = np.log(LARGEST)
@@ -144,5 +145,5 @@ def reliability(logits: np.ndarray, labels: np.ndarray) -> Reliability:
 
 
 def _nll(logits: np.ndarray, labels: np.ndarray) -> float:
-    found = log_softmax(logits, axis=-1)[np.arange(len(labels)), labels]
-    return float(-found.mean())
+    likelihoods = log_softmax(logits, axis=-1)
+    return float(-likelihoods[np.arange(len(labels)), labels].mean())

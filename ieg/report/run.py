@@ -1,7 +1,7 @@
-"""What is in a run folder, read and checked, for a report of one run.
+"""Reads and checks the files of a run folder, for its report.
 
-A run that has not finished, or is older than a file, lacks some of them; a
-report says so. A file that is damaged stops it.
+A run that has not finished, or is older than a file, lacks some of them; the
+report says so. A damaged file is an error.
 """
 
 import dataclasses
@@ -9,8 +9,8 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from ieg.run_folder import (
     read_options,
 )
 
+_T = TypeVar('_T')
 NOISE = 'noise.npz'
 PREDICTIONS, ISSUES = 'predictions.npz', 'label_issues.csv'
 # What `summary.json` has numbers for, if anything.
@@ -63,26 +64,26 @@ ARRAYS = {'noise_rate_interval': 1, 'transition_matrix': 2}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunFolder:
-    """What a report knows of a run; C classes.
+    """The contents of a run folder, with C classes.
 
     Attributes:
         folder: of the run.
         options: of `config.json`.
         entries: of the log, one for each epoch; numbers are finite or None.
         summary: of `summary.json`; empty for a run that has not finished.
-        found: its `label_issues`; empty where there are none.
+        issue_summary: its `label_issues`; empty where there are none.
         noise: of `noise.npz`, where true labels are known; or None.
         advice: of the memorization tracker; empty without one.
         predictions: arrays of `predictions.npz` by name, or None.
         issues: rows of `label_issues.csv`, or None.
-        class_names: of the C classes; numbers where nobody wrote them down.
+        class_names: of the C classes; numbers where the names are unknown.
     """
 
     folder: str
     options: Mapping[str, Any]
     entries: list[dict[str, Any]]
     summary: Mapping[str, Any]
-    found: Mapping[str, Any]
+    issue_summary: Mapping[str, Any]
     noise: noise_labels.NoisyLabels | None
     advice: Mapping[str, Any]
     predictions: Mapping[str, np.ndarray] | None
@@ -91,7 +92,7 @@ class RunFolder:
 
     @property
     def realised_rate(self) -> float | None:
-        """The true share of wrong labels, None if nobody knows it."""
+        """The true share of wrong labels, None if unknown."""
         value = self.summary.get('noise_rate_realised')
         if value is None and self.noise is not None:
             value = self.noise.realised_rate
@@ -102,11 +103,11 @@ class RunFolder:
         """Names [n] of the given labels, validation ones too; or None."""
         if self.issues is not None:
             return np.asarray(self.issues.given)
-        found = self.predictions
-        if found is not None:
-            labels = [found['train_labels'], found.get('valid_labels', [])]
-            names = np.asarray(found['class_names'])
-            return names[np.concatenate(labels).astype(int)]
+        if (arrays := self.predictions) is not None:
+            labels = arrays['train_labels']
+            if 'valid_labels' in arrays:
+                labels = np.concatenate([labels, arrays['valid_labels']])
+            return np.asarray(arrays['class_names'])[labels.astype(int)]
         if self.noise is not None:
             return np.asarray(self.class_names)[self.noise.noisy]
         return None
@@ -117,31 +118,25 @@ def read(folder: str, class_names: Sequence[str] = ()) -> RunFolder:
 
     Args:
         folder: of the run.
-        class_names: for a run that did not write them down.
+        class_names: for a run that did not save them.
 
     Raises:
-        UsageError: there is none, or a file in it is damaged.
+        UsageError: the folder is missing, or a file in it is damaged.
     """
     folder = os.path.expanduser(folder)
     path = _paths(folder)
-    there = {name: os.path.exists(place) for name, place in path.items()}
-    predictions, noise, issues = (
-        reader(path[file]) if there[file] else None
-        for file, reader in (
-            (PREDICTIONS, _predictions),
-            (NOISE, noise_labels.load),
-            (ISSUES, issue_table.read),
-        )
-    )
-    summary = _summary(path[SUMMARY]) if there[SUMMARY] else {}
+    predictions = _if_there(_predictions, path[PREDICTIONS])
+    noise = _if_there(noise_labels.load, path[NOISE])
+    issues = _if_there(issue_table.read, path[ISSUES])
+    summary = _if_there(_summary, path[SUMMARY]) or {}
     run = RunFolder(
         folder=folder,
         options=read_options(folder),
-        entries=read_entries(path[LOG]) if there[LOG] else [],
+        entries=_if_there(read_entries, path[LOG]) or [],
         summary=summary,
-        found=summary.get('label_issues') or {},
+        issue_summary=summary.get('label_issues') or {},
         noise=noise,
-        advice=_advice(path[ADVICE]) if there[ADVICE] else {},
+        advice=_if_there(_advice, path[ADVICE]) or {},
         predictions=predictions,
         issues=issues,
         class_names=_class_names(predictions, noise, issues, class_names),
@@ -150,12 +145,16 @@ def read(folder: str, class_names: Sequence[str] = ()) -> RunFolder:
     return run
 
 
+def _if_there(reader: Callable[[str], _T], path: str) -> _T | None:
+    return reader(path) if os.path.exists(path) else None
+
+
 def _paths(folder: str) -> dict[str, str]:
     """Returns where each file of a run would be."""
     if not os.path.isdir(folder):
         raise UsageError(
-            f'There is no folder {folder}; give the folder of a run, which '
-            f'holds {CONFIG}.'
+            f'There is no folder {folder}; give the folder of a run, with '
+            f'its {CONFIG}.'
         )
     path = {
         name: os.path.join(folder, name)
@@ -163,8 +162,8 @@ def _paths(folder: str) -> dict[str, str]:
     }
     if not os.path.exists(path[CONFIG]):
         raise UsageError(
-            f'{folder} is no run folder: it has no {CONFIG}; give the folder '
-            'that a training wrote.'
+            f'{folder} is not a run folder: it has no {CONFIG}; give the '
+            'folder of a training run.'
         )
     return path
 
@@ -194,25 +193,25 @@ def is_number(value: Any) -> bool:
 def _summary(path: str) -> dict[str, Any]:
     summary = {k: plain(v) for k, v in read_object(path).items()}
     _check_figures(path, summary, FIGURES)
-    found = summary.get('label_issues')
-    if found is None:
+    figures = summary.get('label_issues')
+    if figures is None:
         return summary
-    if not isinstance(found, dict):
-        raise damaged(path, 'label_issues is no object')
-    _check_figures(path, found, ISSUE_FIGURES)
+    if not isinstance(figures, dict):
+        raise damaged(path, 'label_issues is not an object')
+    _check_figures(path, figures, ISSUE_FIGURES)
     for name, dimensions in ARRAYS.items():
-        value = found.get(name)
+        value = figures.get(name)
         if value is not None and not _is_array(value, dimensions):
-            raise damaged(path, f'{name} is no array of numbers')
+            raise damaged(path, f'{name} is not an array of numbers')
     return summary
 
 
 def _check_figures(
-    path: str, found: Mapping[str, Any], names: tuple[str, ...]
+    path: str, figures: Mapping[str, Any], names: tuple[str, ...]
 ) -> None:
     for name in names:
-        if found.get(name) is not None and not is_number(found[name]):
-            raise damaged(path, f'{name} is no number')
+        if figures.get(name) is not None and not is_number(figures[name]):
+            raise damaged(path, f'{name} is not a number')
 
 
 def _is_array(value: Any, dimensions: int) -> bool:
@@ -230,7 +229,7 @@ def _advice(path: str) -> dict[str, Any]:
     advice = read_object(path)
     epoch = advice.get('recommended_epoch')
     if epoch is not None and type(epoch) is not int:
-        raise damaged(path, 'recommended_epoch is no whole number')
+        raise damaged(path, 'recommended_epoch is not an integer')
     return advice
 
 
@@ -238,7 +237,7 @@ def _predictions(path: str) -> dict[str, np.ndarray]:
     try:
         # NumPy leaves a file that it opened itself open when it is damaged.
         with open(path, 'rb') as raw, np.load(raw) as file:
-            found = {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
     except (
         OSError, EOFError, KeyError, ValueError, TypeError, AttributeError,
         zipfile.BadZipFile, zlib.error,
@@ -246,42 +245,42 @@ def _predictions(path: str) -> dict[str, np.ndarray]:
         raise damaged(
             path, f'NumPy cannot read it ({type(error).__name__})'
         ) from None
-    if 'class_names' not in found or 'train_labels' not in found:
+    if 'class_names' not in arrays or 'train_labels' not in arrays:
         raise damaged(path, 'class_names or train_labels are missing')
-    classes = len(found['class_names'])
+    classes = len(arrays['class_names'])
     for split in ('train', 'valid', 'test'):
-        _check_split(path, found, split, classes)
-    return found
+        _check_split(path, arrays, split, classes)
+    return arrays
 
 
 def _check_split(
-    path: str, found: Mapping[str, np.ndarray], split: str, classes: int
+    path: str, arrays: Mapping[str, np.ndarray], split: str, classes: int
 ) -> None:
-    """Checks the labels of a split, and its logits beside them."""
-    labels = found.get(f'{split}_labels')
-    logits = found.get(f'{split}_logits')
+    """Checks the labels of a split, and its logits."""
+    labels = arrays.get(f'{split}_labels')
+    logits = arrays.get(f'{split}_logits')
     if labels is not None and len(labels):
         low, high = labels.min(), labels.max()
         if labels.ndim != 1 or low < 0 or high >= classes:
-            raise damaged(path, f'{split}_labels are no classes')
+            raise damaged(path, f'{split}_labels are not class numbers')
     if logits is not None:
         if labels is None or logits.shape != (len(labels), classes):
-            raise damaged(path, f'{split}_logits do not fit {split}_labels')
+            raise damaged(path, f'{split}_logits do not match {split}_labels')
 
 
 def _check_classes(run: RunFolder) -> None:
-    """Checks that all files are of as many classes."""
+    """Checks that all files have the same number of classes."""
     classes = len(run.class_names)
-    matrix = run.found.get('transition_matrix')
+    matrix = run.issue_summary.get('transition_matrix')
     known = run.predictions is not None or run.noise is not None
     if matrix is not None and known and len(matrix) != classes:
         raise damaged(
             os.path.join(run.folder, SUMMARY),
-            f'transition_matrix is of {len(matrix)} classes, not {classes}',
+            f'transition_matrix has {len(matrix)} classes, not {classes}',
         )
     if run.noise is not None and len(run.noise.transition) != classes:
         raise damaged(
             os.path.join(run.folder, PREDICTIONS),
-            f'it is of {classes} classes, {NOISE} of '
+            f'it has {classes} classes, but {NOISE} has '
             f'{len(run.noise.transition)}',
         )

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,8 +26,8 @@ def choose(issues: Issues) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         suspects: rows whose label looks wrong, by rank, and the first few of
-            each given class, whether theirs do or not.
-        hard: rows that look hard but right; both together are at most `MOST`.
+            each given class, whether their labels do or not.
+        hard: rows that look hard but correct; both together are at most `MOST`.
     """
     order = np.argsort(issues.rank, kind='stable')
     wrong = issues.is_issue[order]
@@ -50,28 +49,31 @@ def _places_in_class(labels: np.ndarray) -> np.ndarray:
     by_class = np.argsort(labels, kind='stable')
     counts = np.bincount(labels)
     starts = np.repeat(np.cumsum(counts) - counts, counts)
-    found = np.empty(len(labels), int)
-    found[by_class] = np.arange(len(labels)) - starts
-    return found
+    places = np.empty(len(labels), int)
+    places[by_class] = np.arange(len(labels)) - starts
+    return places
 
 
 def pictures(
-    data: Any, issues: Issues, rows: Sequence[int]
+    data: Any, issues: Issues, rows: np.ndarray
 ) -> tuple[dict[int, str], str]:
     """Returns pictures of some rows.
 
     Args:
-        data: `ieg.data.dataset.Data` that the run learnt from, or None.
+        data: `ieg.data.dataset.Data` that the run was trained on, or None.
         issues: all rows.
-        rows: of them, those to show.
+        rows: int [n], of them, those to show.
 
     Returns:
         pictures: data URI by row; empty where there are none.
         reason: why there are none, a sentence; empty otherwise.
     """
     if data is None:
-        return {}, 'The images were not at hand when this report was written.'
-    rows, found = np.asarray(rows, int), {}
+        return (
+            {},
+            'There are no images: the report was written without data.',
+        )
+    uris: dict[int, str] = {}
     for split in sorted(set(issues.split[rows])):
         chosen = rows[issues.split[rows] == split]
         if not len(chosen):
@@ -79,26 +81,26 @@ def pictures(
         places = _places(data, split, issues, chosen)
         if places is None:
             return {}, (
-                'The data at hand are not those of the run: the examples or '
-                'their labels differ. So no image is shown.'
+                'There are no images: the data differ from those of the run, '
+                'in their examples or their labels.'
             )
         try:
             images = _fetch(data.split(split), places)
         # TensorFlow's, Pillow's and the operating system's have no common one.
         except Exception as error:
             return {}, (
-                'The images cannot be read any more '
-                f'({type(error).__name__}), so none is shown.'
+                'There are no images: they can no longer be read '
+                f'({type(error).__name__}).'
             )
-        uris = map(data_uri, images)
-        found |= dict(zip(chosen.tolist(), uris, strict=True))
-    return found, ''
+        new = map(data_uri, images)
+        uris |= dict(zip(chosen.tolist(), new, strict=True))
+    return uris, ''
 
 
 def _places(
     data: Any, split: str, issues: Issues, rows: np.ndarray
 ) -> np.ndarray | None:
-    """Returns where rows are in a split, None if they are not those of it."""
+    """Returns where rows are in a split, None if they do not match it."""
     part = data.split(split)
     if part is None or not len(part.indices):
         return None
@@ -115,12 +117,12 @@ def _fetch(part: Any, places: np.ndarray) -> list[np.ndarray]:
     """Returns the uint8 [H, W, channels] images at some places of a split."""
     if part.images is not None:
         return list(part.images[places])
-    found = []
+    images = []
     for start in range(0, len(places), ROWS):
-        found += list(
+        images += list(
             np.asarray(part.fetch(places[start : start + ROWS], None))
         )
-    return found
+    return images
 
 
 def data_uri(image: np.ndarray) -> str:

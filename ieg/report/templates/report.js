@@ -1,9 +1,3 @@
-"""What a report does: filters, sorting, and the file of corrections.
-
-Without it everything is there, all suspects included.
-"""
-
-SCRIPT = r"""
 (() => {
 'use strict';
 const byId = (id) => document.getElementById(id);
@@ -199,4 +193,3 @@ tell();
 saved = true;
 if (location.hash.includes('=')) byId('suspects').scrollIntoView();
 })();
-"""
