@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from common import machine
 from PIL import Image, ImageEnhance, ImageOps
-from pipeline import arrays
+from pipeline import as_data
 
 from ieg.data.augment import image_ops
 from ieg.data.augment import policies as policies_
@@ -139,14 +139,10 @@ def mapped(images: np.ndarray, batch: int, function):
 
 
 def in_pipeline(images: np.ndarray, batch: int, view: str):
-    data = arrays(1)
-    held = tf.constant(images)
-    data.train.fetch = lambda ids, seeds: tf.gather(held, ids)
-    data.train.labels = np.zeros(len(images), np.int32)
     steps = len(images) // batch
     phase = Phase('train_step', {'train': np.arange(len(images))}, steps)
     pipeline = Pipeline(
-        data,
+        as_data(images),
         {'train': Stream(batch, (view,))},
         tf.distribute.get_strategy(),
         seed=0,

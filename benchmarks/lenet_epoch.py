@@ -1,6 +1,6 @@
 """One epoch of Me-Momentum on MNIST-sized images, against plain loops.
 
-    python benchmarks/lenet_epoch.py
+    python benchmarks/lenet_epoch.py [--examples=60000] [--rounds=3]
 
 LeNet, 54,000 images for training and 6,000 for validation, batch 128, SGD. An
 epoch is all training steps and the pass over the validation images. Baselines
@@ -8,6 +8,7 @@ on the same network: Keras' `train_on_batch` and a hand-written compiled step,
 each fed by slices of shuffled NumPy arrays, as a research script would.
 """
 
+import argparse
 import os
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -27,7 +28,7 @@ from ieg.networks import create_network
 from ieg.ops.optim import SGD
 from ieg.registry import DATASETS
 
-TRAIN, VALID, BATCH, SHAPE = 54_000, 6_000, 128, (28, 28, 1)
+EXAMPLES, VALID_RATIO, BATCH, SHAPE = 60_000, 0.1, 128, (28, 28, 1)
 
 
 def random_images(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -36,21 +37,23 @@ def random_images(count: int) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, 10, count).astype(np.int32)
 
 
-@DATASETS.register('noise28')
-def noise28(data_dir: str | None) -> Arrays:
-    """Returns random images of the size of MNIST's."""
-    images, labels = random_images(TRAIN + VALID)
-    return Arrays(
-        train_images=images,
-        train_labels=labels,
-        test_images=images[:100],
-        test_labels=labels[:100],
-        class_names=tuple('0123456789'),
-        padding=0,
-        flip=False,
-        mean=(0.1307,),
-        std=(0.3081,),
-    )
+def register_noise28(examples: int) -> None:
+    """Registers random images of the size of MNIST's as `noise28`."""
+
+    @DATASETS.register('noise28')
+    def noise28(data_dir: str | None) -> Arrays:
+        images, labels = random_images(examples)
+        return Arrays(
+            train_images=images,
+            train_labels=labels,
+            test_images=images[:100],
+            test_labels=labels[:100],
+            class_names=tuple('0123456789'),
+            padding=0,
+            flip=False,
+            mean=(0.1307,),
+            std=(0.3081,),
+        )
 
 
 def ours(folder: str):
@@ -62,7 +65,7 @@ def ours(folder: str):
             'network_name': 'lenet',
             'batch_size': BATCH,
             'learning_rate': 0.01,
-            'valid_ratio': VALID / (TRAIN + VALID),
+            'valid_ratio': VALID_RATIO,
             'precision': 'float32',
             'checkpoint_path': folder,
         }
@@ -78,10 +81,11 @@ def ours(folder: str):
     return epoch
 
 
-def plain(compiled: bool):
+def plain(compiled: bool, examples: int):
     """Returns a function that trains one epoch by a plain loop."""
-    images, labels = random_images(TRAIN)
-    held_out, _ = random_images(VALID)
+    valid = round(VALID_RATIO * examples)
+    images, labels = random_images(examples - valid)
+    held_out, _ = random_images(valid)
     images = (images / 255.0).astype(np.float32)
     held_out = (held_out / 255.0).astype(np.float32)
     net = create_network('lenet', 10, SHAPE)
@@ -99,8 +103,8 @@ def plain(compiled: bool):
         return value
 
     def epoch() -> None:
-        order = np.random.default_rng(1).permutation(TRAIN)
-        for start in range(0, TRAIN, BATCH):
+        order = np.random.default_rng(1).permutation(len(images))
+        for start in range(0, len(images), BATCH):
             rows = order[start : start + BATCH]
             if compiled:
                 float(step(images[rows], labels[rows]))
@@ -112,13 +116,18 @@ def plain(compiled: bool):
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--examples', type=int, default=EXAMPLES)
+    parser.add_argument('--rounds', type=int, default=3)
+    args = parser.parse_args()
+    register_noise28(args.examples)
     with tempfile.TemporaryDirectory() as folder:
         functions = {
             'ieg': ours(folder),
-            'compiled step, NumPy batches': plain(compiled=True),
-            'Keras train_on_batch': plain(compiled=False),
+            'compiled step, NumPy batches': plain(True, args.examples),
+            'Keras train_on_batch': plain(False, args.examples),
         }
-        seconds = interleaved(functions, rounds=3)
+        seconds = interleaved(functions, args.rounds)
     print(f'{machine()}; TensorFlow {tf.__version__}, float32')
     print('| loop | seconds | ieg is faster by |')
     print('| --- | --- | --- |')

@@ -1,6 +1,7 @@
 """Cost of one step of L2R and IEG in supervised steps, in time and memory.
 
     python benchmarks/meta_step.py [--network=resnet29] [--batch=32]
+        [--settings supervised "l2r jvp" ...]
 
 Times: all steps take turns in one process. Memory: each step runs in a process
 of its own, whose largest resident size is read; the second figure leaves out
@@ -117,6 +118,10 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=32)
     parser.add_argument('--precision', default='float32')
     parser.add_argument('--rounds', type=int, default=7)
+    # All ratios are to the first one.
+    parser.add_argument(
+        '--settings', nargs='+', choices=tuple(SETTINGS), default=[*SETTINGS]
+    )
     parser.add_argument('--memory_of', choices=tuple(SETTINGS))
     args = parser.parse_args()
     if args.precision == 'bfloat16':
@@ -124,11 +129,11 @@ def main() -> None:
     if args.memory_of:
         print_memory(args.memory_of, args.network, args.batch)
         return
-    steps = {s: build(s, args.network, args.batch) for s in SETTINGS}
+    steps = {s: build(s, args.network, args.batch) for s in args.settings}
     seconds = interleaved(steps, args.rounds)
-    sizes = {s: memory(s, args) for s in SETTINGS}
-    base_time = seconds['supervised']
-    before, base_size = sizes['supervised']
+    sizes = {s: memory(s, args) for s in args.settings}
+    base_time = seconds[args.settings[0]]
+    before, base_size = sizes[args.settings[0]]
     base_own = base_size - before
     print(f'{args.network}, B = {args.batch}, {args.precision}; {machine()}')
     print('| step | seconds | ratio | MB | ratio | MB of the step | ratio |')

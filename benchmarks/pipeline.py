@@ -8,9 +8,9 @@ as most input pipelines do.
 """
 
 import argparse
+import dataclasses
 import os
 import time
-import types
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # As the package does.
@@ -19,20 +19,29 @@ import numpy as np
 import tensorflow as tf
 from common import machine
 
+from ieg.data import dataset as dataset_
+from ieg.data import load
+from ieg.data.dataset import InMemory
 from ieg.data.pipeline import Pipeline
 from ieg.methods.base import Phase, Stream
 
 
-def arrays(examples: int) -> types.SimpleNamespace:
+def random_images(examples: int) -> np.ndarray:
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (examples, 32, 32, 3), np.uint8)
-    held = tf.constant(images)
-    split = types.SimpleNamespace(
-        fetch=lambda ids, seeds: tf.gather(held, ids),
-        labels=np.zeros(examples, np.int32),
-        images=images,
+    return rng.integers(0, 256, (examples, 32, 32, 3), np.uint8)
+
+
+def as_data(images: np.ndarray) -> dataset_.Data:
+    """Returns training images as the package has them."""
+    split = dataset_.Split(
+        InMemory(images).fetch,
+        np.zeros(len(images), np.int32),
+        None,
+        np.arange(len(images)),
+        images,
     )
-    return types.SimpleNamespace(
+    return dataclasses.replace(
+        load.load('fake'),
         train=split,
         padding=4,
         flip=True,
@@ -41,7 +50,7 @@ def arrays(examples: int) -> types.SimpleNamespace:
     )
 
 
-def ours(data, examples: int, batch: int):
+def ours(data: dataset_.Data, examples: int, batch: int):
     pipeline = Pipeline(
         data, {'train': Stream(batch)}, tf.distribute.get_strategy(), seed=0
     )
@@ -57,7 +66,7 @@ def ours(data, examples: int, batch: int):
     return run
 
 
-def per_image(data, examples: int, batch: int):
+def per_image(data: dataset_.Data, examples: int, batch: int):
     def view(position, image):
         seed = tf.stack([position, 1])
         image = tf.image.resize_with_crop_or_pad(image, 40, 40)
@@ -86,7 +95,7 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=128)
     parser.add_argument('--rounds', type=int, default=5)
     args = parser.parse_args()
-    data = arrays(args.examples)
+    data = as_data(random_images(args.examples))
     runs = {
         'ieg, batched': ours(data, args.examples, args.batch),
         'per image': per_image(data, args.examples, args.batch),

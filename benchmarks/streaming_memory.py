@@ -1,6 +1,6 @@
 """Resident memory while training on images in files, by how many there are.
 
-    python benchmarks/streaming_memory.py [--counts=2000,20000]
+    python benchmarks/streaming_memory.py [--counts=2000,20000] [--steps=150]
 
 Generated 256-pixel JPEGs in class folders, seen at 96 pixels; a small network
 and the same number of steps, each count in a process of its own.
@@ -21,7 +21,7 @@ import numpy as np
 from common import machine
 from PIL import Image
 
-CLASSES, STEPS, BATCH = 10, 150, 32
+CLASSES, BATCH = 10, 32
 
 
 def generate(folder: pathlib.Path, count: int) -> None:
@@ -35,7 +35,7 @@ def generate(folder: pathlib.Path, count: int) -> None:
         image.save(path, quality=90)
 
 
-def measure(folder: str) -> None:
+def measure(folder: str, steps: int) -> None:
     """Trains on a folder and prints what memory that took."""
     import resource
 
@@ -49,7 +49,7 @@ def measure(folder: str) -> None:
         'network_name': 'cnn',
         'image_size': 96,
         'batch_size': BATCH,
-        'max_iteration': STEPS,
+        'max_iteration': steps,
         'lr_schedule': 'constant',
         'eval_every': 1000,
         'checkpoint_path': f'{folder}-runs',
@@ -64,10 +64,11 @@ def measure(folder: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument('--counts', default='2000,20000')
+    parser.add_argument('--steps', type=int, default=150)
     parser.add_argument('--measure')
     given = parser.parse_args()
     if given.measure:
-        measure(given.measure)
+        measure(given.measure, given.steps)
         return
     print(machine())
     print('| images | peak, MiB | at the end, MiB |\n| --- | --- | --- |')
@@ -76,6 +77,7 @@ def main() -> None:
             folder = pathlib.Path(root, 'images')
             generate(folder, count)
             command = [sys.executable, __file__, f'--measure={folder}']
+            command += [f'--steps={given.steps}']
             done = subprocess.run(
                 command, capture_output=True, text=True, check=True
             )

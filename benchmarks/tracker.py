@@ -1,6 +1,6 @@
 """What the memorization tracker costs, against an epoch of the same run.
 
-    python benchmarks/tracker.py
+    python benchmarks/tracker.py [--examples=60000] [--rounds=5]
 
 A probe is a forward pass, a backward pass and another forward pass on 128
 images, 4 times a forward pass where a training step is 3: 4 / (3 S) of an
@@ -9,6 +9,7 @@ training examples (over all where they are 5,000 or fewer). An epoch here is
 all training steps; the median of several, the first one left out.
 """
 
+import argparse
 import os
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -20,21 +21,24 @@ import types
 import keras
 import tensorflow as tf
 from common import interleaved, machine
-from lenet_epoch import TRAIN, noise28  # noqa: F401  # Registers the images.
+from lenet_epoch import EXAMPLES, VALID_RATIO, register_noise28
 
 from ieg import config as ieg_config
 from ieg import experiment
 from ieg.memorization.tracker import MemorizationTracker
 
-RUNS = {
-    'digits': {'dataset': 'digits_symmetric_0.5', 'network_name': 'cnn'},
-    f'noise, {TRAIN:,} of 28x28': {
-        'dataset': 'noise28',
-        'network_name': 'lenet',
-        'valid_ratio': 0.1,
-        'batch_size': 128,
-    },
-}
+
+def runs(examples: int) -> dict[str, dict]:
+    train = examples - round(VALID_RATIO * examples)
+    return {
+        'digits': {'dataset': 'digits_symmetric_0.5', 'network_name': 'cnn'},
+        f'noise, {train:,} of 28x28': {
+            'dataset': 'noise28',
+            'network_name': 'lenet',
+            'valid_ratio': VALID_RATIO,
+            'batch_size': 128,
+        },
+    }
 
 
 def parts(folder: str, options: dict):
@@ -62,13 +66,18 @@ def parts(folder: str, options: dict):
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--examples', type=int, default=EXAMPLES)
+    parser.add_argument('--rounds', type=int, default=5)
+    args = parser.parse_args()
+    register_noise28(args.examples)
     print(f'{machine()}; TensorFlow {tf.__version__}, float32')
     print('| run | steps | epoch | probe | of it | 4/(3 S) | fit | of it |')
     print('| --- | --- | --- | --- | --- | --- | --- | --- |')
-    for name, options in RUNS.items():
+    for name, options in runs(args.examples).items():
         with tempfile.TemporaryDirectory() as folder:
             functions, steps = parts(folder, options)
-            s = types.SimpleNamespace(**interleaved(functions, rounds=5))
+            s = types.SimpleNamespace(**interleaved(functions, args.rounds))
         print(
             f'| {name}, {options["network_name"]} | {steps} | {s.epoch:.2f} s '
             f'| {1e3 * s.probe:.0f} ms | {s.probe / s.epoch:.2%} '

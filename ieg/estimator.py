@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import os
-import random
 import re
 import tempfile
 import unicodedata
@@ -39,9 +38,9 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
     """Learns to classify images from labels of which some are wrong.
 
     A fit is a run of the `ieg` command on the same data: same options and
-    presets, same numbers for a seed, same list of label issues. As in a run,
-    TensorFlow's kernels are deterministic from then on in the process, unless
-    `options={'deterministic': False}`.
+    presets, same numbers for a seed, same list of label issues. What it sets
+    for the whole process (precision, seeds, deterministic kernels) is restored
+    when it ends; it never sets threads or logical devices.
 
     Args:
         method: learning algorithm, as `--method`.
@@ -165,7 +164,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         with self._folder() as folder:
             path = os.path.join(folder, 'data.npz')
             np.savez(path, **arrays)
-            with as_in_scikit_learn(), own_numerics():
+            with as_in_scikit_learn(), own_process():
                 found = self._train(path, folder, probe is not None)
                 self._learn(found, len(images))
         return self
@@ -249,12 +248,10 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
 
     def _train(self, path: str, folder: str, has_probe: bool) -> str:
         """Trains on an npz file; returns the run folder."""
-        from ieg.utils.cli import import_tensorflow
-
-        import_tensorflow()
         from ieg import experiment
 
         config, opened = experiment.configure(self._given(path, folder))
+        check_replicas(config.run.num_replicas)
         if config.data.probe_dataset_hold_ratio and not has_probe:
             raise ValueError(
                 f'method={self.method!r} learns from clean images, and nobody '
@@ -359,6 +356,10 @@ def _table(rows: Any, classes: np.ndarray) -> np.ndarray:
     return table
 
 
+# TensorFlow reads it when it is imported.
+LOG_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'
+
+
 @contextlib.contextmanager
 def as_in_scikit_learn() -> Iterator[None]:
     """Raises what scikit-learn expects, which knows parameters, not flags."""
@@ -375,18 +376,46 @@ def _without_dashes(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def own_numerics() -> Iterator[None]:
-    """Leaves the seeds and the precision of the caller as they were."""
-    import keras
+def own_process() -> Iterator[None]:
+    """Imports TensorFlow, and leaves the process as it was.
 
-    state, numbers = random.getstate(), np.random.get_state()
-    policy = keras.config.dtype_policy()
+    See `ieg.training.devices.restoring`.
+    """
+    from absl import logging
+
+    from ieg.utils.cli import import_tensorflow
+
+    level, verbosity = os.environ.get(LOG_LEVEL), logging.get_verbosity()
+    import_tensorflow()
+    from ieg.training.devices import restoring
+
     try:
-        yield
+        with restoring():
+            yield
     finally:
-        random.setstate(state)
-        np.random.set_state(numbers)
-        keras.config.set_dtype_policy(policy)
+        logging.set_verbosity(verbosity)
+        if level is None:
+            os.environ.pop(LOG_LEVEL, None)
+
+
+def check_replicas(count: int) -> None:
+    """Checks that a fit needs no logical CPUs beyond those of the process.
+
+    Args:
+        count: as `--num_replicas`.
+
+    Raises:
+        ValueError: the process has fewer.
+    """
+    import tensorflow as tf
+
+    if count > len(tf.config.list_logical_devices('CPU')):
+        raise ValueError(
+            f'num_replicas={count} needs as many logical CPUs, and a fit does '
+            'not change the devices of the process: call tf.config.'
+            'set_logical_device_configuration before TensorFlow starts, or '
+            'leave it out.'
+        )
 
 
 @contextlib.contextmanager

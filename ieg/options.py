@@ -289,7 +289,7 @@ class TrainConfig:
     )
     precision: str = option(
         'auto',
-        'auto = bfloat16 on GPUs and CPUs that are fast at it, else float32. '
+        'auto = bfloat16 on GPUs that are fast at it, else float32. '
         'Weights, logits and losses stay float32.',
         choices=('auto', 'float32', 'bfloat16'),
     )

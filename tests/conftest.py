@@ -16,11 +16,14 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from tensorflow.python.framework.config import (  # noqa: E402
+    is_op_determinism_enabled,
+)
 
 import ieg.experiment  # noqa: E402, F401
 from ieg.networks import layers  # noqa: E402
 from ieg.registry import KEEP_SCHEDULES, NETWORKS  # noqa: E402
-from ieg.training.devices import make_strategy  # noqa: E402
+from ieg.training.devices import make_strategy, restoring  # noqa: E402
 
 TWO_REPLICAS = make_strategy('mirrored', num_replicas=2)
 
@@ -36,18 +39,44 @@ def two_replicas():
     return TWO_REPLICAS
 
 
+def process_state():
+    """Returns what a run sets in its process and later tests would inherit."""
+    return {
+        'policy': keras.config.dtype_policy().name,
+        'floatx': keras.config.floatx(),
+        'graph optimizer': tf.config.optimizer.get_experimental_options(),
+        'deterministic': is_op_determinism_enabled(),
+    }
+
+
+def check_process():
+    before = process_state()
+    yield
+    assert process_state() == before
+
+
+# Fail a test that leaves the process in another state, and a module whose
+# fixtures do.
+nothing_leaks = pytest.fixture(autouse=True)(check_process)
+no_fixture_leaks = pytest.fixture(autouse=True, scope='module')(check_process)
+
+
 @pytest.fixture
-def precision():
+def restored():
+    """Restores what a test sets in its process, by `experiment.build`, say."""
+    with restoring():
+        yield
+
+
+@pytest.fixture
+def precision(restored):
     """Returns a function that sets the precision until the test ends."""
-    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
 
     def choose(new_policy, new_floatx='float32'):
         keras.config.set_floatx(new_floatx)
         keras.config.set_dtype_policy(new_policy)
 
-    yield choose
-    keras.config.set_floatx(floatx)
-    keras.config.set_dtype_policy(policy)
+    return choose
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from ieg import config as ieg_config
 from ieg import experiment, results
 from ieg.registry import METHODS
 from ieg.training import trainer as trainer_
+from ieg.training.devices import restoring
 
 CHANCE = 0.25
 SMALL = {
@@ -109,10 +110,11 @@ def train_only(config, strategy):
     """Trains without the test split and without what comes at the end."""
     folder = pathlib.Path(config.run.checkpoint_path) / 'run'
     folder.mkdir(parents=True)
-    built = experiment.build(
-        config, strategy=strategy, trial_folder=str(folder)
-    )
-    built.trainer.train(built.trainer.restore())
+    with restoring():
+        built = experiment.build(
+            config, strategy=strategy, trial_folder=str(folder)
+        )
+        built.trainer.train(built.trainer.restore())
     return Run(config, built.trainer, folder, {})
 
 

@@ -12,6 +12,7 @@ from ieg import experiment
 from ieg.errors import UsageError
 from ieg.methods.coteaching import CoTeaching
 from ieg.training.checkpoint import Rewind
+from ieg.training.devices import restoring
 
 SMALL = {
     'method': 'coteaching',
@@ -24,7 +25,7 @@ SMALL = {
 }
 PROBE = {'probe_dataset_hold_ratio': 0.1}
 
-pytestmark = pytest.mark.usefixtures('tiny')
+pytestmark = pytest.mark.usefixtures('tiny', 'restored')
 
 
 def resolve(**options):
@@ -84,6 +85,7 @@ def test_the_keep_rate_reaches_the_steps_without_a_new_trace(
 
 
 @pytest.fixture(scope='module')
+@restoring()
 def automatic(tiny, tmp_path_factory):
     """A run that estimates the noise rate, and its log."""
     built = build(

@@ -23,6 +23,7 @@ from ieg.errors import UsageError
 from ieg.options import RunConfig
 from ieg.predict import export
 from ieg.predict.model import load
+from ieg.training.devices import restoring
 
 pytestmark = pytest.mark.usefixtures('tiny')
 SMALL = {
@@ -33,6 +34,7 @@ SMALL = {
 }
 
 
+@restoring()
 def trained(path, strategy=None, **options):
     """Returns an experiment with weights as if it had been trained."""
     chosen = ieg_config.resolve(

@@ -151,7 +151,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert_mistake(result, *words)
 
 
-def test_the_views_are_as_the_options_say(tmp_path):
+def test_the_views_are_as_the_options_say(tmp_path, restored):
     given = {
         'dataset': 'fake',
         'crop_padding': 3,

@@ -21,10 +21,12 @@ from ieg.errors import UsageError
 from ieg.predict import __main__ as predict_main
 from ieg.predict import export, inputs, reading
 from ieg.predict.model import Classifier, load
+from ieg.training.devices import restoring
 
 pytestmark = pytest.mark.usefixtures('tiny')
 
 
+@restoring()
 def run(path, **options):
     """Returns the folder of a run with random weights, and its evaluation.
 

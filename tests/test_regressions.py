@@ -73,7 +73,7 @@ def test_one_cycle_length_is_enough():
         optim.make_schedule(train, 10)
 
 
-def test_a_run_within_the_warm_up_is_refused(tmp_path):
+def test_a_run_within_the_warm_up_is_refused(tmp_path, restored):
     config = options(tmp_path, method='dividemix', warm_up=3, max_epoch=3)
     with pytest.raises(UsageError, match='--warm_up=3 leaves none'):
         experiment.build(config)

@@ -16,7 +16,7 @@ from ieg.search.store import Result, Trial
 from ieg.training.checkpoint import Checkpoints
 from ieg.training.devices import make_strategy
 
-pytestmark = pytest.mark.usefixtures('tiny')
+pytestmark = pytest.mark.usefixtures('tiny', 'restored')
 
 ALONE = {k: v for k, v in S2E.items() if not k.startswith('search')} | {
     'search': ''

@@ -86,14 +86,13 @@ def xla(tf: Any) -> str:
 
 def train() -> dict[str, Any]:
     """Trains a small network twice; returns whether both are the `same`."""
-    import keras
-
     from ieg import config as ieg_config
     from ieg import experiment, run_folder
     from ieg.training.checkpoint import Rewind
+    from ieg.training.devices import restoring
 
     started, results = time.monotonic(), []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, restoring():
         chosen = ieg_config.resolve(OPTIONS | {'checkpoint_path': folder})
         built = experiment.build(chosen)
         run_folder.make_folder(built.folder)
@@ -108,7 +107,7 @@ def train() -> dict[str, Any]:
         'loss': loss,
         'same': all(map(np.array_equal, *results)),
         'seconds': round(time.monotonic() - started, 1),
-        'precision': keras.config.dtype_policy().compute_dtype,
+        'precision': built.trainer.method.nets[0].compute_dtype,
         'replicas': built.strategy.num_replicas_in_sync,
     }
 

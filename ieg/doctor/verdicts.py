@@ -146,9 +146,10 @@ def _tensorflow(facts: Facts) -> Iterator[Check]:
         yield Check(OK, 'XLA', 'it compiles.')
     if trained := facts.get('self_test'):
         flags = [flag for flag in _BFLOAT16 if flag in facts['cpu']['flags']]
-        reason = _name(used[0]) if used else ' and '.join(flags)
-        reason = reason or f'the CPU has none of {", ".join(_BFLOAT16)}'
+        reason = _name(used[0]) if used else 'as on every CPU'
         text = f'--precision=auto is {trained["precision"]} here ({reason}).'
+        if flags and not used:
+            text += f' bfloat16 would be faster: it has {" and ".join(flags)}.'
         yield Check(OK, 'precision', text)
 
 

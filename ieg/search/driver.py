@@ -55,7 +55,9 @@ def search(
     run_folder.make_folder(ieg_config.folder_of(config))
     _check_training(config)
     try:
-        outcome = _Search(config, plugins, opened).run()
+        # Trials may train in this process.
+        with devices.restoring():
+            outcome = _Search(config, plugins, opened).run()
     except OSError as error:
         # Such as a full disk.
         raise RunError(

@@ -1,52 +1,110 @@
-"""Devices, workers, and agreement between them."""
+"""Devices, workers, agreement between them, and the state of a process."""
 
+import contextlib
 import functools
 import json
 import os
+import random
+import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python import pywrap_tfe
-from tensorflow.python.eager import backprop
 
 from ieg.config import Config
 from ieg.errors import RunError, UsageError
 from ieg.methods.base import Method
 
+# Whether tapes of this process add two at a time at present.
+_fixed = False
+
 
 def fix_order() -> None:
-    """Makes this process add tensors two at a time, from now on.
+    """Makes this process add tensors two at a time, see `restoring_order`.
 
     TensorFlow's `AddN` of three or more begins with whichever one's memory is
     free, which depends on the timing of threads, deterministic kernels or not.
     It stands where a gradient tape meets a tensor that was used three times
     (once and in two ways by a convolution, under forward mode through a
-    residual network), and where the graph optimizer merges additions. There
-    is no public switch for the former.
+    residual network), and where the graph optimizer merges additions. Only
+    the latter has a public switch. Where TensorFlow does not have the private
+    entry for the former, tapes stay as they are, and a warning says so once.
     """
+    global _fixed
     tf.config.optimizer.set_experimental_options(
         {'arithmetic_optimization': False}
     )
-    space = backprop._default_vspace._replace(aggregate_fn=_aggregate)
-    pywrap_tfe.TFE_Py_RegisterVSpace(space)
+    _fixed = _register(in_order=True)
 
 
-def _aggregate(gradients: Sequence[Any]) -> Any:
-    """Returns the sum of what a tape found for one tensor."""
+@contextlib.contextmanager
+def restoring_order() -> Iterator[None]:
+    """Undoes on leaving what `fix_order` has done since entering."""
+    global _fixed
+    before = _fixed
+    name = 'arithmetic_optimization'
+    # None is TensorFlow's default.
+    option = tf.config.optimizer.get_experimental_options().get(name)
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({name: option})
+        if _fixed and not before:
+            _register(in_order=False)
+            _fixed = False
+
+
+def _register(in_order: bool) -> bool:
+    """Sets how tapes add gradients; returns whether TensorFlow allows that."""
+    try:
+        from tensorflow.python import pywrap_tfe
+        from tensorflow.python.eager import backprop
+
+        usual = backprop._default_vspace
+        aggregate = functools.partial(_aggregate, usual.aggregate_fn)
+        space = usual._replace(aggregate_fn=aggregate) if in_order else usual
+        pywrap_tfe.TFE_Py_RegisterVSpace(space)
+    except (ImportError, AttributeError):
+        _warn()
+        return False
+    return True
+
+
+@functools.cache
+def _warn() -> None:
+    """Warns once in a process."""
+    warnings.warn(
+        f'TensorFlow {tf.__version__} does not allow to set the order in which '
+        'gradients are added, so runs with the same seed may differ slightly.',
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def _aggregate(usual: Any, gradients: Sequence[Any]) -> Any:
+    """Returns the sum of the gradients that a tape has for one tensor.
+
+    Args:
+        usual: TensorFlow's function for it, which sparse gradients need.
+        gradients: tensors or sparse gradients.
+    """
     if all(isinstance(gradient, tf.Tensor) for gradient in gradients):
         return functools.reduce(tf.add, gradients)
-    return backprop._aggregate_grads(gradients)
+    return usual(gradients)
 
 
 def set_numerics(config: Config) -> None:
-    """Sets precision and determinism."""
+    """Sets precision and determinism, see `distribution.restoring`."""
     precision = config.train.precision
     if precision == 'auto':
-        precision = 'bfloat16' if _has_fast_bfloat16() else 'float32'
+        # On CPUs always the same, so that the same command gives the same
+        # kind of numbers on each of them.
+        fast = has_gpu() and has_fast_bfloat16()
+        precision = 'bfloat16' if fast else 'float32'
+    keras.config.set_floatx('float32')
     keras.config.set_dtype_policy(
         'mixed_bfloat16' if precision == 'bfloat16' else 'float32'
     )
@@ -58,7 +116,7 @@ def set_numerics(config: Config) -> None:
         fix_order()
 
 
-def _has_fast_bfloat16() -> bool:
+def has_fast_bfloat16() -> bool:
     """Whether the GPU, or without one the CPU, multiplies bfloat16 fast."""
     gpus = tf.config.list_physical_devices('GPU')
     if gpus:
@@ -213,3 +271,59 @@ def agree(
             'different examples; they must share the run folder and run the '
             'same version with the same flags and data.'
         )
+
+
+# What a run sets for its whole process.
+
+
+@contextlib.contextmanager
+def restoring() -> Iterator[None]:
+    """Restores on leaving what a run sets for its whole process.
+
+    That is Keras' dtype policy and float type, the global seeds of Python,
+    NumPy, Keras and TensorFlow, deterministic kernels, and the order of sums
+    (see `sums`). The process may belong to somebody else, and the next run in
+    it may have other options.
+    """
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    with contextlib.ExitStack() as stack:
+        stack.callback(keras.config.set_dtype_policy, policy)
+        stack.callback(keras.config.set_floatx, floatx)
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(np.random.set_state, np.random.get_state())
+        for restore in _without_public_getter():
+            stack.callback(restore)
+        stack.enter_context(restoring_order())
+        yield
+
+
+def _without_public_getter() -> list[Callable[[], object]]:
+    """Returns functions that restore what can only be set by public ones.
+
+    These are the seeds of `keras.utils.set_random_seed` and deterministic
+    kernels. In a release without the private entries they stay as they are.
+    """
+    restore: list[Callable[[], object]] = []
+    missing = contextlib.suppress(ImportError, AttributeError)
+    with missing:
+        from keras.src.backend.common import global_state
+
+        for name in ('global_random_seed', 'global_seed_generator'):
+            value = global_state.get_global_attribute(name)
+            restore.append(
+                functools.partial(
+                    global_state.set_global_attribute, name, value
+                )
+            )
+    with missing:
+        from tensorflow.python.eager import context
+
+        state = vars(context.context())
+        seeds = {n: state[n] for n in ('_seed', '_rng') if n in state}
+        restore.append(lambda: state.update(seeds))
+    with missing:
+        from tensorflow.python.framework import config
+
+        if not config.is_op_determinism_enabled():
+            restore.append(config.disable_op_determinism)
+    return restore

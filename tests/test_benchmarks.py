@@ -1,0 +1,77 @@
+"""Every benchmark runs, and prints a table with numbers."""
+
+import os
+import pathlib
+import re
+import runpy
+import sys
+
+import pytest
+
+from ieg.registry import DATASETS
+
+FOLDER = pathlib.Path(__file__).parents[1] / 'benchmarks'
+STEP = ('--network=cnn', '--batch=4', '--rounds=1')
+SMALLEST = {
+    'augmentation': ('--examples=100', '--batch=50', '--rounds=1'),
+    'coteaching_step': STEP,
+    'decode': ('--images=2', '--size=32', '--rounds=1'),
+    'dividemix_step': STEP,
+    'label_issues': (
+        '--dataset=fake_uniform_0.4',
+        '--method=supervised',
+        '--network_name=tiny',
+        '--max_epoch=1',
+        '--batch_size=64',
+    ),
+    'lenet_epoch': ('--examples=200', '--rounds=1'),
+    'meta_step': (*STEP, '--settings', 'supervised', 'l2r last_layer'),
+    'pipeline': ('--examples=100', '--batch=50', '--rounds=1'),
+    'search': ('--seeds=1',),
+    'streaming_memory': ('--counts=40', '--steps=1'),
+    'tracker': ('--examples=200', '--rounds=1'),
+}
+# They compile XLA or start processes.
+SLOW = ('augmentation', 'meta_step', 'streaming_memory')
+
+
+def test_every_benchmark_is_covered_here():
+    scripts = {path.stem for path in FOLDER.glob('*.py')} - {'common'}
+    assert scripts == set(SMALLEST)
+
+
+@pytest.fixture
+def script(monkeypatch, restored):
+    """Returns a function that runs a benchmark in this process."""
+    environment, modules = dict(os.environ), set(sys.modules)
+    monkeypatch.setattr(DATASETS, '_entries', dict(DATASETS._entries))
+    monkeypatch.syspath_prepend(FOLDER)
+
+    def run(name, *arguments):
+        path = str(FOLDER / f'{name}.py')
+        monkeypatch.setattr(sys, 'argv', [path, *arguments])
+        runpy.run_path(path, run_name='__main__')
+
+    yield run
+    for name in set(sys.modules) - modules:
+        if (FOLDER / f'{name}.py').exists():
+            del sys.modules[name]
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        for name in SMALLEST
+    ],
+)
+def test_it_runs(name, script, capsys, tiny):
+    if name == 'label_issues':
+        pytest.importorskip('cleanlab')
+    script(name, *SMALLEST[name])
+    text = capsys.readouterr().out
+    # Rows of a table or lines of JSON.
+    assert re.search(r'^(\| .*\d.* \||\w+ \{.*\d.*\})$', text, re.MULTILINE)
+    assert 'nan' not in text.lower()

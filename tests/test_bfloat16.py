@@ -1,0 +1,73 @@
+"""All methods, networks and views work where computing is in bfloat16."""
+
+import elr  # noqa: F401  # Registers the method.
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from contract_runs import does_something_new, settings, train_only
+from test_autoaugment import draws
+from test_networks import IMAGE_SHAPES, NARROW, create, images_for
+from test_strong_views import RECIPE, op_by_op, photographs  # noqa: F401
+
+from ieg.data.augment.views import VIEWS
+from ieg.registry import METHODS
+
+# An epoch of each kind that a method has.
+EPOCHS = {'dividemix': 2, 'me_momentum': 2, 'fsr': 2, 'coteaching': 2}
+
+
+@pytest.mark.parametrize(
+    'method', [name for name in METHODS.names() if does_something_new(name)]
+)
+def test_a_method_trains(method, tmp_path, tiny):
+    strategy = tf.distribute.get_strategy()
+    config = settings(
+        method,
+        strategy,
+        tmp_path,
+        precision='bfloat16',
+        max_epoch=EPOCHS.get(method, 1),
+        steps_per_epoch=2,
+    )
+    run = train_only(config, strategy)
+    for net in run.method.nets:
+        assert net.get_layer('conv').compute_dtype == 'bfloat16'
+    for variable in run.method.variables:
+        assert variable.dtype != 'bfloat16', variable.path
+    for array in run.arrays():
+        assert np.isfinite(array).all()
+    for entry in run.log():
+        losses = [v for k, v in entry.items() if 'loss' in k]
+        assert losses and np.isfinite(losses).all()
+
+
+@pytest.mark.parametrize('name', sorted(IMAGE_SHAPES))
+def test_a_network_learns(name, precision):
+    precision('mixed_bfloat16')
+    options = {'widths': NARROW} if name == 'preact_resnet18' else {}
+    net = create(name, **options)
+    with tf.GradientTape() as tape:
+        logits = net(images_for(name), training=True)
+        losses = keras.losses.sparse_categorical_crossentropy(
+            tf.range(3), logits, from_logits=True
+        )
+    assert logits.dtype == losses.dtype == tf.float32
+    assert np.isfinite(losses).all()
+    gradients = tape.gradient(losses, net.trainable_variables)
+    for variable, gradient in zip(
+        net.trainable_variables, gradients, strict=True
+    ):
+        assert variable.dtype == 'float32' and gradient.dtype == tf.float32
+        assert np.isfinite(gradient).all(), variable.path
+    assert sum(bool(np.any(gradient)) for gradient in gradients) > 1
+
+
+@pytest.mark.parametrize('name', VIEWS)
+def test_a_view_is_that_of_float32(name, precision, op_by_op):  # noqa: F811
+    images = tf.constant(photographs(16, count=2))
+    expected = op_by_op(name, images, draws(count=2), RECIPE)
+    precision('mixed_bfloat16')
+    found = op_by_op(name, images, draws(count=2), RECIPE)
+    assert found.dtype == tf.float32
+    np.testing.assert_array_equal(found, expected)
