@@ -1,6 +1,9 @@
 """Train image classifiers on badly labelled data, and find the bad labels."""
 
 import os
+from typing import Any
+
+from ieg.utils import moved
 
 # TensorFlow reads it when it is imported. oneDNN doubles the speed of
 # training on CPUs, and TensorFlow leaves it off on some that have AVX2 only.
@@ -9,7 +12,10 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 __version__ = '0.1.0'
 
 
-def __getattr__(name: str):
+moved.install()
+
+
+def __getattr__(name: str) -> Any:
     """Imports what is heavy when it is asked for."""
     if name == 'NoisyLabelClassifier':
         from ieg.estimator import NoisyLabelClassifier

@@ -13,6 +13,7 @@ from ieg.corrections import edits
 from ieg.corrections.edits import LEFT_OUT
 from ieg.data.dataset import Data
 from ieg.data.noise import labels as noise_labels
+from ieg.data.noise.labels import NoisyLabels
 from ieg.data.spec import OWN
 from ieg.errors import UsageError
 from ieg.utils.text import counted
@@ -42,13 +43,14 @@ def apply(folder: str, csv_path: str, output: str | None = None) -> str:
             table has a mistake, or the output cannot be written.
     """
     # It imports TensorFlow, which takes seconds; mistakes are reported first.
-    from ieg import experiment
     from ieg.corrections import forms
+    from ieg.data import load
 
     folder, csv_path = map(os.path.expanduser, (folder, csv_path))
     config = _config(folder)
-    data = experiment.load_data(config)
-    _check_noise(folder, data)
+    frozen = _noise(folder)
+    data = load.load(config.data, config.run, config.train.seed, frozen=frozen)
+    _check_noise(folder, data, frozen)
     # Those that are in label_issues.csv.
     own = data.spec.base in OWN
     names = ('train', 'valid', 'test') if own else ('train', 'valid')
@@ -91,12 +93,17 @@ def _config(folder: str) -> Config:
     return ieg_config.resolve(ieg_config.read_file(path))
 
 
-def _check_noise(folder: str, data: Data) -> None:
-    """Raises UsageError where the labels are not those of the run."""
+def _noise(folder: str) -> NoisyLabels | None:
+    """Returns the noise of a run, None where it has none."""
     path = os.path.join(folder, 'noise.npz')
-    if data.noise is None or not os.path.exists(path):
+    return noise_labels.load(path) if os.path.exists(path) else None
+
+
+def _check_noise(folder: str, data: Data, noise: NoisyLabels | None) -> None:
+    """Raises UsageError where the labels are not those of the run."""
+    if data.noise is None or noise is None:
         return
-    if noise_labels.load(path).sha256 != data.noise.sha256:
+    if noise.sha256 != data.noise.sha256:
         raise UsageError(
             f'the labels of {data.spec} are others than the run in {folder} '
             'had: restore its data, or train anew.'
