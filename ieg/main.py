@@ -61,12 +61,25 @@ def run(_: Sequence[str]) -> None:
             shown = f'{value:.4f}' if isinstance(value, float) else value
             print(f'{name:<24}  {shown}')
         return
+    try:
+        _train(config)
+    except BrokenPipeError as error:
+        raise RunError(
+            'Standard output was closed before the end of the run. Run the '
+            'same command again to resume.'
+        ) from error
+
+
+def _train(config: Any) -> None:
+    from ieg import experiment
+
     if config.advice:
         print(textwrap.fill(config.advice, 79))
     print(describe(config), flush=True)
     if config.search.search:
         from ieg.search import driver
 
+<<<<<<< ours
         config = driver.search(config, _plugins(sys.argv), opened)
     try:
         summary = experiment.train(config, opened=opened)
@@ -76,6 +89,10 @@ def run(_: Sequence[str]) -> None:
             'same command again to resume.'
         ) from error
     print(table(summary))
+=======
+        config = driver.search(config, _plugins(sys.argv))
+    print(table(experiment.train(config)))
+>>>>>>> theirs
 
 
 def describe(config: Any) -> str:

@@ -268,9 +268,11 @@ def _run(argv: Sequence[str]) -> None:
         top=asked.top,
         force=asked.force,
     )
+    # The files first: whoever reads the text may stop early, as `head` does.
+    paths = write(report, asked.out) if asked.out else []
     print(text(report))
-    if asked.out:
-        print(f'\nWritten: {", ".join(write(report, asked.out))}')
+    if paths:
+        print(f'\nWritten: {", ".join(paths)}')
 
 
 if __name__ == '__main__':
