@@ -27,12 +27,12 @@ import time
 
 import numpy as np
 from common import machine
+from scipy.special import softmax
 
 from ieg import config as ieg_config
 from ieg import experiment, results
 from ieg.data.dataset import Data, InMemory, Split
 from ieg.label_issues.evidence import detection
-from ieg.ops.metrics import softmax
 
 FOLDS = 5
 
@@ -99,7 +99,7 @@ def theirs(given: dict, data: Data) -> tuple[dict, float]:
             config = ieg_config.resolve(given | {'checkpoint_path': folder})
             trainer = trained(config, one).trainer
             logits = trainer.score('logits_step', split='valid')['logits']
-        said[held] = softmax(logits.mean(axis=1))
+        said[held] = softmax(logits.mean(axis=1).astype(float), axis=-1)
     score = get_label_quality_scores(labels, said)
     listed = find_label_issues(
         labels, said, return_indices_ranked_by='self_confidence'

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.special import softmax
 
 import ieg
 from ieg import report, run_folder
@@ -21,7 +22,6 @@ from ieg.errors import RunError
 from ieg.label_issues import table as issue_table
 from ieg.label_issues.evidence import Evidence, counted
 from ieg.methods.base import Method
-from ieg.ops.metrics import softmax
 from ieg.predict import export
 from ieg.report import rounds
 from ieg.training.runlog import headline
@@ -182,7 +182,7 @@ def _train_evidence(
 def _probabilities(logits: np.ndarray) -> np.ndarray:
     """Returns probabilities [n, C], equal ones where logits are not finite."""
     bad = ~np.isfinite(logits).all(axis=1, keepdims=True)
-    return softmax(np.where(bad, 0.0, logits))
+    return softmax(np.where(bad, 0.0, logits).astype(np.float64), axis=-1)
 
 
 def judge(
@@ -199,7 +199,7 @@ def judge(
         method: trained; asked for what it took as clean.
 
     Returns:
-        See `audit.audit`.
+        See `issues.audit`.
     """
     evidence = Evidence(
         data.train.labels,

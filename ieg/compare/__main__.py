@@ -5,14 +5,14 @@ Reads run folders only, so it needs no TensorFlow.
 """
 
 import argparse
-import csv
 import dataclasses
-import io
 import json
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+import pandas as pd
 
 from ieg.compare import plane, regions
 from ieg.compare.comparison import (
@@ -189,11 +189,10 @@ def _csv(report: Report) -> str:
         }
         for row in report.rows
     ]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(lines[0]), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(lines)
-    return table.getvalue()
+    # As objects, so that a rank that some runs lack remains a whole number.
+    return pd.DataFrame(lines, dtype=object).to_csv(
+        index=False, lineterminator='\n'
+    )
 
 
 def _json(report: Report) -> str:

@@ -6,7 +6,11 @@ from typing import Any
 import numpy as np
 
 from ieg.compare import regions
+<<<<<<< ours
 from ieg.utils.files import atomic_open
+=======
+from ieg.compare.comparison import Report, Row
+>>>>>>> theirs
 
 TINTS = {1: '#2ca02c', 2: '#d62728', 3: '#1f77b4', 4: '#7f7f7f'}
 # Where in its quarter a region's name stands: right and left are those of the
@@ -24,7 +28,7 @@ MAX_GROUPS = 10
 LOG_RATIO = 30
 
 
-def draw(path: str, report: Any) -> None:
+def draw(path: str, report: Report) -> None:
     """Draws the regions, the test accuracies in them, and the curves.
 
     Source: the figures of the Clothing1M study of the susceptibility paper
@@ -33,7 +37,7 @@ def draw(path: str, report: Any) -> None:
 
     Args:
         path: of the PNG file.
-        report: of `ieg.compare`.
+        report: of the comparison.
     """
     from matplotlib.figure import Figure
 
@@ -64,7 +68,7 @@ def draw(path: str, report: Any) -> None:
         figure.savefig(file, format='png', dpi=120)
 
 
-def _groups(report: Any) -> tuple[str, list[str]]:
+def _groups(report: Report) -> tuple[str, list[str]]:
     """Returns an option that sorts the runs into a few colours, and theirs."""
     for name in GROUPS:
         values = [str(row.options.get(name)) for row in report.rows]
@@ -82,7 +86,7 @@ def _colours(groups: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _plane(axes: Any, report: Any) -> None:
+def _plane(axes: Any, report: Report) -> None:
     """Draws the axes, the lines between the regions, and their tints."""
     across = np.array([row.susceptibility for row in report.rows])
     up = np.array([row.accuracy for row in report.rows])
@@ -144,7 +148,7 @@ def _limits(values: np.ndarray, logarithmic: bool) -> tuple[float, float]:
     return tuple((np.exp(ends) if logarithmic else ends).tolist())
 
 
-def _points(axes: Any, rows: Sequence[Any], **style: Any) -> Any:
+def _points(axes: Any, rows: Sequence[Row], **style: Any) -> Any:
     return axes.scatter(
         [row.susceptibility for row in rows],
         [row.accuracy for row in rows],
@@ -156,7 +160,7 @@ def _points(axes: Any, rows: Sequence[Any], **style: Any) -> Any:
     )
 
 
-def _numbers(axes: Any, report: Any) -> None:
+def _numbers(axes: Any, report: Report) -> None:
     """Writes the number of each run beside it and marks the recommended one."""
     for row in report.rows:
         axes.annotate(
@@ -179,7 +183,7 @@ def _numbers(axes: Any, report: Any) -> None:
     )
 
 
-def _tested(figure: Any, axes: Any, report: Any) -> None:
+def _tested(figure: Any, axes: Any, report: Report) -> None:
     """Draws the same plane, coloured by what was not used to choose."""
     _plane(axes, report)
     rows = [row for row in report.rows if row.test_accuracy is not None]
@@ -191,7 +195,7 @@ def _tested(figure: Any, axes: Any, report: Any) -> None:
     axes.set_title('test accuracy, not used to choose', fontsize='medium')
 
 
-def _curves(axes: Any, report: Any, colours: Sequence[Any]) -> None:
+def _curves(axes: Any, report: Report, colours: Sequence[Any]) -> None:
     """Draws susceptibility over epochs."""
     for row, colour in zip(report.rows, colours, strict=True):
         chosen = row is report.chosen

@@ -1,35 +1,42 @@
-"""From evidence to the rows of `label_issues.csv` and figures about them."""
+"""The table of labels of a run, the most suspicious first, and its file.
 
-import csv
+From the evidence about labels to the rows of `label_issues.csv`, and figures
+about them.
+"""
+
 import dataclasses
-import io
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ieg.errors import UsageError
+<<<<<<< ours
 from ieg.label_issues.evidence import Estimate, Evidence, detection, estimate
 from ieg.utils.files import atomic_write
+=======
+from ieg.label_issues.evidence import Evidence, detection, estimate
+from ieg.utils.files import write_atomically
+>>>>>>> theirs
 
-# Column of the file -> field of `Issues`, and what its cells are.
+# Column of the file -> field of `Issues`, and its type. Text is kept as
+# objects: a file name need not be Unicode, which pandas' own type insists on.
 COLUMNS = {
     'rank': ('rank', int),
     'index': ('index', int),
-    'path': ('path', str),
-    'split': ('split', str),
-    'given_label': ('given', str),
-    'suggested_label': ('suggested', str),
+    'path': ('path', object),
+    'split': ('split', object),
+    'given_label': ('given', object),
+    'suggested_label': ('suggested', object),
     'score': ('score', float),
     'margin': ('margin', float),
     'agreement': ('agreement', float),
     'in_selection': ('in_selection', float),
     'is_issue': ('is_issue', bool),
     'is_hard': ('is_hard', bool),
-    'corrected_label': ('corrected', str),
+    'corrected_label': ('corrected', object),
 }
-_TYPES = {int: np.int64, float: np.float64, bool: bool, str: object}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,6 +80,7 @@ class Issues:
         return len(self.rank)
 
 
+<<<<<<< ours
 def write(path: str, issues: Issues) -> None:
     """Writes the file, beside its place first.
 
@@ -152,6 +160,8 @@ def _value(path: str, line: int, kind: type, cell: str):
         ) from error
 
 
+=======
+>>>>>>> theirs
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
     """Labelled examples of a run; n of them.
@@ -191,7 +201,17 @@ def audit(
     """
     train = parts[0]
     noise = estimate(train.evidence)
-    rows = _rows(parts, np.array(class_names, object), noise)
+    names = np.array(class_names, object)
+    table = pd.concat(
+        [_judged(part, names, noise.threshold) for part in parts]
+    ).sort_values('score', kind='stable')
+    table['rank'] = np.arange(1, len(table) + 1)
+    rows = Issues(
+        **{
+            field: table[field].to_numpy(kind)
+            for field, kind in COLUMNS.values()
+        }
+    )
     figures = {
         'count': int(rows.is_issue.sum()),
         'hard': int(rows.is_hard.sum()),
@@ -205,49 +225,112 @@ def audit(
     return rows, figures
 
 
-def _rows(
-    parts: Sequence[Examples], names: np.ndarray, noise: Estimate
-) -> Issues:
-    every = [part.evidence for part in parts]
-    score = _joined([e.score for e in every])
-    labels = _joined([e.labels for e in every])
-    agreement = _joined([e.agreement for e in every])
-    is_issue = _joined([e.wrong(noise.threshold) for e in every])
+def _judged(
+    part: Examples, names: np.ndarray, threshold: float
+) -> pd.DataFrame:
+    """Returns the rows of some examples, in their order, without ranks."""
+    evidence = part.evidence
+    wrong = evidence.wrong(threshold)
     # What is suspicious is more likely anything else than what it is called.
-    looks = _joined([e.suggested for e in every])
-    looks = np.where(is_issue, _joined([e.rival for e in every]), looks)
-    order = np.argsort(score, kind='stable')
-    columns = {
-        'index': _joined([part.indices for part in parts]),
-        'path': _joined([_names(part) for part in parts]),
-        'split': np.repeat(
-            [p.split for p in parts], [len(e.labels) for e in every]
-        ),
-        'given': names[labels],
-        'suggested': names[looks],
-        'score': score,
-        'margin': _joined([e.margin for e in every]),
-        'agreement': agreement,
-        'in_selection': _joined([_chosen(part) for part in parts]),
-        'is_issue': is_issue,
-        'is_hard': _joined([e.hard(noise.threshold) for e in every]),
-        'corrected': np.full(len(score), '', object),
-    }
-    columns = {name: values[order] for name, values in columns.items()}
-    return Issues(rank=np.arange(1, len(order) + 1), **columns)
+    looks = np.where(wrong, evidence.rival, evidence.suggested)
+    chosen = part.chosen
+    return pd.DataFrame(
+        {
+            'index': part.indices,
+            'path': '' if part.names is None else _text(part.names),
+            'split': part.split,
+            'given': _text(names[evidence.labels]),
+            'suggested': _text(names[looks]),
+            'score': evidence.score,
+            'margin': evidence.margin,
+            'agreement': evidence.agreement,
+            'in_selection': np.nan if chosen is None else chosen.astype(float),
+            'is_issue': wrong,
+            'is_hard': evidence.hard(threshold),
+            'corrected': '',
+        }
+    )
 
 
-def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays)
+def _text(values: np.ndarray) -> pd.Series:
+    return pd.Series(values, dtype=object)
 
 
-def _names(part: Examples) -> np.ndarray:
-    if part.names is not None:
-        return part.names
-    return np.full(len(part.indices), '', object)
+def write(path: str, issues: Issues) -> None:
+    """Writes the file; a reader never sees half of it.
+
+    Args:
+        path: of the file.
+        issues: its rows, in order.
+    """
+    table = pd.DataFrame(
+        {
+            column: pd.Series(
+                getattr(issues, field), dtype=int if kind is bool else kind
+            )
+            for column, (field, kind) in COLUMNS.items()
+        }
+    )
+    text = table.to_csv(index=False, float_format='%.6g', lineterminator='\n')
+    write_atomically(path, text)
 
 
-def _chosen(part: Examples) -> np.ndarray:
-    if part.chosen is None:
-        return np.full(len(part.indices), np.nan)
-    return part.chosen.astype(np.float64)
+def read(path: str) -> Issues:
+    """Reads the file.
+
+    Raises:
+        UsageError: it is missing, or not such a table.
+    """
+    try:
+        with open(path, encoding='utf-8', newline='') as file:
+            # Without a header: a line that is longer than the first is an
+            # error then.
+            cells = pd.read_csv(
+                file,
+                header=None,
+                dtype=object,
+                na_filter=False,
+                skip_blank_lines=False,
+            )
+    except (OSError, ValueError) as error:
+        reason = ' '.join(str(error).split())
+        raise UsageError(
+            f'{path} cannot be read ({reason}); train again to get it back.'
+        ) from error
+    if cells.iloc[0].tolist() != list(COLUMNS):
+        raise UsageError(
+            f'{path} does not begin with the columns {", ".join(COLUMNS)}; '
+            'train again to get it back.'
+        )
+    return Issues(
+        **{
+            field: _values(path, cells[place][1:], kind)
+            for place, (field, kind) in enumerate(COLUMNS.values())
+        }
+    )
+
+
+def _values(path: str, cells: pd.Series, kind: type) -> np.ndarray:
+    """Returns the values of a column; an empty cell of a float is NaN.
+
+    Raises:
+        UsageError: a cell is not of this type.
+    """
+    if kind is object:
+        return cells.to_numpy(object)
+    if kind is bool:
+        values = cells.map({'0': 0, '1': 1})
+    else:
+        values = pd.to_numeric(cells, errors='coerce')
+    wrong = values.isna()
+    if kind is float:
+        wrong &= ~cells.isin(['', 'nan'])
+    else:
+        wrong |= values % 1 != 0
+    if wrong.any():
+        line = wrong.idxmax()
+        raise UsageError(
+            f'Line {line + 1} of {path} has {cells[line]!r} where a number '
+            'belongs; correct it.'
+        )
+    return values.to_numpy(kind)

@@ -8,15 +8,20 @@ changed:
   default this is and which train every layer. Keras has 0.99.
 - The head is that of the other networks: mean over space and logits in full
   precision.
+<<<<<<< ours
 
 `PRETRAINED_SCALING` has the scale on which ImageNet weights expect RGB
 images: 'caffe' is 0 to 255 minus the means
 (123.68, 116.779, 103.939), 'symmetric' is -1 to 1. Without those weights any
 scale will do.
+=======
+>>>>>>> theirs
 """
 
+import dataclasses
 import os
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -32,6 +37,7 @@ PRETRAINED_SCALING = {
     'vgg19': 'caffe',
 }
 
+<<<<<<< ours
 
 @NETWORKS.register('resnet50', takes=('pretrained',))
 def resnet50(
@@ -89,19 +95,23 @@ def resnet50v2(
 
     Returns:
         model: images [b, H, W, channels] -> logits [b, num_classes].
+=======
+@dataclasses.dataclass(frozen=True)
+class Application:
+    """A network of `keras.applications`, with our normalisation and head.
+>>>>>>> theirs
 
-    Raises:
-        UsageError: the images are too small, or there are no ImageNet
-            weights, for this number of channels or on this machine.
+    Attributes:
+        name: of the network.
+        build: the function of `keras.applications`.
+        pretrained_scaling: the scale on which its ImageNet weights expect RGB
+            images: 'caffe' is 0 to 255 minus the means (123.68, 116.779,
+            103.939), 'symmetric' is -1 to 1. Without those weights any scale
+            will do.
+        min_size: smallest height and width of an image, in pixels.
     """
-    return _build(
-        resnet50v2,
-        keras.applications.ResNet50V2,
-        num_classes,
-        image_shape,
-        pretrained,
-    )
 
+<<<<<<< ours
 
 @NETWORKS.register('inception_resnet_v2', takes=('pretrained',))
 def inception_resnet_v2(
@@ -130,15 +140,88 @@ def inception_resnet_v2(
     """
     return _build(
         inception_resnet_v2,
+=======
+    name: str
+    build: Callable[..., keras.Model]
+    pretrained_scaling: str
+    min_size: int = 32
+
+    def __call__(
+        self,
+        num_classes: int,
+        image_shape: tuple[int, int, int],
+        pretrained: bool = False,
+    ) -> keras.Model:
+        """Builds the network.
+
+        Args:
+            num_classes: number of logits.
+            image_shape: (H, W, channels).
+            pretrained: start from weights trained on ImageNet; the images must
+                then be on the scale `pretrained_scaling`.
+
+        Returns:
+            model: images [b, H, W, channels] -> logits [b, num_classes].
+
+        Raises:
+            UsageError: the images are too small, or there are no ImageNet
+                weights, for this number of channels or on this machine.
+        """
+        channels = image_shape[2]
+        layers.require_size(self.name, image_shape, self.min_size)
+        if pretrained and channels != 3:
+            raise UsageError(
+                f'the ImageNet weights of the network {self.name} take images '
+                f'with 3 channels and these have {channels}; use '
+                '--nopretrained.'
+            )
+        x = keras.Input(image_shape)
+        if pretrained and self.pretrained_scaling == 'caffe':
+            # The weights come from Caffe, which reads BGR.
+            x = keras.ops.flip(x, axis=-1)
+        if pretrained:
+            base = _load_pretrained(self.build, x, self.name)
+        else:
+            base = self.build(include_top=False, weights=None, input_tensor=x)
+        base = _with_fused_normalization(base, image_shape, pretrained)
+        logits = layers.torch_dense(
+            layers.global_mean(base.outputs[0]),
+            num_classes,
+            'logits',
+            dtype=keras.config.floatx(),
+        )
+        return keras.Model(base.inputs[0], logits, name=self.name)
+
+
+for _network in (
+    # For Clothing1M and Food-101N. The papers take torchvision's
+    # post-activation ResNet-50 (v1.5), which differs: there the second
+    # convolution of a block has the stride, not the first, and convolutions
+    # have no bias. 23,555,082 parameters with 10 classes, 23,563,278 with 14.
+    Application('resnet50', keras.applications.ResNet50, 'caffe'),
+    # Pre-activation. Not quite the ResNet-50 of IEG's WebVision experiments,
+    # which has no biases, the stride in the first block of a stage and momentum
+    # 0.997. 23,539,850 parameters with 10 classes.
+    Application('resnet50v2', keras.applications.ResNet50V2, 'symmetric'),
+    # The papers train it on mini-WebVision. It has the scale of each
+    # normalisation that Keras leaves out and DivideMix (ICLR 2020) has; it
+    # starts at 1. Of fewer pixels nothing is left after the last reduction.
+    # 54,383,314 parameters with 50 classes.
+    Application(
+        'inception_resnet_v2',
+>>>>>>> theirs
         keras.applications.InceptionResNetV2,
-        num_classes,
-        image_shape,
-        pretrained,
-        # Of fewer pixels nothing is left after the last reduction.
+        'symmetric',
         min_size=75,
-    )
+    ),
+    # Without normalisation and without hidden dense layers. To train from
+    # scratch take `vgg19_bn`. 20,029,514 parameters with 10 classes.
+    Application('vgg19', keras.applications.VGG19, 'caffe'),
+):
+    NETWORKS.register(_network.name)(_network)
 
 
+<<<<<<< ours
 @NETWORKS.register('vgg19', takes=('pretrained',))
 def vgg19(
     num_classes: int,
@@ -217,6 +300,11 @@ def _build(
 
 
 def _load_pretrained(application, x, name: str) -> keras.Model:
+=======
+def _load_pretrained(
+    build: Callable[..., keras.Model], x: keras.KerasTensor, name: str
+) -> keras.Model:
+>>>>>>> theirs
     """Returns the network on the tensor x, with ImageNet weights.
 
     Raises:
@@ -224,9 +312,7 @@ def _load_pretrained(application, x, name: str) -> keras.Model:
     """
     file = f'{name}_weights_tf_dim_ordering_tf_kernels_notop.h5'
     try:
-        return application(
-            include_top=False, weights='imagenet', input_tensor=x
-        )
+        return build(include_top=False, weights='imagenet', input_tensor=x)
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
         reason = ' '.join(str(error).split()).rstrip('.')
@@ -246,11 +332,11 @@ def _with_fused_normalization(
     Args:
         base: a network of `keras.applications`.
         image_shape: (H, W, channels).
-        keep_weights: copy the weights too; otherwise they are drawn anew.
+        keep_weights: copy the weights too; otherwise they are drawn again.
     """
-    pairs = []
+    pairs: list[tuple[Any, Any]] = []
 
-    def copy(operation):
+    def copy(operation: Any) -> Any:
         config = operation.get_config()
         kind = type(operation).__name__.lower()
         # Names that Keras made up count the layers of the process.
@@ -265,7 +351,7 @@ def _with_fused_normalization(
         pairs.append((operation, copied))
         return copied
 
-    def call(operation, *inputs, **unused):
+    def call(operation: Any, *inputs: Any, **unused: Any) -> Any:
         # Keras' normalisation is called with a mask, ours has none.
         del unused
         return operation(*inputs)

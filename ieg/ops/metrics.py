@@ -1,13 +1,7 @@
 """Figures of predictions, in NumPy: accuracies, AUC, noise rates."""
 
 import numpy as np
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Returns probabilities `[N, C]`, float64."""
-    logits = np.asarray(logits, np.float64)
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+from scipy.special import log_softmax, softmax
 
 
 def confident_joint(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -25,7 +19,7 @@ def confident_joint(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Returns:
         Counts `[C, C]`, rows = given label, columns = confident class.
     """
-    probabilities = softmax(logits)
+    probabilities = softmax(np.asarray(logits, np.float64), axis=-1)
     num_classes = probabilities.shape[1]
     totals = np.bincount(labels, minlength=num_classes)
     own = probabilities[np.arange(len(labels)), labels]
@@ -81,10 +75,8 @@ def balanced_accuracy(labels: np.ndarray, logits: np.ndarray) -> float:
 
 def cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:
     """Returns the mean cross-entropy (nats) of logits `[N, C]`."""
-    logits = np.asarray(logits, np.float64)
-    logits = logits - logits.max(axis=-1, keepdims=True)
-    log_norm = np.log(np.exp(logits).sum(axis=-1))
-    return float(np.mean(log_norm - logits[np.arange(len(labels)), labels]))
+    chances = log_softmax(np.asarray(logits, np.float64), axis=-1)
+    return float(-np.mean(chances[np.arange(len(labels)), labels]))
 
 
 def evaluation(

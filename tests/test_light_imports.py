@@ -1,0 +1,47 @@
+"""What can be imported without waiting for TensorFlow."""
+
+import json
+import subprocess
+import sys
+
+from command import ROOT
+
+# They read run folders, which needs no TensorFlow.
+LIGHT = (
+    'ieg.compare.comparison',
+    'ieg.label_issues.evidence',
+    'ieg.corrections.edits',
+    'ieg.label_issues.table',
+    'ieg.compare.plane',
+    'ieg.report',
+    'ieg.report.rounds',
+    'ieg.compare',
+    'ieg.report',
+    'ieg.search.summary',
+)
+
+
+def imported_by(*modules: str) -> set[str]:
+    """Returns the top-level packages that a new process has imported."""
+    code = (
+        'import json, sys\n'
+        f'import {", ".join(modules)}\n'
+        'print(json.dumps(sorted({m.split(".")[0] for m in sys.modules})))'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    return set(json.loads(done.stdout))
+
+
+def test_what_reads_runs_imports_no_tensorflow():
+    found = imported_by(*LIGHT)
+    assert 'pandas' in found
+    assert not found & {'absl', 'keras', 'sklearn', 'tensorflow'}
+
+
+def test_the_package_alone_imports_nothing_heavy():
+    assert not imported_by('ieg') & {'numpy', 'pandas', 'scipy', 'tensorflow'}
