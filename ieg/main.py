@@ -79,20 +79,8 @@ def _train(config: Any) -> None:
     if config.search.search:
         from ieg.search import driver
 
-<<<<<<< ours
         config = driver.search(config, _plugins(sys.argv), opened)
-    try:
-        summary = experiment.train(config, opened=opened)
-    except BrokenPipeError as error:
-        raise RunError(
-            'Standard output was closed before the end of the run. Run the '
-            'same command again to resume.'
-        ) from error
-    print(table(summary))
-=======
-        config = driver.search(config, _plugins(sys.argv))
-    print(table(experiment.train(config)))
->>>>>>> theirs
+    print(table(experiment.train(config, opened=opened)))
 
 
 def describe(config: Any) -> str:

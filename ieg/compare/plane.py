@@ -6,11 +6,8 @@ from typing import Any
 import numpy as np
 
 from ieg.compare import regions
-<<<<<<< ours
-from ieg.utils.files import atomic_open
-=======
 from ieg.compare.comparison import Report, Row
->>>>>>> theirs
+from ieg.utils.files import atomic_open
 
 TINTS = {1: '#2ca02c', 2: '#d62728', 3: '#1f77b4', 4: '#7f7f7f'}
 # Where in its quarter a region's name stands: right and left are those of the

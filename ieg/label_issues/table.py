@@ -12,13 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ieg.errors import UsageError
-<<<<<<< ours
-from ieg.label_issues.evidence import Estimate, Evidence, detection, estimate
-from ieg.utils.files import atomic_write
-=======
 from ieg.label_issues.evidence import Evidence, detection, estimate
-from ieg.utils.files import write_atomically
->>>>>>> theirs
+from ieg.utils.files import atomic_write
 
 # Column of the file -> field of `Issues`, and its type. Text is kept as
 # objects: a file name need not be Unicode, which pandas' own type insists on.
@@ -80,88 +75,6 @@ class Issues:
         return len(self.rank)
 
 
-<<<<<<< ours
-def write(path: str, issues: Issues) -> None:
-    """Writes the file, beside its place first.
-
-    Args:
-        path: of the file.
-        issues: its rows, in order.
-    """
-    columns = [
-        [_cell(value) for value in getattr(issues, field).tolist()]
-        for field, _ in COLUMNS.values()
-    ]
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator='\n')
-    writer.writerow(COLUMNS)
-    writer.writerows(zip(*columns, strict=True))
-    atomic_write(path, table.getvalue())
-
-
-def _cell(value: int | float | bool | str) -> int | str:
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float):
-        return '' if math.isnan(value) else f'{value:.6g}'
-    return value
-
-
-def read(path: str) -> Issues:
-    """Reads the file.
-
-    Raises:
-        UsageError: it is missing, or not such a table.
-    """
-    try:
-        with open(path, encoding='utf-8', newline='') as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise UsageError(
-            f'{path} cannot be read ({error}); train once more to have it.'
-        ) from error
-    if not rows or rows[0] != list(COLUMNS):
-        raise UsageError(
-            f'{path} does not begin with the columns {", ".join(COLUMNS)}; '
-            'train once more to have it as it was.'
-        )
-    columns = {field: [] for field, _ in COLUMNS.values()}
-    for line, row in enumerate(rows[1:], 2):
-        for (field, kind), cell in zip(
-            COLUMNS.values(), _whole(path, line, row), strict=True
-        ):
-            columns[field].append(_value(path, line, kind, cell))
-    return Issues(
-        **{
-            field: np.array(columns[field], _TYPES[kind])
-            for field, kind in COLUMNS.values()
-        }
-    )
-
-
-def _whole(path: str, line: int, row: list[str]) -> list[str]:
-    if len(row) == len(COLUMNS):
-        return row
-    raise UsageError(
-        f'Line {line} of {path} has {len(row)} cells and not {len(COLUMNS)}; '
-        'correct it.'
-    )
-
-
-def _value(path: str, line: int, kind: type, cell: str):
-    try:
-        if kind is bool:
-            return {'0': False, '1': True}[cell]
-        return math.nan if kind is float and not cell else kind(cell)
-    except (KeyError, ValueError) as error:
-        raise UsageError(
-            f'Line {line} of {path} has {cell!r} where a number belongs; '
-            'correct it.'
-        ) from error
-
-
-=======
->>>>>>> theirs
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
     """Labelled examples of a run; n of them.
@@ -272,7 +185,7 @@ def write(path: str, issues: Issues) -> None:
         }
     )
     text = table.to_csv(index=False, float_format='%.6g', lineterminator='\n')
-    write_atomically(path, text)
+    atomic_write(path, text)
 
 
 def read(path: str) -> Issues:

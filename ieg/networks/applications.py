@@ -8,14 +8,6 @@ changed:
   default this is and which train every layer. Keras has 0.99.
 - The head is that of the other networks: mean over space and logits in full
   precision.
-<<<<<<< ours
-
-`PRETRAINED_SCALING` has the scale on which ImageNet weights expect RGB
-images: 'caffe' is 0 to 255 minus the means
-(123.68, 116.779, 103.939), 'symmetric' is -1 to 1. Without those weights any
-scale will do.
-=======
->>>>>>> theirs
 """
 
 import dataclasses
@@ -29,77 +21,10 @@ from ieg.errors import UsageError
 from ieg.networks import layers
 from ieg.registry import NETWORKS
 
-# The scale that the ImageNet weights of a network need.
-PRETRAINED_SCALING = {
-    'resnet50': 'caffe',
-    'resnet50v2': 'symmetric',
-    'inception_resnet_v2': 'symmetric',
-    'vgg19': 'caffe',
-}
 
-<<<<<<< ours
-
-@NETWORKS.register('resnet50', takes=('pretrained',))
-def resnet50(
-    num_classes: int,
-    image_shape: tuple[int, int, int],
-    pretrained: bool = False,
-) -> keras.Model:
-    """Builds the post-activation ResNet-50.
-
-    Source: `keras.applications.ResNet50`, for Clothing1M and Food-101N. The
-    papers take torchvision's (v1.5), which differs: there the second
-    convolution of a block has the stride, not the first, and convolutions
-    have no bias. 23,555,082 parameters with 10 classes, 23,563,278 with 14.
-
-    Args:
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
-        pretrained: start from weights trained on ImageNet; the images must
-            then be on the scale `PRETRAINED_SCALING`.
-
-    Returns:
-        model: images [b, H, W, channels] -> logits [b, num_classes].
-
-    Raises:
-        UsageError: the images are too small, or there are no ImageNet
-            weights, for this number of channels or on this machine.
-    """
-    return _build(
-        resnet50,
-        keras.applications.ResNet50,
-        num_classes,
-        image_shape,
-        pretrained,
-    )
-
-
-@NETWORKS.register('resnet50v2', takes=('pretrained',))
-def resnet50v2(
-    num_classes: int,
-    image_shape: tuple[int, int, int],
-    pretrained: bool = False,
-) -> keras.Model:
-    """Builds the pre-activation ResNet-50.
-
-    Source: `keras.applications.ResNet50V2`. It is not quite the ResNet-50 of
-    IEG's WebVision experiments, which has no biases, the stride in the first
-    block of a stage and momentum 0.997. 23,539,850 parameters with 10
-    classes.
-
-    Args:
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
-        pretrained: start from weights trained on ImageNet; the images must
-            then be on the scale `PRETRAINED_SCALING`.
-
-    Returns:
-        model: images [b, H, W, channels] -> logits [b, num_classes].
-=======
 @dataclasses.dataclass(frozen=True)
 class Application:
     """A network of `keras.applications`, with our normalisation and head.
->>>>>>> theirs
 
     Attributes:
         name: of the network.
@@ -111,36 +36,6 @@ class Application:
         min_size: smallest height and width of an image, in pixels.
     """
 
-<<<<<<< ours
-
-@NETWORKS.register('inception_resnet_v2', takes=('pretrained',))
-def inception_resnet_v2(
-    num_classes: int,
-    image_shape: tuple[int, int, int],
-    pretrained: bool = False,
-) -> keras.Model:
-    """Builds Inception-ResNet-v2, which the papers train on mini-WebVision.
-
-    Source: `keras.applications.InceptionResNetV2`, with the scale of each
-    normalisation that Keras leaves out and DivideMix (ICLR 2020) has; it
-    starts at 1. 54,383,314 parameters with 50 classes.
-
-    Args:
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
-        pretrained: start from weights trained on ImageNet; the images must
-            then be on the scale `PRETRAINED_SCALING`.
-
-    Returns:
-        model: images [b, H, W, channels] -> logits [b, num_classes].
-
-    Raises:
-        UsageError: the images are too small, or there are no ImageNet
-            weights, for this number of channels or on this machine.
-    """
-    return _build(
-        inception_resnet_v2,
-=======
     name: str
     build: Callable[..., keras.Model]
     pretrained_scaling: str
@@ -193,7 +88,7 @@ def inception_resnet_v2(
         return keras.Model(base.inputs[0], logits, name=self.name)
 
 
-for _network in (
+APPLICATIONS = (
     # For Clothing1M and Food-101N. The papers take torchvision's
     # post-activation ResNet-50 (v1.5), which differs: there the second
     # convolution of a block has the stride, not the first, and convolutions
@@ -209,7 +104,6 @@ for _network in (
     # 54,383,314 parameters with 50 classes.
     Application(
         'inception_resnet_v2',
->>>>>>> theirs
         keras.applications.InceptionResNetV2,
         'symmetric',
         min_size=75,
@@ -217,94 +111,16 @@ for _network in (
     # Without normalisation and without hidden dense layers. To train from
     # scratch take `vgg19_bn`. 20,029,514 parameters with 10 classes.
     Application('vgg19', keras.applications.VGG19, 'caffe'),
-):
-    NETWORKS.register(_network.name)(_network)
+)
+for _network in APPLICATIONS:
+    NETWORKS.register(_network.name, takes=('pretrained',))(_network)
+# The scale that the ImageNet weights of a network need.
+PRETRAINED_SCALING = {n.name: n.pretrained_scaling for n in APPLICATIONS}
 
 
-<<<<<<< ours
-@NETWORKS.register('vgg19', takes=('pretrained',))
-def vgg19(
-    num_classes: int,
-    image_shape: tuple[int, int, int],
-    pretrained: bool = False,
-) -> keras.Model:
-    """Builds VGG-19 without normalisation and without hidden dense layers.
-
-    Source: `keras.applications.VGG19`. To train from scratch take `vgg19_bn`.
-    20,029,514 parameters with 10 classes.
-
-    Args:
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
-        pretrained: start from weights trained on ImageNet; the images must
-            then be on the scale `PRETRAINED_SCALING`.
-
-    Returns:
-        model: images [b, H, W, channels] -> logits [b, num_classes].
-
-    Raises:
-        UsageError: the images are too small, or there are no ImageNet
-            weights, for this number of channels or on this machine.
-    """
-    return _build(
-        vgg19,
-        keras.applications.VGG19,
-        num_classes,
-        image_shape,
-        pretrained,
-    )
-
-
-def _build(
-    builder: Callable[..., keras.Model],
-    application: Callable[..., keras.Model],
-    num_classes: int,
-    image_shape: tuple[int, int, int],
-    pretrained: bool,
-    min_size: int = 32,
-) -> keras.Model:
-    """Builds `application` with the normalisation and the head of ours.
-
-    Args:
-        builder: the registered function that calls this one.
-        application: the function of `keras.applications`.
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
-        pretrained: whether to load the ImageNet weights.
-        min_size: smallest legal height and width.
-    """
-    name = builder.__name__
-    channels = image_shape[2]
-    layers.require_size(name, image_shape, min_size)
-    if pretrained and channels != 3:
-        raise UsageError(
-            f'the ImageNet weights of the network {name} take images with 3 '
-            f'channels and these have {channels}; use --nopretrained.'
-        )
-    x = keras.Input(image_shape)
-    if pretrained and PRETRAINED_SCALING[name] == 'caffe':
-        # The weights come from Caffe, which reads BGR.
-        x = keras.ops.flip(x, axis=-1)
-    if pretrained:
-        base = _load_pretrained(application, x, name)
-    else:
-        base = application(include_top=False, weights=None, input_tensor=x)
-    base = _with_fused_normalization(base, image_shape, keep_weights=pretrained)
-    logits = layers.torch_dense(
-        layers.global_mean(base.outputs[0]),
-        num_classes,
-        'logits',
-        dtype=keras.config.floatx(),
-    )
-    return keras.Model(base.inputs[0], logits, name=name)
-
-
-def _load_pretrained(application, x, name: str) -> keras.Model:
-=======
 def _load_pretrained(
     build: Callable[..., keras.Model], x: keras.KerasTensor, name: str
 ) -> keras.Model:
->>>>>>> theirs
     """Returns the network on the tensor x, with ImageNet weights.
 
     Raises:
