@@ -62,7 +62,7 @@ def run(_: Sequence[str]) -> None:
             print(f'{name:<24}  {shown}')
         return
     try:
-        _train(config)
+        _train(config, opened)
     except BrokenPipeError as error:
         raise RunError(
             'Standard output was closed before the end of the run. Run the '
@@ -70,7 +70,7 @@ def run(_: Sequence[str]) -> None:
         ) from error
 
 
-def _train(config: Any) -> None:
+def _train(config: Any, opened: Any) -> None:
     from ieg import experiment
 
     if config.advice:

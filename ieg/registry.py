@@ -84,6 +84,7 @@ def option(
     choices: Sequence[str] | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    introduced: Any = None,
 ) -> Any:
     """Returns a dataclass field that becomes a flag of the same name.
 
@@ -93,6 +94,8 @@ def option(
         choices: the legal values of a string option.
         minimum: smallest legal number.
         maximum: largest legal number.
+        introduced: value that repeats what was computed before the option
+            existed; None = the default. See `introduced`.
     """
     return dataclasses.field(
         default=default,
@@ -101,5 +104,25 @@ def option(
             'choices': choices,
             'minimum': minimum,
             'maximum': maximum,
+            'introduced': default if introduced is None else introduced,
         },
     )
+
+
+def introduced(*classes: type) -> dict[str, Any]:
+    """Returns the values that options have in runs that do not know them.
+
+    A run that was started before an option existed computes what the option's
+    value at introduction computes, and that value never changes. It is the
+    default, because a new option keeps what was there; so the rule needs no
+    list of versions. Only an option whose default is changed later, or that
+    was added together with a new behaviour, has to give it as `introduced`.
+
+    Args:
+        classes: dataclasses of options.
+    """
+    return {
+        field.name: field.metadata.get('introduced', field.default)
+        for cls in classes
+        for field in dataclasses.fields(cls)
+    }

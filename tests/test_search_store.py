@@ -15,7 +15,7 @@ TRIALS = [
 
 
 def filled(folder):
-    made = Store(str(folder), HEAD)
+    made = Store(str(folder), HEAD, {})
     for number, trial in enumerate(TRIALS):
         made.append(trial, Result('done', 0.1 * number, 2, 1.5, 'so'))
     return made
@@ -23,7 +23,7 @@ def filled(folder):
 
 def test_a_store_remembers(tmp_path):
     made = filled(tmp_path)
-    again = Store(str(tmp_path), HEAD)
+    again = Store(str(tmp_path), HEAD, {})
     assert again.results == made.results and again.trials == made.trials
     assert list(again.trials) == ['0', '1', '2']
     assert again.known(TRIALS[1]) == Result('done', 0.1, 2, 1.5, 'so')
@@ -38,7 +38,7 @@ def test_a_line_that_was_cut_is_dropped(cut, tmp_path):
     path = tmp_path / 'trials.jsonl'
     content = path.read_bytes()
     path.write_bytes(content[:-cut])
-    again = Store(str(tmp_path), HEAD)
+    again = Store(str(tmp_path), HEAD, {})
     # A line that lacks its end of line only is whole.
     assert len(again.trials) == (3 if cut == 1 else 2)
     text = path.read_text()
@@ -53,7 +53,7 @@ def test_lines_that_are_no_text_are_dropped(tmp_path):
     filled(tmp_path)
     with open(tmp_path / 'trials.jsonl', 'ab') as file:
         file.write(b'\xff\xfe\x00')
-    assert len(Store(str(tmp_path), HEAD).trials) == 3
+    assert len(Store(str(tmp_path), HEAD, {}).trials) == 3
 
 
 @pytest.mark.parametrize('text', ['', '{"search": ', '7', '[1]', '\0'])
@@ -61,30 +61,38 @@ def test_a_damaged_head_is_a_mistake(text, tmp_path):
     filled(tmp_path)
     (tmp_path / 'search.json').write_text(text)
     with pytest.raises(UsageError, match='search.json cannot be read; delete'):
-        Store(str(tmp_path), HEAD)
+        Store(str(tmp_path), HEAD, {})
 
 
 def test_another_search_is_a_mistake(tmp_path):
     filled(tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     with pytest.raises(UsageError, match=r'length is \[2, 0\] there and \[3'):
-        Store(str(tmp_path), HEAD | {'length': [3, 0]})
+        Store(str(tmp_path), HEAD | {'length': [3, 0]}, {})
     with pytest.raises(UsageError, match='method is None there'):
-        Store(str(tmp_path), HEAD | {'method': 's2e'})
+        Store(str(tmp_path), HEAD | {'method': 's2e'}, {})
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_an_option_that_an_older_search_does_not_know(tmp_path):
+    filled(tmp_path)
+    newer = HEAD | {'later': 1.0}
+    assert len(Store(str(tmp_path), newer, {'later': 1.0}).trials) == 3
+    with pytest.raises(UsageError, match='later is 2.0 there and 1.0 here'):
+        Store(str(tmp_path), newer, {'later': 2.0})
 
 
 def test_a_trial_of_other_options_is_a_mistake(tmp_path):
     filled(tmp_path)
     other = Trial('1', 'search', {'learning_rate': 0.3}, 1, [0.5])
     with pytest.raises(UsageError, match='another trial 1'):
-        Store(str(tmp_path), HEAD).known(other)
+        Store(str(tmp_path), HEAD, {}).known(other)
 
 
 def test_a_folder_that_cannot_be_made_is_a_mistake(tmp_path):
     (tmp_path / 'search').write_text('')
     with pytest.raises(UsageError, match='cannot be made'):
-        Store(str(tmp_path / 'search'), HEAD)
+        Store(str(tmp_path / 'search'), HEAD, {})
 
 
 def test_what_was_not_written_is_not_known(tmp_path):

@@ -15,8 +15,8 @@ from typing import Any
 import ieg
 
 PACKAGES = (
-    'tensorflow', 'keras', 'numpy', 'tensorflow-datasets', 'scikit-learn',
-    'scipy', 'pillow', 'matplotlib', 'tensorboard',
+    'tensorflow', 'keras', 'numpy', 'pandas', 'tensorflow-datasets',
+    'scikit-learn', 'scipy', 'pillow', 'matplotlib', 'tensorboard',
 )  # fmt: skip
 OPTIONAL = ('cleanlab', 'ai-edge-litert')
 # CUDA libraries that TensorFlow opens, and the packages that contain them.

@@ -19,8 +19,8 @@ from ieg import run_folder
 from ieg.config import Config
 from ieg.data.dataset import Opened
 from ieg.errors import RunError, UsageError
-from ieg.options import SearchConfig
-from ieg.registry import SEARCHERS
+from ieg.options import DataConfig, SearchConfig, TrainConfig
+from ieg.registry import SEARCHERS, introduced
 from ieg.search import store, summary
 from ieg.search.pool import Pool
 from ieg.search.runner import Facts, Runner
@@ -160,7 +160,11 @@ class _Search:
         options = trial_options(config)
         trial_config = ieg_config.resolve(options)
         self._space = make_space(config.search.search, trial_config)
-        self._store = Store(folder_of(config), self._head(trial_config))
+        self._store = Store(
+            folder_of(config),
+            self._head(trial_config),
+            introduced(DataConfig, TrainConfig, type(trial_config.method)),
+        )
         size = config.search.parallel_trials
         self._workers = (
             Runner(trial_config, opened)

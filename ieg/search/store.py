@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 from ieg.errors import UsageError
@@ -65,12 +66,18 @@ class Store:
     Args:
         folder: of the search; made if it is not there.
         head: what the search is, JSON-able.
+        introduced: values of options that an older search does not know.
 
     Raises:
         UsageError: the folder is of another search, or cannot be read.
     """
 
-    def __init__(self, folder: str, head: dict[str, Any]):
+    def __init__(
+        self,
+        folder: str,
+        head: dict[str, Any],
+        introduced: Mapping[str, Any],
+    ):
         self.folder = folder
         try:
             os.makedirs(folder, exist_ok=True)
@@ -79,7 +86,7 @@ class Store:
                 f'The folder {folder} cannot be made ({error.strerror}); '
                 'choose another --checkpoint_path.'
             ) from error
-        self._check(json.loads(json.dumps(head)))
+        self._check(json.loads(json.dumps(head)), introduced)
         self.results: dict[str, Result] = {}
         self.trials: dict[str, Trial] = {}
         lines = []
@@ -97,7 +104,9 @@ class Store:
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, name)
 
-    def _check(self, head: dict[str, Any]) -> None:
+    def _check(
+        self, head: dict[str, Any], introduced: Mapping[str, Any]
+    ) -> None:
         path = self._path(HEAD)
         if not os.path.exists(path):
             atomic_write(path, json.dumps(head, indent=1) + '\n')
@@ -110,7 +119,8 @@ class Store:
                 f'{path} cannot be read; delete the folder {self.folder} to '
                 'search anew.'
             ) from error
-        for name in dict.fromkeys([*found, *head]):
+        found = {name: introduced.get(name) for name in head} | found
+        for name in found:
             if found.get(name) != head.get(name):
                 raise UsageError(
                     f'{self.folder} holds another search: {name} is '

@@ -17,6 +17,8 @@ import tensorflow as tf
 
 from ieg.errors import UsageError
 from ieg.methods.base import Method
+from ieg.options import DataConfig, TrainConfig
+from ieg.registry import introduced
 
 MOST_TELLING = ('method', 'dataset', 'network_name')
 # What TensorFlow and NumPy raise for files that are cut or altered.
@@ -58,7 +60,8 @@ class Checkpoints:
         method: with its networks and optimizers built.
         folder: where checkpoints are.
         identity: what a checkpoint is of, a flat JSON-able dictionary. A
-            checkpoint of another identity is refused.
+            checkpoint of another identity is refused; an option that a
+            checkpoint does not know counts as its value at introduction.
         keep: how many to keep.
         chief: whether this process writes to `folder`; others, which must
             save too where saving communicates, write to a temporary folder.
@@ -75,6 +78,7 @@ class Checkpoints:
         self._method = method
         self._folder = folder
         self._identity = json.loads(json.dumps(identity))
+        self._introduced = introduced(DataConfig, TrainConfig, method.Config)
         self._state = _State()
         optimizers = [v for o in method.optimizers for v in o.variables]
         tracked = [v.value for v in [*method.variables, *optimizers]]
@@ -152,14 +156,14 @@ class Checkpoints:
     def _check_identity(
         self, path: str, found: dict[str, Any], ignore: Sequence[str]
     ) -> None:
+        old = {n: self._introduced.get(n) for n in self._identity} | found
         # What says most comes first.
-        names = list(dict.fromkeys([*MOST_TELLING, *found, *self._identity]))
+        names = dict.fromkeys([*MOST_TELLING, *old])
         differences = [
-            f'{name} is {found.get(name)!r} there and '
+            f'{name} is {old.get(name)!r} there and '
             f'{self._identity.get(name)!r} here'
             for name in names
-            if name not in ignore
-            and found.get(name) != self._identity.get(name)
+            if name not in ignore and old.get(name) != self._identity.get(name)
         ]
         if differences:
             raise UsageError(
