@@ -20,6 +20,7 @@ SMALL = {
     'network_name': 'tiny',
     'max_epoch': 3,
     'val_batch_size': 64,
+    'precision': 'float32',
 }
 METHOD_OPTIONS = {
     'coteaching': {'learning_rate': 0.01},

@@ -1,4 +1,4 @@
-"""All methods, networks and views work where computing is in bfloat16."""
+"""When computing is in bfloat16; all methods, networks and views then work."""
 
 import elr  # noqa: F401  # Registers the method.
 import keras
@@ -10,8 +10,59 @@ from test_autoaugment import draws
 from test_networks import IMAGE_SHAPES, NARROW, create, images_for
 from test_strong_views import RECIPE, op_by_op, photographs  # noqa: F401
 
+from ieg import config as ieg_config
+from ieg import experiment
 from ieg.data.augment.views import VIEWS
 from ieg.registry import METHODS
+from ieg.training import devices
+
+
+def machine(monkeypatch, gpu, fast):
+    """Makes the package see another machine."""
+    monkeypatch.setattr(devices, 'has_gpu', lambda: gpu)
+    monkeypatch.setattr(experiment, 'has_fast_bfloat16', lambda: fast)
+
+
+@pytest.mark.parametrize(
+    ('asked', 'gpu', 'fast', 'policy'),
+    [
+        ('auto', False, False, 'float32'),
+        ('auto', False, True, 'float32'),
+        ('auto', True, False, 'float32'),
+        ('auto', True, True, 'mixed_bfloat16'),
+        ('float32', True, True, 'float32'),
+        ('bfloat16', False, False, 'mixed_bfloat16'),
+    ],
+)
+def test_what_a_precision_means(
+    asked, gpu, fast, policy, monkeypatch, restored
+):
+    machine(monkeypatch, gpu, fast)
+    options = {'dataset': 'fake', 'method': 'supervised', 'precision': asked}
+    devices.set_numerics(ieg_config.resolve(options))
+    assert keras.config.dtype_policy().name == policy
+
+
+@pytest.mark.parametrize(
+    ('asked', 'fast', 'told'),
+    [('auto', True, True), ('auto', False, False), ('float32', True, False)],
+)
+def test_a_run_says_where_bfloat16_would_be_faster(
+    asked, fast, told, monkeypatch, tmp_path, tiny, capsys
+):
+    machine(monkeypatch, False, fast)
+    config = settings(
+        'supervised',
+        tf.distribute.get_strategy(),
+        tmp_path,
+        precision=asked,
+        max_epoch=1,
+        steps_per_epoch=1,
+    )
+    experiment.train(config)
+    text = capsys.readouterr().out
+    assert text.count('--precision=bfloat16') == told
+
 
 # An epoch of each kind that a method has.
 EPOCHS = {'dividemix': 2, 'me_momentum': 2, 'fsr': 2, 'coteaching': 2}
