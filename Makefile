@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEMO := --dataset=digits_symmetric_0.4 --method=dividemix --valid_ratio=0.1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo test test-slow test-extras lint docs clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -20,12 +20,18 @@ test: $(READY) ## Run the tests.
 test-slow: $(READY) ## Run the tests that take minutes or several processes.
 	$(BIN)/python -m pytest -m slow
 
+test-extras: $(VENV)/.extras ## Run the tests of optional packages; none is skipped.
+	$(BIN)/python -m pytest -m extras --no-skips
+
 lint: $(READY) ## Check the code with ruff.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: $(VENV)/.docs ## Build the documentation in docs/_build; warnings are errors.
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q docs docs/_build
+
 clean: ## Remove .venv, caches and what a build leaves; keep runs.
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist docs/_build *.egg-info
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find ieg tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
@@ -49,4 +55,10 @@ $(READY): requirements.txt pyproject.toml
 	  -r requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q \
 	  --no-deps --no-build-isolation -e .
+	@touch $@
+
+# What some targets need in addition, with the versions of requirements.txt.
+$(VENV)/.%: requirements-%.txt $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -q \
+	  -r requirements.txt -r $<
 	@touch $@

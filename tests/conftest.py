@@ -25,6 +25,7 @@ from ieg.networks import layers  # noqa: E402
 from ieg.registry import KEEP_SCHEDULES, NETWORKS  # noqa: E402
 from ieg.training.devices import make_strategy, restoring  # noqa: E402
 
+pytest_plugins = ['no_skips']
 TWO_REPLICAS = make_strategy('mirrored', num_replicas=2)
 
 

@@ -147,24 +147,25 @@ def test_a_fit_of_the_same_gives_the_same(fitted):
 
 
 def check_cleanlab(y, wrong, probabilities, least):
-    from cleanlab.filter import find_label_issues
-    from cleanlab.rank import get_label_quality_scores
-
-    found = find_label_issues(y, probabilities)
+    filters = pytest.importorskip('cleanlab.filter')
+    rank = pytest.importorskip('cleanlab.rank')
+    found = filters.find_label_issues(y, probabilities)
     # It finds most wrong labels, and of those that it finds many more are
     # wrong than of all.
     assert found[wrong].mean() > least[0]
     assert wrong[found].mean() > least[1]
-    scores = get_label_quality_scores(y, probabilities)
+    scores = rank.get_label_quality_scores(y, probabilities)
     assert roc_auc_score(wrong, -scores) > 0.88
 
 
+@pytest.mark.extras
 def test_cleanlab_takes_the_probabilities(fitted):
     x, y, wrong = (values[HALVES[1]] for values in ALL)
     # Measured: 64 % and 47 %.
     check_cleanlab(y, wrong, fitted.predict_proba(x), least=(0.55, 0.41))
 
 
+@pytest.mark.extras
 @pytest.mark.slow
 def test_cleanlab_takes_the_probabilities_of_cross_validation():
     x, y, wrong = ALL

@@ -104,6 +104,34 @@ def test_litert_gives_the_same(two_networks):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.extras
+def test_litert_runs_without_tensorflow(two_networks, tmp_path):
+    pytest.importorskip('ai_edge_litert')
+    built, folder = two_networks
+    images = built.data.test.images[:50]
+    np.save(tmp_path / 'images.npy', images)
+    code = """
+import sys
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+model, folder = sys.argv[1:]
+images = np.load(f'{folder}/images.npy')
+reader = Interpreter(model)
+(entry,), (exit_,) = reader.get_input_details(), reader.get_output_details()
+reader.resize_tensor_input(entry['index'], images.shape)
+reader.allocate_tensors()
+reader.set_tensor(entry['index'], images)
+reader.invoke()
+np.save(f'{folder}/probabilities.npy', reader.get_tensor(exit_['index']))
+assert not {'ieg', 'keras', 'tensorflow'} & set(sys.modules)
+"""
+    command = [sys.executable, '-c', code, folder / 'model.tflite', tmp_path]
+    subprocess.run(command, check=True)
+    found = np.load(tmp_path / 'probabilities.npy')
+    expected = lite(folder / 'model.tflite', images)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_nothing_is_left_beside_the_files(two_networks):
     names = {path.name for path in two_networks[1].iterdir()}
     assert {'model.keras', 'savedmodel', 'model.tflite'} <= names

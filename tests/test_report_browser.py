@@ -13,9 +13,13 @@ from ieg import report
 from ieg.corrections import edits
 from ieg.report import suspects
 
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason='there is no Chromium on this machine'
-)
+pytestmark = [
+    pytest.mark.extras,
+    pytest.mark.skipif(
+        BROWSER is None,
+        reason='needs Chromium or Chrome (Debian: apt-get install chromium)',
+    ),
+]
 PATH = 'photos, "new"/{}.png'
 
 # The lowest contrast of any text with what is behind it.
