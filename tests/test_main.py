@@ -158,9 +158,9 @@ def test_the_views_are_as_the_options_say(tmp_path, restored):
         'scaling': 'symmetric',
         'checkpoint_path': str(tmp_path),
     }
-    data = experiment.build(resolve(given)).data
-    assert data.padding == 3
-    assert data.mean == data.std == (0.5, 0.5, 0.5)
+    seen = experiment.build(resolve(given)).data.preprocessing
+    assert seen.padding == 3
+    assert seen.mean == seen.std == (0.5, 0.5, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,6 @@ from ieg.utils.randomness import generator
 
 # The kind of noise of a set that brings given and true labels along.
 GIVEN = 'given'
-# Options that only some data sets take; an empty value asks for nothing.
-_SOME_TAKE = ('image_size', 'probe_dir', 'use_imagenet_as_eval')
 
 
 def check(options: DataConfig, run: RunConfig) -> None:
@@ -32,12 +30,10 @@ def check(options: DataConfig, run: RunConfig) -> None:
     """
     spec = parse(options.dataset)
     takes = _takes(spec.base)
-    asked = vars(options) | vars(run)
-    for name in _SOME_TAKE:
-        if asked[name] and name not in takes:
+    for name, value in _asked(options, run).items():
+        if value and name not in takes:
             raise UsageError(
-                f'--{name}={asked[name]} is not used by the data set '
-                f'{spec.base}.'
+                f'--{name}={value} is not used by the data set {spec.base}.'
             )
     noise_labels.check(spec.noise, spec.rate, options.noise_sampler)
     if options.human_labels and spec.human is None:
@@ -56,12 +52,10 @@ def open_set(options: DataConfig, run: RunConfig) -> Opened:
     base, data_dir = parse(options.dataset).base, _data_dir(run)
     if base.startswith(TFDS_PREFIX):
         return tfds.open_any(base.removeprefix(TFDS_PREFIX), data_dir)
-    asked = vars(options) | vars(run)
-    # Of a size only the reading of the images depends.
+    asked = _asked(options, run)
+    # Only the reading of the images depends on their size.
     names = _takes(base) - {'image_size'}
     chosen = {name: asked[name] for name in names}
-    if 'probe_dir' in chosen:
-        chosen['probe_dir'] = os.path.expanduser(options.probe_dir)
     opened = DATASETS.get(base)(data_dir, **chosen)
     if isinstance(opened, Arrays):
         opened = opened.source()
@@ -69,6 +63,15 @@ def open_set(options: DataConfig, run: RunConfig) -> Opened:
         source = opened
         return Opened(lambda image_size: source)
     return opened
+
+
+def _asked(options: DataConfig, run: RunConfig) -> dict[str, Any]:
+    """Returns options that only some data sets take; empty ones ask nothing."""
+    return {
+        'image_size': options.image_size,
+        'probe_dir': os.path.expanduser(options.probe_dir),
+        'use_imagenet_as_eval': run.use_imagenet_as_eval,
+    }
 
 
 def _takes(base: str) -> frozenset[str]:
