@@ -20,7 +20,7 @@ from ieg.training import devices
 def machine(monkeypatch, gpu, fast):
     """Makes the package see another machine."""
     monkeypatch.setattr(devices, 'has_gpu', lambda: gpu)
-    monkeypatch.setattr(experiment, 'has_fast_bfloat16', lambda: fast)
+    monkeypatch.setattr(devices, 'has_fast_bfloat16', lambda: fast)
 
 
 @pytest.mark.parametrize(
