@@ -230,7 +230,7 @@ def _values(path: str, cells: pd.Series, kind: type) -> np.ndarray:
         UsageError: a cell is not of this type.
     """
     if kind is object:
-        return cells.to_numpy(object)
+        return cells.to_numpy(object, copy=True)
     if kind is bool:
         values = cells.map({'0': 0, '1': 1})
     else:
@@ -246,4 +246,4 @@ def _values(path: str, cells: pd.Series, kind: type) -> np.ndarray:
             f'Line {line + 1} of {path} has {cells[line]!r} where a number '
             'belongs; correct it.'
         )
-    return values.to_numpy(kind)
+    return values.to_numpy(kind, copy=True)
