@@ -210,7 +210,7 @@ def test_a_batch_holds_what_its_ids_say(fake, strategy):
             np.testing.assert_array_equal(
                 batch[name]['label'], split.labels[index]
             )
-        plain = views.plain(fake.probe.images[index], None, fake)
+        plain = views.plain(fake.probe.images[index], None, fake.preprocessing)
         np.testing.assert_allclose(
             batch['probe']['images'][0], plain, atol=1e-6
         )
@@ -350,7 +350,7 @@ def test_a_sweep_shows_every_example_once_and_plainly(
             seen[index] = image
     assert sorted(seen) == list(range(len(content)))
     found = np.stack([seen[i] for i in range(len(content))])
-    plain = views.plain(content.images, None, fake)
+    plain = views.plain(content.images, None, fake.preprocessing)
     np.testing.assert_allclose(found, plain, atol=1e-6)
 
 

@@ -227,7 +227,7 @@ def test_the_fit_is_that_of_the_final_networks(whole):
 
 
 def probing_view(images, run):
-    return views.VIEWS['plain'](images, None, run.trainer._data)
+    return views.VIEWS['plain'](images, None, run.trainer._data.preprocessing)
 
 
 def memorization(run):
