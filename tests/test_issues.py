@@ -260,6 +260,7 @@ def test_the_file_gives_back_what_was_written(audited, tmp_path):
             np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
         else:
             np.testing.assert_array_equal(theirs, ours)
+        assert ours.flags.writeable and theirs.flags.writeable
     header = (tmp_path / 'label_issues.csv').read_text().split('\n')[0]
     assert header.startswith(
         'rank,index,path,split,given_label,suggested_label,score,'

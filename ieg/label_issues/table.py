@@ -121,7 +121,7 @@ def audit(
     table['rank'] = np.arange(1, len(table) + 1)
     rows = Issues(
         **{
-            field: table[field].to_numpy(kind)
+            field: np.array(table[field], kind)
             for field, kind in COLUMNS.values()
         }
     )
@@ -246,4 +246,5 @@ def _values(path: str, cells: pd.Series, kind: type) -> np.ndarray:
             f'Line {line + 1} of {path} has {cells[line]!r} where a number '
             'belongs; correct it.'
         )
-    return values.to_numpy(kind, copy=True)
+    # A copy: what pandas hands out may be read-only.
+    return np.array(values, kind)
