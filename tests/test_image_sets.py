@@ -51,15 +51,19 @@ def coloured(tmp_path, count=10, splits=('train', 'test')):
 def test_small_images_are_held_in_memory_and_shifted(folder):
     found = load('folder', folder, image_size=32)
     assert found.train.images.shape[1:] == found.image_shape == (32, 32, 3)
-    assert found.padding == 4 and found.in_memory
+    assert found.preprocessing.padding == 4 and found.in_memory
     pixels = found.train.images.reshape(-1, 3) / 255
-    np.testing.assert_allclose(found.mean, pixels.mean(axis=0), atol=1e-9)
-    np.testing.assert_allclose(found.std, pixels.std(axis=0), atol=1e-9)
+    np.testing.assert_allclose(
+        found.preprocessing.mean, pixels.mean(axis=0), atol=1e-9
+    )
+    np.testing.assert_allclose(
+        found.preprocessing.std, pixels.std(axis=0), atol=1e-9
+    )
 
 
 def test_large_images_stay_in_their_files(folder):
     found = load('folder', folder, image_size=STREAMED)
-    assert not found.in_memory and found.padding == 0
+    assert not found.in_memory and found.preprocessing.padding == 0
     assert found.image_shape == (STREAMED, STREAMED, 3)
     ids = np.arange(3)
     plain = found.train.fetch(ids, None).numpy()
@@ -83,8 +87,8 @@ def test_grey_images_have_one_channel_and_are_not_mirrored(tmp_path):
             path.parent.mkdir(exist_ok=True)
             Image.new('L', (30, 30), 20 * number).save(path)
     found = load('folder', tmp_path)
-    assert found.image_shape == (32, 32, 1) and not found.flip
-    assert load('folder', tmp_path, flip='on').flip
+    assert found.image_shape == (32, 32, 1) and not found.preprocessing.flip
+    assert load('folder', tmp_path, flip='on').preprocessing.flip
 
 
 # Parts.
@@ -200,7 +204,7 @@ def test_arrays_are_taken_as_they_are(tmp_path):
     found = load('npz', path)
     np.testing.assert_array_equal(found.train.images, images)
     np.testing.assert_array_equal(found.test.labels, labels[:6])
-    assert found.image_shape == (9, 11, 3) and found.flip
+    assert found.image_shape == (9, 11, 3) and found.preprocessing.flip
     with pytest.raises(UsageError, match='--image_size=16 is not used by'):
         load('npz', path, image_size=16)
 
@@ -276,7 +280,7 @@ def test_a_published_set_loads_from_its_layout(made, name, classes):
     folder, true = made(name)
     base = 'webvisionmini' if name.startswith('webvision') else name
     found = load(base, folder, image_size=48)
-    assert found.num_classes == classes and found.flip
+    assert found.num_classes == classes and found.preprocessing.flip
     assert len(found.train) and len(found.test)
     assert found.in_memory and found.train.clean_labels is None
 

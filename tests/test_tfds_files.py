@@ -81,8 +81,10 @@ def test_mnist_is_read_whole():
     counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert list(np.bincount(loaded.test.labels)) == counts
     scaled = loaded.train.images / np.float32(255)
-    assert scaled.mean() == pytest.approx(loaded.mean[0], abs=1e-3)
-    assert scaled.std() == pytest.approx(loaded.std[0], abs=1e-3)
+    assert scaled.mean() == pytest.approx(
+        loaded.preprocessing.mean[0], abs=1e-3
+    )
+    assert scaled.std() == pytest.approx(loaded.preprocessing.std[0], abs=1e-3)
 
 
 @needs('cifar10')
