@@ -240,7 +240,7 @@ def test_the_command_imports_no_tensorflow(tmp_path):
     write_run(tmp_path / 'run', 0.5, 0.1, 0.9, 0.1)
     code = (
         'import sys\n'
-        'from ieg.compare import main\n'
+        'from ieg.compare.__main__ import main\n'
         'assert main(sys.argv[1:]) == 0\n'
         'heavy = {"tensorflow", "keras", "absl"} & set(sys.modules)\n'
         'assert not heavy, heavy\n'
