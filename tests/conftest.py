@@ -16,11 +16,10 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
-from tensorflow.python.framework.config import (  # noqa: E402
-    is_op_determinism_enabled,
-)
+from process import process_state  # noqa: E402
 
 import ieg.experiment  # noqa: E402, F401
+from ieg.data.augment import views  # noqa: E402
 from ieg.networks import layers  # noqa: E402
 from ieg.registry import KEEP_SCHEDULES, NETWORKS  # noqa: E402
 from ieg.training.devices import make_strategy, restoring  # noqa: E402
@@ -38,16 +37,6 @@ def strategy(request):
 @pytest.fixture
 def two_replicas():
     return TWO_REPLICAS
-
-
-def process_state():
-    """Returns what a run sets in its process and later tests would inherit."""
-    return {
-        'policy': keras.config.dtype_policy().name,
-        'floatx': keras.config.floatx(),
-        'graph optimizer': tf.config.optimizer.get_experimental_options(),
-        'deterministic': is_op_determinism_enabled(),
-    }
 
 
 def check_process():
@@ -114,3 +103,17 @@ def tiny():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(NETWORKS._entries, 'tiny', _tiny)
         yield 'tiny'
+
+
+@pytest.fixture
+def op_by_op():
+    """Returns a function that computes a view without XLA."""
+
+    def compute(*args):
+        tf.config.run_functions_eagerly(True)
+        try:
+            return views.VIEWS[args[0]](*args[1:])
+        finally:
+            tf.config.run_functions_eagerly(False)
+
+    return compute

@@ -1,16 +1,16 @@
 """Every benchmark runs, and prints a table with numbers."""
 
 import os
-import pathlib
 import re
 import runpy
 import sys
 
 import pytest
+from paths import ROOT
 
 from ieg.registry import DATASETS
 
-FOLDER = pathlib.Path(__file__).parents[1] / 'benchmarks'
+FOLDER = ROOT / 'benchmarks'
 STEP = ('--network=cnn', '--batch=4', '--rounds=1')
 SMALLEST = {
     'augmentation': ('--examples=100', '--batch=50', '--rounds=1'),

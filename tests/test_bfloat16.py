@@ -5,10 +5,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from all_networks import IMAGE_SHAPES, NARROW, create, images_for
 from contract_runs import does_something_new, settings, train_only
-from test_autoaugment import draws
-from test_networks import IMAGE_SHAPES, NARROW, create, images_for
-from test_strong_views import RECIPE, op_by_op, photographs  # noqa: F401
+from view_samples import RECIPE, draws, photographs
 
 from ieg import config as ieg_config
 from ieg import experiment
@@ -115,7 +114,7 @@ def test_a_network_learns(name, precision):
 
 
 @pytest.mark.parametrize('name', VIEWS)
-def test_a_view_is_that_of_float32(name, precision, op_by_op):  # noqa: F811
+def test_a_view_is_that_of_float32(name, precision, op_by_op):
     images = tf.constant(photographs(16, count=2))
     expected = op_by_op(name, images, draws(count=2), RECIPE)
     precision('mixed_bfloat16')

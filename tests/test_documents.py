@@ -1,14 +1,13 @@
 """README and docs: links lead somewhere, options and methods exist."""
 
-import pathlib
 import re
 
 import pytest
+from paths import ROOT
 
 from ieg import config as ieg_config
 from ieg.registry import METHODS
 
-ROOT = pathlib.Path(__file__).parents[1]
 PAGES = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md']
 PAGES += [f'docs/{path.name}' for path in (ROOT / 'docs').glob('*.md')]
 PAGES += ['scripts/README.md', 'benchmarks/README.md']

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 from command import assert_mistake, ieg
-from test_survey import broken_files, readable_files
+from pictures import broken_files, readable_files
 from tiny_sets import Made, make_folder
 
 from ieg import config as ieg_config

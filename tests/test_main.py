@@ -2,17 +2,16 @@
 
 import json
 import os
-import pathlib
 import shutil
 
 import command
 import pytest
 from command import assert_mistake, ieg
+from paths import PLUGINS
 
 from ieg import experiment
 from ieg.config import resolve
 
-PLUGINS = pathlib.Path(__file__).parent / 'plugins'
 SMALL = (
     '--dataset=fake_uniform_0.4',
     '--network_name=cnn',

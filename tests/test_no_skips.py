@@ -1,10 +1,10 @@
 """The option `--no-skips` of the test suite."""
 
-import pathlib
 import subprocess
 import sys
 
 import pytest
+from paths import TESTS
 
 BODIES = {
     'test': """
@@ -37,7 +37,7 @@ def run(folder, *arguments):
     return subprocess.run(
         [sys.executable, '-m', 'pytest', '-p', 'no_skips', *arguments, '.'],
         cwd=folder,
-        env={'PYTHONPATH': str(pathlib.Path(__file__).parent)},
+        env={'PYTHONPATH': str(TESTS / 'helpers')},
         capture_output=True,
         text=True,
     )

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import process_state
 from contract_runs import settings
+from process import process_state
 from sklearn.datasets import load_digits
-from test_sums import gradient_of_three_uses
+from sums import gradient_of_three_uses
 
 from ieg import NoisyLabelClassifier, experiment
 from ieg.training import devices

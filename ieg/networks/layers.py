@@ -113,7 +113,8 @@ def _fused(x, gamma, beta, mean, variance, epsilon, training):
     """Normalises by one op; float32 and, with float32 vectors, bfloat16.
 
     Forward mode (`tf.autodiff.ForwardAccumulator`) and double
-    back-propagation through the op are right; see tests/test_layers_bn.py.
+    back-propagation through the op are right; see
+    tests/networks/test_layers.py.
     The public `tf.compat.v1.nn.fused_batch_norm` would silently raise an
     epsilon of 1e-5 to 1.001e-5.
 

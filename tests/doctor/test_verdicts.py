@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from command import ROOT, assert_mistake
+from command import assert_mistake
+from paths import ROOT
 
 from ieg.doctor import __main__, self_test
 from ieg.doctor import facts as facts_

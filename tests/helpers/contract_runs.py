@@ -1,0 +1,172 @@
+"""What runs of the contract tests have in common, and how two are compared."""
+
+import dataclasses
+import json
+import pathlib
+
+import elr  # noqa: F401  # Registers the method.
+import numpy as np
+import pytest
+
+from ieg import config as ieg_config
+from ieg import experiment, results
+from ieg.registry import METHODS
+from ieg.training import trainer as trainer_
+from ieg.training.devices import restoring
+
+CHANCE = 0.25
+SMALL = {
+    'dataset': 'fake_uniform_0.4',
+    'network_name': 'tiny',
+    'max_epoch': 3,
+    'val_batch_size': 64,
+    'precision': 'float32',
+}
+METHOD_OPTIONS = {
+    'coteaching': {'learning_rate': 0.01},
+    'dividemix': {'warm_up': 1},
+    # Compiles fast.
+    'ieg': {'aug_type': 'default'},
+    # Two epochs of a refinement.
+    'me_momentum': {
+        'early_epochs': 1,
+        'round_epochs': 2,
+        'learning_rate': 0.05,
+    },
+}
+GLOBAL_BATCH = 32
+TIMES = {'seconds', 'images_per_second'}
+# What only the memorization tracker writes into the log.
+OWN = {'fit_accuracy', 'fit_right', 'fit_wrong', 'prediction_changes'}
+OWN |= {'phi_before', 'phi_after', 'tracker_seconds'}
+
+
+def does_something_new(method):
+    own = {name for name in vars(METHODS.get(method)) if name[:2] != '__'}
+    return own != {'presets'}
+
+
+@dataclasses.dataclass
+class Run:
+    """A finished run."""
+
+    config: ieg_config.Config
+    trainer: trainer_.Trainer
+    folder: pathlib.Path
+    summary: dict
+
+    @property
+    def method(self):
+        return self.trainer.method
+
+    def log(self):
+        lines = (self.folder / 'log.jsonl').read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def log_without_times(self):
+        return [
+            {k: v for k, v in entry.items() if k not in TIMES}
+            for entry in self.log()
+        ]
+
+    def arrays(self):
+        """Returns everything the run has learnt."""
+        variables = self.method.variables + [
+            v for o in self.method.optimizers for v in o.variables
+        ]
+        return [v.numpy() for v in variables] + [
+            self.method.host_state[name] for name in self.method.host_state
+        ]
+
+
+def settings(method, strategy, path, **more):
+    per_replica = GLOBAL_BATCH // strategy.num_replicas_in_sync
+    given = SMALL | METHOD_OPTIONS.get(method, {}) | {'method': method}
+    given |= {'batch_size': per_replica, 'checkpoint_path': str(path)}
+    return ieg_config.resolve(given | more)
+
+
+def train(config, strategy, present=False):
+    """Trains as the command does and keeps what was built.
+
+    The model and the report are written where that is asked for.
+    """
+    built = []
+    with pytest.MonkeyPatch.context() as patch:
+        build = experiment.build
+
+        def remember(*args):
+            built.append(build(*args))
+            return built[0]
+
+        patch.setattr(experiment, 'build', remember)
+        if not present:
+            patch.setattr(results, 'present', lambda *args: [])
+        summary = experiment.train(config, strategy=strategy, progress=False)
+    folder = pathlib.Path(built[0].folder)
+    return Run(config, built[0].trainer, folder, summary)
+
+
+def train_only(config, strategy):
+    """Trains without the test split and without what comes at the end."""
+    folder = pathlib.Path(config.run.checkpoint_path) / 'run'
+    folder.mkdir(parents=True)
+    with restoring():
+        built = experiment.build(
+            config, strategy=strategy, trial_folder=str(folder)
+        )
+        built.trainer.train(built.trainer.restore())
+    return Run(config, built.trainer, folder, {})
+
+
+def assert_same(one, two):
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# The memorization tracker.
+
+
+def tracked_settings(method, strategy, path, **more):
+    more = {'max_epoch': 2, 'track_memorization': True} | more
+    return settings(method, strategy, path, **more)
+
+
+def is_own(name):
+    return name in OWN or name.startswith('susceptibility')
+
+
+def numbers(run, own):
+    """Returns the log, with the tracker's figures only or without them."""
+    return [
+        {
+            k: v
+            for k, v in entry.items()
+            if is_own(k) == own and k not in TIMES | {'tracker_seconds'}
+        }
+        for entry in run.log()
+    ]
+
+
+def check_same(tracked, plain):
+    assert not any(numbers(plain, own=True))
+    assert numbers(tracked, own=False) == numbers(plain, own=False)
+    assert_same(tracked.arrays(), plain.arrays())
+
+
+def check_figures(run):
+    count = len(run.method.nets)
+    log = run.log()
+    drops = [e['susceptibility_drop'] for e in log]
+    assert log[-1]['susceptibility'] == pytest.approx(np.mean(drops))
+    for entry in log:
+        drop = entry['phi_before'] - entry['phi_after']
+        assert entry['susceptibility_drop'] == pytest.approx(drop)
+        names = [f'susceptibility_network{n}' for n in range(count)]
+        if count > 1:
+            mean = np.mean([entry[name] for name in names])
+            assert entry['susceptibility'] == pytest.approx(mean)
+        assert 0 <= entry['fit_wrong'] <= 1 and 0 <= entry['fit_right'] <= 1
+    assert 'prediction_changes' not in log[0]
+    assert 0 <= log[1]['prediction_changes'] <= 1
+    assert log[0]['phi_before'] > np.log(4) / 2
