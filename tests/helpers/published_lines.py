@@ -1,9 +1,12 @@
 """The published command lines, and how one is resolved.
 
-`PYTHONPATH=.:tests/plugins:tests/helpers python tests/helpers/published_lines.py` records them with
-the code that is there. What is recorded is what 0.1.0 made of them, so only a
-line that is new in `LINES` may change the file.
-"""
+They are recorded with the code that is there by
+
+    PYTHONPATH=.:tests/plugins:tests/helpers python tests/helpers/published_lines.py
+
+What is recorded is what 0.1.0 made of them, so only a line that is new in
+`LINES` may change the file.
+"""  # noqa: E501
 
 import json
 import shlex

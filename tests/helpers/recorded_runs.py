@@ -1,7 +1,10 @@
 """Runs of which 0.1.0 left folders in `tests/golden/run_folders`.
 
-`PYTHONPATH=.:tests python tests/recorded_runs.py` records them with the code
-that is there: each once interrupted after two of four epochs and evaluated
+They are recorded with the code that is there by
+
+    PYTHONPATH=.:tests/helpers python tests/helpers/recorded_runs.py
+
+This is each once interrupted after two of four epochs and evaluated
 there, and, without checkpoints and pages, at its end. The recorded ones show
 that newer code reads what older code wrote, so they are not recorded again;
 a release may add its own.
