@@ -66,11 +66,10 @@ def test_a_drop_by_flag_replaces_the_preset_drop():
 
 
 def test_one_cycle_length_is_enough():
-    train = ieg_config.resolve(
-        {'dataset': 'fake', 'lr_schedule': 'cosine', 'decay_epochs': '1,2'}
-    ).train
     with pytest.raises(UsageError, match='takes one number'):
-        optim.make_schedule(train, 10)
+        ieg_config.resolve(
+            {'dataset': 'fake', 'lr_schedule': 'cosine', 'decay_epochs': '1,2'}
+        )
 
 
 def test_a_run_within_the_warm_up_is_refused(tmp_path, restored):

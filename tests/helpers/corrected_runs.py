@@ -12,7 +12,6 @@ import pytest
 from loading import load
 from PIL import Image
 
-from ieg import config as ieg_config
 from ieg import experiment
 from ieg.config import folder_of
 from ieg.corrections import apply as apply_
@@ -35,10 +34,10 @@ class Finished:
             name: str(value) if name == 'data_dir' else value
             for name, value in options.items()
         }
-        self.config = ieg_config.resolve(options)
+        self.config, opened = experiment.configure(options)
         self.folder = folder_of(self.config)
         os.makedirs(self.folder)
-        self.data = experiment.load_data(self.config)
+        self.data = experiment.load_data(self.config, opened)
         if self.data.noise is not None:
             noise_labels.save(f'{self.folder}/noise.npz', self.data.noise)
         for name, content in (
