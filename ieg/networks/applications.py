@@ -17,6 +17,7 @@ scale will do.
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -216,7 +217,9 @@ def _build(
     return keras.Model(base.inputs[0], logits, name=name)
 
 
-def _load_pretrained(application, x, name: str) -> keras.Model:
+def _load_pretrained(
+    application: Callable[..., keras.Model], x: keras.KerasTensor, name: str
+) -> keras.Model:
     """Returns the network on the tensor x, with ImageNet weights.
 
     Raises:
@@ -248,9 +251,9 @@ def _with_fused_normalization(
         image_shape: (H, W, channels).
         keep_weights: copy the weights too; otherwise they are drawn anew.
     """
-    pairs = []
+    pairs: list[tuple[keras.Operation, keras.Operation]] = []
 
-    def copy(operation):
+    def copy(operation: keras.Operation) -> keras.Operation:
         config = operation.get_config()
         kind = type(operation).__name__.lower()
         # Names that Keras made up count the layers of the process.
@@ -265,7 +268,9 @@ def _with_fused_normalization(
         pairs.append((operation, copied))
         return copied
 
-    def call(operation, *inputs, **unused):
+    def call(
+        operation: keras.Operation, *inputs: keras.KerasTensor, **unused: Any
+    ) -> keras.KerasTensor:
         # Keras' normalisation is called with a mask, ours has none.
         del unused
         return operation(*inputs)

@@ -17,7 +17,7 @@ from ieg.ops import random as random_ops
 def total(values: Sequence[tf.Tensor]) -> tf.Tensor:
     """Returns the sum of tensors of one shape.
 
-    Unlike `tf.add_n`, always in the same order (see `sums`).
+    Unlike `tf.add_n`, it always adds them in the same order.
     """
     return tf.reduce_sum(tf.stack(values), axis=0)
 

@@ -152,12 +152,11 @@ def selection_quality(
     columns = chosen.reshape(len(chosen), -1).T
     precision = [_mean(clean[column]) for column in columns]
     known = [p for p in precision if p is not None]
+    recall = [float(np.mean(c[clean])) for c in columns if clean.any()]
     found = {
         'label_auc': auc(clean, score),
         'label_precision': float(np.mean(known)) if known else None,
-        'label_recall': _mean([_mean(c[clean]) for c in columns])
-        if clean.any()
-        else None,
+        'label_recall': float(np.mean(recall)) if recall else None,
         'chosen': float(chosen.mean()),
     }
     if len(columns) > 1:
