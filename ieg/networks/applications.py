@@ -249,7 +249,7 @@ def _with_fused_normalization(
     Args:
         base: a network of `keras.applications`.
         image_shape: (H, W, channels).
-        keep_weights: copy the weights too; otherwise they are drawn anew.
+        keep_weights: copy the weights too; otherwise they are drawn again.
     """
     pairs: list[tuple[keras.Operation, keras.Operation]] = []
 
@@ -282,7 +282,7 @@ def _with_fused_normalization(
         call_function=call,
     )
     for old, new in pairs if keep_weights else ():
-        # The flip of the channels is no layer.
+        # The flip of the channels is not a layer.
         if isinstance(old, keras.Layer):
             targets = {variable.name: variable for variable in new.variables}
             for variable in old.variables:

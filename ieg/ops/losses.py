@@ -117,7 +117,7 @@ def ranks(values: tf.Tensor, scope: str) -> tf.Tensor:
     """Returns the rank of each value in its column, from 0, int32 `[b, n]`.
 
     Equal values are ranked by their place, so that exactly k have a rank below
-    k; what is no number comes last.
+    k; NaN comes last.
 
     Args:
         values: `[b, n]`.

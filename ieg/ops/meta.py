@@ -219,7 +219,7 @@ def alignments(
     norm = tf.linalg.global_norm(direction)
     direction = [tf.math.divide_no_nan(d, norm) for d in direction]
     if kind == 'double':
-        found = _doubly(net, variables, direction, pieces, images)
+        changes = _doubly(net, variables, direction, pieces, images)
     else:
         if kind == 'jvp':
             moves = _transposed(tape, logits, variables, direction)
@@ -227,8 +227,8 @@ def alignments(
             moves = [_difference(net, variables, direction, x) for x in images]
         else:
             moves = [_affine(f, *direction) for f in features]
-        found = _along(pieces, logits, moves)
-    return [values * norm for values in found]
+        changes = _along(pieces, logits, moves)
+    return [values * norm for values in changes]
 
 
 def _transposed(
@@ -297,8 +297,8 @@ def _along(
     """Returns how the pieces change when the logits move."""
     logits = list(logits)
     with tf.autodiff.ForwardAccumulator(logits, moves) as accumulator:
-        found = pieces(*logits)
-    return [accumulator.jvp(p, 'zero') for p in found]
+        quantities = pieces(*logits)
+    return [accumulator.jvp(p, 'zero') for p in quantities]
 
 
 def _doubly(
@@ -313,15 +313,15 @@ def _doubly(
     with tf.GradientTape(watch_accessed_variables=False) as outer:
         with tf.GradientTape(watch_accessed_variables=False) as inner:
             inner.watch(values)
-            found = pieces(
+            quantities = pieces(
                 *(forward(net, x, variables, values) for x in images)
             )
-            shares = [tf.zeros_like(p) for p in found]
+            shares = [tf.zeros_like(p) for p in quantities]
             outer.watch(shares)
             total = losses.total(
                 [
                     tf.reduce_sum(s * p)
-                    for s, p in zip(shares, found, strict=True)
+                    for s, p in zip(shares, quantities, strict=True)
                 ]
             )
         moved = inner.gradient(total, values, unconnected_gradients='zero')
