@@ -20,7 +20,7 @@ from common import interleaved, machine
 
 import ieg.methods  # noqa: F401
 from ieg.methods.base import Info
-from ieg.methods.dividemix import Config, DivideMix
+from ieg.methods.dividemix import DivideMix, DivideMixConfig
 from ieg.networks import create_network
 from ieg.ops.optim import SGD
 
@@ -36,7 +36,7 @@ def build(name: str, batch: int) -> DivideMix:
         seed=0,
     )
     return DivideMix(
-        Config(),
+        DivideMixConfig(),
         info,
         lambda number: create_network(name, 10, (32, 32, 3)),
         lambda: SGD(0.02, 0.9, l2=5e-4),

@@ -20,8 +20,9 @@ from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import OWN
 from ieg.errors import RunError
 from ieg.label_issues import table as issue_table
-from ieg.label_issues.evidence import Evidence, counted
+from ieg.label_issues.evidence import Evidence
 from ieg.methods.base import Method
+from ieg.ops.visits import Visits
 from ieg.predict import export
 from ieg.report import rounds
 from ieg.training.runlog import headline
@@ -165,18 +166,19 @@ def _train_evidence(
     trainer: Trainer, split: Split
 ) -> tuple[Evidence, np.ndarray]:
     """Returns the evidence about training labels, and visits that count."""
-    visits = trainer.method.visits.numpy()
-    found = Evidence.of_visits(split.labels, visits)
-    count = counted(visits)
-    unknown = np.flatnonzero(count < 1)
+    assert trainer.method.visits is not None
+    visits = Visits.of_columns(trainer.method.visits.numpy())
+    evidence = Evidence.of_visits(split.labels, visits)
+    unknown = np.flatnonzero(visits.counted < 1)
     if len(unknown):
         logits = trainer.score('logits_step', ids=unknown)['logits']
         late = Evidence.of_predictions(
             split.labels[unknown], _probabilities(logits.sum(axis=1))
         )
-        for name in ('probabilities', 'agreement', 'early'):
-            getattr(found, name)[unknown] = getattr(late, name)
-    return found, count
+        evidence.probabilities[unknown] = late.probabilities
+        evidence.agreement[unknown] = late.agreement
+        evidence.early[unknown] = late.early
+    return evidence, visits.counted
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:

@@ -32,14 +32,14 @@ def apply(folder: str, csv_path: str, output: str | None = None) -> str:
         csv_path: `label_issues.csv` with the column `corrected_label` filled
             in, or the table that the report page saves; see
             `edits.corrected_labels`.
-        output: the file or folder to write; None for a usual name beside the
-            data, or in the run folder for a known data set.
+        output: the file or folder to write; None for a usual name next to
+            the data, or in the run folder for a known data set.
 
     Returns:
         One sentence: what was written, and how to train on it.
 
     Raises:
-        UsageError: the folder is no finished run or its data is gone, the
+        UsageError: the folder is not a finished run or its data is gone, the
             table has a mistake, or the output cannot be written.
     """
     # It imports TensorFlow, which takes seconds; mistakes are reported first.
@@ -115,7 +115,7 @@ def _counts(labels: Mapping[str, np.ndarray], data: Data) -> str:
     changed = left_out = 0
     for name, chosen in labels.items():
         left_out += int((chosen == LEFT_OUT).sum())
-        changed += int((chosen != data.split(name).labels).sum())
+        changed += int((chosen != data[name].labels).sum())
     return (
         f'{counted(changed - left_out, "label")} corrected and '
         f'{counted(left_out, "example")} left out'

@@ -1,5 +1,7 @@
 """Corrections that a person wrote into a table of examples."""
 
+import dataclasses
+import decimal
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -37,7 +39,8 @@ class Known(NamedTuple):
     names: np.ndarray | None
 
 
-class _Row(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Row:
     line: int
     split: str
     index: int
@@ -68,7 +71,7 @@ def corrected_labels(
         UsageError: the table is damaged, of another run, or corrects nothing.
     """
     classes = _Classes(class_names, path)
-    found = {name: known.labels.copy() for name, known in splits.items()}
+    corrected = {name: known.labels.copy() for name, known in splits.items()}
     places = {
         name: {index: place for place, index in enumerate(known.indices)}
         for name, known in splits.items()
@@ -91,14 +94,16 @@ def corrected_labels(
                 f'lines {line} and {row.line} of {path} correct {row.split} '
                 f'example {row.index} in two ways: keep one of them.'
             )
-        found[row.split][place] = label
-    changed = [(found[name] != splits[name].labels).any() for name in found]
+        corrected[row.split][place] = label
+    changed = [
+        (corrected[name] != splits[name].labels).any() for name in corrected
+    ]
     if not any(changed):
         raise UsageError(
             f'{path} corrects nothing: write the right class of an example '
             f'into the column corrected_label, or {LEAVE_OUT} to leave it out.'
         )
-    return found
+    return corrected
 
 
 class _Classes:
@@ -107,16 +112,18 @@ class _Classes:
     def __init__(self, names: Sequence[str], path: str):
         self.names, self._path = list(names), path
         self._places = {normal(name): i for i, name in enumerate(names)}
-        self._numbers: dict = {}
+        self._numbers: dict[decimal.Decimal, list[int]] = {}
         for place, name in enumerate(names):
-            self._numbers.setdefault(number(name), []).append(place)
-        self._numbers.pop(None, None)
+            value = number(name)
+            if value is not None:
+                self._numbers.setdefault(value, []).append(place)
 
     def find(self, text: str) -> int | None:
         """Returns the class that a text can only mean."""
         place = self._places.get(normal(text))
         if place is None:
-            alike = self._numbers.get(number(text), ())
+            value = number(text)
+            alike = [] if value is None else self._numbers.get(value, [])
             place = alike[0] if len(alike) == 1 else None
         return place
 
@@ -124,7 +131,7 @@ class _Classes:
         """Returns the label that a row asks for.
 
         Raises:
-            UsageError: it is no class.
+            UsageError: it is not a class.
         """
         place = self.find(row.corrected)
         if row.corrected != LEAVE_OUT:
@@ -200,7 +207,7 @@ def _rows(path: str) -> list[_Row]:
             )
     records = tables.records(text, delimiter, path)
     next(records)
-    found = []
+    rows = []
     for _, line, fields in records:
         if len(fields) > len(header):
             raise UsageError(
@@ -210,15 +217,15 @@ def _rows(path: str) -> list[_Row]:
             )
         # Some programs leave empty fields at the end of a line out.
         fields += [''] * (len(header) - len(fields))
-        found.append(_row(line, dict(zip(header, fields, strict=True)), path))
-    return found
+        rows.append(_row(line, dict(zip(header, fields, strict=True)), path))
+    return rows
 
 
 def _row(line: int, fields: Mapping[str, str], path: str) -> _Row:
     """Returns one row.
 
     Raises:
-        UsageError: its index is no number, or the file is not UTF-8.
+        UsageError: its index is not a number, or the file is not UTF-8.
     """
     for name, text in fields.items():
         if name != 'path':

@@ -10,17 +10,18 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from ieg.config import Config
 from ieg.corrections import writing
 from ieg.corrections.edits import LEFT_OUT
-from ieg.corrections.writing import Line
+from ieg.corrections.writing import Change, Line
 from ieg.data import base as data_base
 from ieg.data import load
 from ieg.data.dataset import Data, Split
+from ieg.data.images.files import FileImages
 from ieg.data.sets import folder as folders
 from ieg.data.sets import npz
 from ieg.data.sets import table as table_sets
@@ -74,10 +75,17 @@ class Run:
         """Yields the splits of a part with their corrected labels."""
         for name, labels in self.labels.items():
             if self.part_of(name) == part:
-                yield self.data.split(name), labels
+                yield self.data[name], labels
 
-    def name_of(self, label: int) -> str | None:
-        """Returns the class that a label means; None for none."""
+    def file_of(self, split: str, place: int) -> str:
+        """Returns the file of the example at some place in a split."""
+        names = self.data[split].names
+        if names is None:
+            raise ValueError(f'the {split} images do not come from files')
+        return names[place]
+
+    def name_of(self, label: int) -> Change:
+        """Returns the class that a label means, None for `LEFT_OUT`."""
         return None if label == LEFT_OUT else self.data.class_names[label]
 
 
@@ -105,7 +113,7 @@ def write(run: Run, path: str | None) -> Written:
         path: of the file or folder to write; None for the usual one.
 
     Raises:
-        UsageError: it cannot be written, or nobody could train on it.
+        UsageError: it cannot be written, or a run could not train on it.
     """
     base = run.data.spec.base
     if base in _OWN:
@@ -127,7 +135,7 @@ def _folder(run: Run, path: str | None) -> Written:
     parts = folders.read_folder(run.data_dir).parts
 
     def key(name: str, part: str, place: int) -> str:
-        return run.data.split(name).names[place]
+        return run.file_of(name, place)
 
     changes = _changes(run, parts, key)
     paths = parts['train'].paths
@@ -140,7 +148,7 @@ def _csv(run: Run, path: str | None) -> Written:
     parts = table_sets.read_csv(run.data_dir).parts
 
     def key(name: str, part: str, place: int) -> tuple[str, str]:
-        return part, run.data.split(name).names[place]
+        return part, run.file_of(name, place)
 
     writing.write_csv(run.data_dir, path, _changes(run, parts, key))
     return Written(path, 'csv', path, _own_remarks(run, 'test' in parts))
@@ -148,22 +156,22 @@ def _csv(run: Run, path: str | None) -> Written:
 
 def _npz(run: Run, path: str | None) -> Written:
     path = path or _beside(run.data_dir)
-    found = npz.read_npz(run.data_dir)
-    rest, test = (), ()
-    if 'test' not in found.parts:
-        rest, test = data_base.held_out(found.parts['train'].labels)
+    arrays = npz.read_npz(run.data_dir)
+    rest = test = np.zeros(0, np.int64)
+    if 'test' not in arrays.parts:
+        rest, test = data_base.held_out(arrays.parts['train'].labels)
 
     def key(name: str, part: str, place: int) -> tuple[str, int]:
-        index = run.data.split(name).indices[place]
+        index = run.data[name].indices[place]
         if part == 'train' and len(rest):
             index = (test if name == 'test' else rest)[index]
         return part, int(index)
 
-    changes: dict[str, dict[int, str | None]] = {}
-    for (part, row), label in _changes(run, found.parts, key).items():
+    changes: dict[str, dict[int, Change]] = {}
+    for (part, row), label in _changes(run, arrays.parts, key).items():
         changes.setdefault(part, {})[row] = label
-    writing.write_npz(run.data_dir, path, found.class_names, changes)
-    remarks = _own_remarks(run, 'test' in found.parts)
+    writing.write_npz(run.data_dir, path, arrays.class_names, changes)
+    remarks = _own_remarks(run, 'test' in arrays.parts)
     return Written(path, 'npz', path, remarks)
 
 
@@ -176,11 +184,15 @@ def _beside(path: str) -> str:
     return f'{stem}-corrected{extension}'
 
 
+# What stands for an example in the files.
+Key = TypeVar('Key', bound=Hashable)
+
+
 def _changes(
     run: Run,
     parts: Container[str],
-    key: Callable[[str, str, int], Hashable],
-) -> dict[Any, str | None]:
+    key: Callable[[str, str, int], Key],
+) -> dict[Key, Change]:
     """Returns what becomes of the examples whose labels in the files change.
 
     Args:
@@ -195,33 +207,37 @@ def _changes(
     Raises:
         UsageError: one file has two corrections.
     """
-    found: dict[Any, str | None] = {}
+    changes: dict[Key, Change] = {}
     for name, labels in run.labels.items():
-        split, part = run.data.split(name), run.part_of(name)
+        split, part = run.data[name], run.part_of(name)
         if name == 'test' and name in parts:
             part = name
         # Noise that was drawn is not in the files.
         drawn = run.data.spec.noise is not None and part == 'train'
-        before = split.clean_labels if drawn else split.labels
-        for place in np.flatnonzero(labels != before):
+        before = split.labels
+        if drawn and split.clean_labels is not None:
+            before = split.clean_labels
+        for place in np.flatnonzero(labels != before).tolist():
             what, label = key(name, part, place), run.name_of(labels[place])
-            if found.setdefault(what, label) != label:
+            if changes.setdefault(what, label) != label:
                 raise UsageError(
-                    f'{split.names[place]!r} is there twice in the data, and '
-                    'has two corrections: make them one.'
+                    f'{run.file_of(name, place)!r} is there twice in the '
+                    'data, and has two corrections: make them one.'
                 )
-    return found
+    return changes
 
 
 def _own_remarks(run: Run, has_test: bool) -> tuple[str, ...]:
-    found = []
+    remarks = []
     if run.data.spec.noise is not None:
-        found.append('labels that are not corrected are the noisy ones')
+        remarks.append('labels that are not corrected are the noisy ones')
     if _is_partial(run):
-        found.append('examples that the run did not use are in it as they were')
+        remarks.append(
+            'examples that the run did not use are in it as they were'
+        )
     if not has_test and run.data.test is not None:
-        found.append('the examples to hold out for tests are chosen anew')
-    return tuple(found)
+        remarks.append('the examples to hold out for tests are chosen anew')
+    return tuple(remarks)
 
 
 def _is_partial(run: Run) -> bool:
@@ -253,21 +269,21 @@ class _Examples(NamedTuple):
 
 def _parts(run: Run) -> dict[str, _Examples]:
     """Returns all examples that a run has to do with, by their part."""
-    found = {}
+    parts = {}
     for name in ('train', 'valid'):
         members = [
             _Examples(labels, s.clean_labels, s.indices, s.names, s.images)
             for s, labels in run.members(name)
         ]
         if members:
-            found[name] = _joined(members)
+            parts[name] = _joined(members)
     for name in ('test', 'probe'):
         split = run.data.split(name)
         if split is not None:
-            found[name] = _Examples(
+            parts[name] = _Examples(
                 split.labels, None, split.indices, split.names, split.images
             )
-    return found
+    return parts
 
 
 def _joined(members: Sequence[_Examples]) -> _Examples:
@@ -276,26 +292,35 @@ def _joined(members: Sequence[_Examples]) -> _Examples:
     labels = np.concatenate([member.labels for member in members])
     order = np.argsort(index, kind='stable')
     order = order[labels[order] != LEFT_OUT]
-    columns = zip(*members, strict=True)
+
+    def taken(columns: Iterable[np.ndarray | None]) -> np.ndarray | None:
+        arrays = [column for column in columns if column is not None]
+        return np.concatenate(arrays)[order] if arrays else None
+
     return _Examples(
-        *(c[0] if c[0] is None else np.concatenate(c)[order] for c in columns)
+        labels[order],
+        taken(member.clean for member in members),
+        index[order],
+        taken(member.names for member in members),
+        taken(member.images for member in members),
     )
 
 
 def _known_remarks(run: Run) -> tuple[str, ...]:
-    found = []
+    remarks = []
     if _is_partial(run):
-        found.append('examples that the run did not use are not in it')
+        remarks.append('examples that the run did not use are not in it')
     if run.data.further:
         names = ', '.join(run.data.further)
-        found.append(f'nor is the further test set {names}')
-    return tuple(found)
+        remarks.append(f'nor is the further test set {names}')
+    return tuple(remarks)
 
 
 def _new_npz(run: Run, path: str) -> Written:
     parts = {
         name: ArrayPart(part.images, part.labels, part.clean)
         for name, part in _parts(run).items()
+        if part.images is not None
     }
     writing.new_npz(path, run.data.class_names, parts)
     return Written(path, 'npz', path, _known_remarks(run))
@@ -316,6 +341,7 @@ def _new_csv(run: Run, path: str) -> Written:
     lines = [
         line
         for name, part in _parts(run).items()
+        if part.names is not None
         for line in _lines(run, name, part, map(os.path.abspath, part.names))
     ]
     writing.new_csv(path, lines)
@@ -329,7 +355,7 @@ def _new_images(run: Run, path: str) -> Written:
 
     def lines() -> Iterator[tuple[bytes, Line]]:
         for name, part in _parts(run).items():
-            images = getattr(source, name).images
+            images = cast(FileImages, source.parts[name].images)
             paths = (f'{name}/{index:06d}' for index in part.indices)
             rows = _lines(run, name, part, paths)
             for index, line in zip(part.indices, rows, strict=True):

@@ -81,7 +81,8 @@ def save_arrays(
     """Writes an npz file of any name."""
     # NumPy would add an extension to a name.
     with open(path, 'wb') as file:
-        (np.savez_compressed if packed else np.savez)(file, **arrays)
+        save: Callable[..., None] = np.savez_compressed if packed else np.savez
+        save(file, **arrays)
 
 
 def new_npz(
@@ -116,7 +117,7 @@ def new_csv(output: str, lines: Iterable[Line]) -> None:
         lines: with absolute paths.
 
     Raises:
-        UsageError: as `fresh`; or a path is no text.
+        UsageError: as `fresh`; or a path is not text.
     """
     with fresh(output, table_sets.read_csv) as temporary:
         _save_lines(temporary, lines)
@@ -175,7 +176,7 @@ def write_folder(
     paths: Sequence[str],
     changes: Mapping[str, Change],
 ) -> None:
-    """Writes a folder of class folders anew, of links to the same files.
+    """Writes a copy of a folder of class folders, of links to the same files.
 
     The links are hard ones, or symbolic ones where that is impossible, or
     copies where both are.
@@ -187,7 +188,7 @@ def write_folder(
         changes: of training and validation images, by their paths.
 
     Raises:
-        UsageError: as `written.fresh`; or the output lies in `data_dir`.
+        UsageError: as `fresh`; or the output lies in `data_dir`.
     """
     root = os.path.realpath(data_dir)
     if os.path.commonpath([root, os.path.realpath(output)]) == root:
@@ -199,14 +200,15 @@ def write_folder(
     moved = _moved(data_dir, paths, changes)
     targets = {name for name in files if name not in moved}
     plan = {name: name for name in targets}
-    for name in filter(moved.get, files):
-        target = _free(moved[name], targets)
-        targets.add(target)
-        plan[name] = target
-    with fresh(output, folders.read_folder) as beside:
-        os.mkdir(beside)
+    for name in files:
+        wanted = moved.get(name)
+        if wanted is not None:
+            plan[name] = _free(wanted, targets)
+            targets.add(plan[name])
+    with fresh(output, folders.read_folder) as temporary:
+        os.mkdir(temporary)
         for name, target in plan.items():
-            target = os.path.join(beside, target)
+            target = os.path.join(temporary, target)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             _link(os.path.realpath(os.path.join(data_dir, name)), target)
 
@@ -232,7 +234,7 @@ def _moved(
     # is the folder of the part.
     depth = 0 if len({names[0] for names in pieces}) > 1 else 1
     folders = {normal(shown(names[depth])): names[depth] for names in pieces}
-    moved = {}
+    moved: dict[str, Change] = {}
     for path, label in changes.items():
         name = os.path.relpath(path, data_dir)
         moved[name] = None
@@ -264,7 +266,9 @@ def _link(source: str, target: str) -> None:
 def write_csv(
     path: str, output: str, changes: Mapping[tuple[str, str], Change]
 ) -> None:
-    """Writes a table of images anew; rows without a change stay as they are.
+    """Writes a copy of a table of images with corrected labels.
+
+    Rows without a change stay as they are.
 
     In another folder than the old one, relative paths become absolute ones.
 
@@ -275,7 +279,7 @@ def write_csv(
             of the table.
 
     Raises:
-        UsageError: as `written.fresh`.
+        UsageError: as `fresh`.
     """
     text = tables.read_text(path)
     with open(path, 'rb') as file:
@@ -295,8 +299,8 @@ def write_csv(
         name = os.path.join(folder, fields[image])
         if row:
             named = dict(zip(header, fields, strict=True))
-            key = (part_of(named.get('split', 'train')), name)
-            change = changes.get(key, fields[label])
+            part = part_of(named.get('split', 'train')) or ''
+            change = changes.get((part, name), fields[label])
             if change is None:
                 continue
             fields[label] = change
@@ -305,9 +309,9 @@ def write_csv(
         kept.append(
             raw if fields == record.fields else _line(fields, raw, delimiter)
         )
-    with fresh(output, table.read_csv) as beside:
+    with fresh(output, table.read_csv) as temporary:
         with open(
-            beside,
+            temporary,
             'w',
             encoding='utf-8-sig' if has_mark else 'utf-8',
             newline='',
@@ -329,7 +333,7 @@ def write_npz(
     class_names: Sequence[str],
     changes: Mapping[str, Mapping[int, Change]],
 ) -> None:
-    """Writes a file of arrays anew: the same keys, other labels.
+    """Writes a copy of a file of arrays: the same keys, other labels.
 
     Args:
         path: of the file.
@@ -338,13 +342,13 @@ def write_npz(
         changes: by part and row.
 
     Raises:
-        UsageError: as `written.fresh`.
+        UsageError: as `fresh`.
     """
     with zipfile.ZipFile(path) as archive:
         packed = any(info.compress_type for info in archive.infolist())
-    with np.load(path, allow_pickle=False) as found:
-        arrays = {key: found[key] for key in found.files}
-    # Integer labels beside names are places among them.
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    # Where there are names, integer labels are places among them.
     codes = {
         name: number if 'class_names' in arrays else name
         for number, name in enumerate(class_names)
@@ -356,8 +360,8 @@ def write_npz(
             arrays[key] = _replaced(arrays[key], rows, codes)
         out = [row for row, name in rows.items() if name is None]
         arrays[key] = np.delete(arrays[key], out, axis=0)
-    with fresh(output, npz.read_npz) as beside:
-        save_arrays(beside, arrays, packed)
+    with fresh(output, npz.read_npz) as temporary:
+        save_arrays(temporary, arrays, packed)
 
 
 def _replaced(

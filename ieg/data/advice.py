@@ -1,5 +1,6 @@
 """Options that suit a data set, for those not given."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def of_files(
         path, reason = seen.problems[0]
         raise UsageError(
             f'None of the first {len(seen.readable)} files is an image; '
-            f'{path}: {reason}.'
+            f'{os.fsdecode(path)}: {reason}.'
         )
     sizes = seen.sizes[seen.readable]
     height, width = np.median(sizes, axis=0).astype(int)

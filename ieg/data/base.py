@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -49,7 +49,7 @@ def open_own(name: str, found: Found) -> Opened:
 def own_source(found: Found, image_size: int) -> Source:
     """Returns a user's image files as a data set.
 
-    Files that are no images are left out and said so.
+    Files that are not images are left out, with a remark.
 
     Args:
         found: the files.
@@ -58,12 +58,12 @@ def own_source(found: Found, image_size: int) -> Source:
     Raises:
         UsageError: no image is left.
     """
-    listings, odd, grey, skipped, remarks = _readable(found)
-    sizes = listings.pop('sizes')
+    readable = _readable(found)
+    listings, odd, remarks = readable.listings, readable.odd, readable.remarks
     if 'test' not in listings:
         remarks.append(_hold_out(listings, odd))
-    side = image_size or usual_side(sizes)
-    framing = Framing(side, 1 if grey else 3, area=OWN_AREA)
+    side = image_size or usual_side(readable.sizes)
+    framing = Framing(side, 1 if readable.grey else 3, area=OWN_AREA)
     count = sum(map(len, listings.values()))
     held = _is_held(side, framing.channels, count)
     if held:
@@ -83,8 +83,8 @@ def own_source(found: Found, image_size: int) -> Source:
         parts,
         found.class_names,
         (*found.remarks, *remarks),
-        skipped=tuple(skipped),
-        flip=not grey,
+        skipped=tuple(readable.skipped),
+        flip=not readable.grey,
         fingerprint=_fingerprint(listings),
         framing=framing,
     )
@@ -115,16 +115,16 @@ def _about_test(count: int, known: bool) -> str:
 
 def _fingerprint(listings: Mapping[str, Listing]) -> str:
     """Returns a hash of names and labels of all files."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     every = [path for listing in listings.values() for path in listing.paths]
     start = len(os.path.commonpath([os.path.dirname(path) for path in every]))
     for part, listing in sorted(listings.items()):
-        found.update(part.encode())
+        digest.update(part.encode())
         for path, label in zip(listing.paths, listing.labels, strict=True):
-            found.update(os.fsencode(path[start:]) + b'\0%d\n' % label)
+            digest.update(os.fsencode(path[start:]) + b'\0%d\n' % label)
         if listing.clean is not None:
-            found.update(listing.clean.astype('<i4').tobytes())
-    return found.hexdigest()
+            digest.update(listing.clean.astype('<i4').tobytes())
+    return digest.hexdigest()
 
 
 def _is_held(side: int, channels: int, count: int) -> bool:
@@ -135,19 +135,44 @@ def _encoded_names(paths: list[str]) -> list[bytes]:
     return [os.fsencode(path) for path in paths]
 
 
-def _readable(found: Found) -> tuple:
-    """Returns the images among the files, and what is known of them.
+class _Readable(NamedTuple):
+    """The images among a user's files.
+
+    Attributes:
+        listings: of each part, without the files that are not images.
+        odd: bool [N] of each part, those that Pillow must read.
+        grey: whether all of these are grey.
+        sizes: of the training images in pixels, int [N, 2].
+        skipped: (path, reason) of each file that is not an image.
+        remarks: whole sentences about these.
+    """
+
+    listings: dict[str, Listing]
+    odd: dict[str, np.ndarray]
+    grey: bool
+    sizes: np.ndarray
+    skipped: list[tuple[str, str]]
+    remarks: list[str]
+
+
+def _readable(found: Found) -> _Readable:
+    """Returns the images among the files.
 
     Raises:
         UsageError: no training image is left.
     """
-    listings, odd, grey, sizes, skipped = {}, {}, [], [], []
+    listings: dict[str, Listing] = {}
+    odd: dict[str, np.ndarray] = {}
+    grey, sizes = True, np.zeros((0, 2), int)
+    skipped: list[tuple[str, str]] = []
     for name, listing in found.parts.items():
         seen = survey(listing.paths)
         kept = np.flatnonzero(seen.readable)
-        skipped += [(shown(path), reason) for path, reason in seen.problems]
+        skipped += [
+            (shown(os.fsdecode(path)), reason) for path, reason in seen.problems
+        ]
         odd[name] = seen.odd[kept]
-        grey.append(seen.grey[kept].all())
+        grey = grey and bool(seen.grey[kept].all())
         if name == 'train':
             sizes = seen.sizes[kept]
         listings[name] = listing.take(kept)
@@ -166,7 +191,7 @@ def _readable(found: Found) -> tuple:
             f'No training image of the class {found.class_names[lost[0]]!r} '
             f'can be read; {skipped[0][0]}: {skipped[0][1]}.'
         )
-    return listings | {'sizes': sizes}, odd, all(grey), skipped, remarks
+    return _Readable(listings, odd, grey, sizes, skipped, remarks)
 
 
 def _decoded(part: Part) -> Part:
@@ -190,7 +215,9 @@ def _decoded(part: Part) -> Part:
     return dataclasses.replace(part, images=InMemory(array))
 
 
-def _statistics(array: np.ndarray) -> tuple[tuple, tuple]:
+def _statistics(
+    array: np.ndarray,
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Returns mean and std per channel of [N, H, W, C], of pixels in [0, 1]."""
     channels = array.shape[-1]
     counts = np.stack(
@@ -254,7 +281,9 @@ def _policy(side: int) -> str:
     return 'imagenet_autoaug' if side >= 96 else 'autoaug'
 
 
-def _of_imagenet(channels: int) -> tuple[tuple, tuple]:
+def _of_imagenet(
+    channels: int,
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Returns mean and std of ImageNet; grey images have their means."""
     if channels == 3:
         return IMAGENET_MEAN, IMAGENET_STD
@@ -285,7 +314,7 @@ def held_out(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def web_source(found: Found, recipe: SetRecipe, image_size: int) -> Source:
     """Returns a published set of JPEG files as a data set.
 
-    Nobody opens the files before they are needed.
+    The files are opened when they are needed.
 
     Args:
         found: the files.

@@ -140,10 +140,14 @@ def _check_probe_copies(parts: Mapping[str, Listing]) -> None:
             )
 
 
+# Fingerprints of a file.
+_Key = tuple[Hashable, ...]
+
+
 def copies(paths: list[str], others: list[str]) -> list[int]:
     """Returns which of the files are among the others, byte for byte."""
-    mine: dict[int, tuple] = dict.fromkeys(range(len(paths)), ())
-    theirs: dict[int, tuple] = dict.fromkeys(range(len(others)), ())
+    mine: dict[int, _Key] = dict.fromkeys(range(len(paths)), ())
+    theirs: dict[int, _Key] = dict.fromkeys(range(len(others)), ())
     # Each step is dearer than the one before, and is for fewer files.
     for fingerprint in (_size, _sample, _digest):
         mine = _refined(mine, paths, fingerprint)
@@ -155,20 +159,20 @@ def copies(paths: list[str], others: list[str]) -> list[int]:
 
 
 def _refined(
-    keys: dict[int, tuple],
+    keys: dict[int, _Key],
     paths: list[str],
     fingerprint: Callable[[str], Hashable],
-) -> dict[int, tuple]:
+) -> dict[int, _Key]:
     """Returns the keys with one more fingerprint, where a file has one."""
     refined = {}
     for index, key in keys.items():
         # Whoever reads the images says which files cannot be read.
         try:
-            found = fingerprint(paths[index])
+            digest = fingerprint(paths[index])
         except OSError:
             continue
-        if found is not None:
-            refined[index] = (*key, found)
+        if digest is not None:
+            refined[index] = (*key, digest)
     return refined
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+import tensorflow as tf
 
 from ieg.data.images.files import Framing
 from ieg.data.noise.labels import NoisyLabels
@@ -25,8 +26,11 @@ class Images(Protocol):
         array: uint8 [N, H, W, channels] if they are in memory, else None.
     """
 
-    shape: tuple[int, int, int]
-    array: np.ndarray | None
+    @property
+    def shape(self) -> tuple[int, int, int]: ...  # noqa: D102
+
+    @property
+    def array(self) -> np.ndarray | None: ...  # noqa: D102
 
     def __len__(self) -> int: ...
 
@@ -34,7 +38,9 @@ class Images(Protocol):
         """Returns some of them, in that order."""
         ...
 
-    def fetch(self, ids: Any, seeds: Any) -> Any:
+    def fetch(
+        self, ids: tf.Tensor | np.ndarray, seeds: tf.Tensor | np.ndarray | None
+    ) -> tf.Tensor:
         """Returns the images of a batch, eagerly or inside a graph.
 
         Args:
@@ -70,7 +76,7 @@ class Part:
 
     @property
     def truth(self) -> np.ndarray:
-        """The true classes, or where nobody knows them the given ones."""
+        """The true classes, or the given ones where they are unknown."""
         return self.labels if self.clean is None else self.clean
 
     def take(self, indices: np.ndarray) -> 'Part':
@@ -83,7 +89,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Listing:
-    """Files of one part, as a reader found them; nobody has opened them yet.
+    """Files of one part, as a reader found them, not opened yet.
 
     Attributes:
         paths: of the images.
@@ -217,7 +223,7 @@ class Source:
         probe: clean examples for methods that need some, or None.
         further: more test sets by name.
         remarks: whole sentences that a user should read.
-        skipped: (path, reason) of each file that is no image.
+        skipped: (path, reason) of each file that is not an image.
         fingerprint: a hash of everything in a data set that has no name of
             its own; '' for known sets.
     """
@@ -234,14 +240,28 @@ class Source:
     skipped: tuple[tuple[str, str], ...] = ()
     fingerprint: str = ''
 
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts of the data set by the names in `PARTS`."""
+        parts = (self.train, self.test, self.valid, self.probe)
+        return {
+            name: part
+            for name, part in zip(PARTS, parts, strict=True)
+            if part is not None
+        }
+
 
 class InMemory:
-    """Images of an array; see `parts.Images`."""
+    """Images of an array; see `Images`.
+
+    Args:
+        array: uint8 [N, H, W, channels].
+    """
 
     def __init__(self, array: np.ndarray):
         self.array = array
-        self.shape = array.shape[1:]
-        self.fetch = _gather(array)
+        self.shape: tuple[int, int, int] = array.shape[1:]
+        self._tensor: tf.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.array)
@@ -253,26 +273,21 @@ class InMemory:
             return self
         return InMemory(self.array[indices])
 
+    def fetch(
+        self, ids: tf.Tensor | np.ndarray, seeds: tf.Tensor | np.ndarray | None
+    ) -> tf.Tensor:
+        """Returns a batch; see `Images`.
 
-def _gather(images: np.ndarray) -> Callable[[Any, Any], Any]:
-    """Returns the `fetch` of images that are in memory.
-
-    The tensor is made when it is first needed, so a split whose images are
-    only ever held by the accelerator costs no second copy.
-    """
-    held = []
-
-    def fetch(ids: Any, seeds: Any) -> Any:
-        import tensorflow as tf
-
+        The tensor of all images is made when it is first needed, so a split
+        whose images are only ever held by the accelerator costs no second
+        copy.
+        """
         del seeds
-        if not held:
+        if self._tensor is None:
             # Outside of any graph: inside, it would become part of it.
             with tf.init_scope(), tf.device('CPU:0'):
-                held.append(tf.constant(images))
-        return tf.gather(held[0], ids)
-
-    return fetch
+                self._tensor = tf.constant(self.array)
+        return tf.gather(self._tensor, ids)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -292,7 +307,7 @@ class Split:
         names: str [N], the files that the images come from; None without.
     """
 
-    fetch: Callable[[Any, Any], Any]
+    fetch: Callable[..., tf.Tensor]
     labels: np.ndarray
     clean_labels: np.ndarray | None
     indices: np.ndarray
@@ -305,7 +320,7 @@ class Split:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Data:
-    """A data set as one run sees it.
+    """A data set as one run sees it; `data[name]` is a split.
 
     Attributes:
         spec: the parsed dataset string.
@@ -324,8 +339,8 @@ class Data:
         preprocessing: of its images.
         further: more test sets by name.
         remarks: whole sentences that a user should read.
-        skipped: (path, reason) of each file that is no image.
-        fingerprint: tells a user's images from others; '' for known sets.
+        skipped: (path, reason) of each file that is not an image.
+        fingerprint: a hash of a user's own data; '' for known sets.
     """
 
     spec: DatasetSpec
@@ -344,9 +359,21 @@ class Data:
     fingerprint: str = ''
 
     def split(self, name: str) -> Split | None:
-        """Returns a split by its name, None for one that is not there."""
-        found = self.further.get(name)
-        return getattr(self, name) if found is None else found
+        """Returns a split by its name, None if there is no such split."""
+        splits = {
+            'train': self.train,
+            'test': self.test,
+            'probe': self.probe,
+            'valid': self.valid,
+            **self.further,
+        }
+        return splits.get(name)
+
+    def __getitem__(self, name: str) -> Split:
+        split = self.split(name)
+        if split is None:
+            raise KeyError(f'the data set has no split {name!r}')
+        return split
 
     @property
     def in_memory(self) -> bool:

@@ -137,7 +137,7 @@ def read_labels(path: str, num_classes: int) -> Iterator[tuple[str, int]]:
     """Yields names and labels of lines `name label`.
 
     Raises:
-        UsageError: a line is something else, or its label is no class.
+        UsageError: a line is something else, or its label is not a class.
     """
     what = f'a name and a class from 0 to {num_classes - 1}'
     for number, line in read_lines(path):
@@ -188,7 +188,7 @@ def keep_existing(
         f'left out, the first is {first}.'
     ]  # fmt: skip
     chosen = np.flatnonzero(exist)
-    paths = [os.path.join(folder, names[i]) for i in chosen]
+    paths = [os.path.join(folder, names[i]) for i in chosen.tolist()]
     return Listing(paths, np.asarray(labels, np.int32)[chosen]), remarks
 
 

@@ -45,7 +45,7 @@ def check(options: DataConfig, run: RunConfig) -> None:
 
 
 def open_set(options: DataConfig, run: RunConfig) -> Opened:
-    """Finds a data set, and reads what tells how large it is.
+    """Finds a data set, and reads how large it is.
 
     Raises:
         UsageError: it is not there, or something in it is wrong.
@@ -303,7 +303,8 @@ def _probe_and_noise(
     spec, source = request.spec, request.source
     num_classes = len(source.class_names)
     sampler, noise_seed = request.options.noise_sampler, request.noise_seed
-    if spec.noise is not None and SAMPLERS[sampler].split is not None:
+    splits_itself = SAMPLERS[sampler].split is not None
+    if spec.noise is not None and spec.rate is not None and splits_itself:
         chosen, noise = noise_labels.split_and_corrupt(
             clean[pool],
             per_class,
@@ -329,6 +330,8 @@ def _probe_and_noise(
         return probe, noise_labels.given(
             clean[rest], given[rest], kind, num_classes, noise_seed, sampler
         )
+    # Noise that is drawn has a rate.
+    assert spec.rate is not None
     return probe, noise_labels.corrupt(
         clean[rest],
         kind,
@@ -350,7 +353,7 @@ def _seen(
     Raises:
         UsageError: they are not in memory.
     """
-    if not noise_labels.needs_images(spec.noise):
+    if spec.noise is None or not noise_labels.needs_images(spec.noise):
         return None
     if source.train.images.array is None:
         raise UsageError(
@@ -383,7 +386,7 @@ def _human_labels(request: _Request, data_dir: str | None) -> np.ndarray | None:
         UsageError: they are not found, or are not those of the images.
     """
     spec, source = request.spec, request.source
-    if spec.human is None:
+    if spec.human is None or spec.noise is None:
         return None
     labels, origin = tfds.read_human_labels(
         spec.human, request.options.human_labels, data_dir
@@ -403,11 +406,11 @@ def _is_same(one: NoisyLabels, other: NoisyLabels) -> bool:
 
     Labels that were not drawn are those of the files, whatever was before.
     """
-    names = ('kind', 'rate', 'seed', 'sampler')
+    asked = (one.kind, one.rate, one.seed, one.sampler)
     return (
         one.rate is not None
+        and asked == (other.kind, other.rate, other.seed, other.sampler)
         and np.array_equal(one.clean, other.clean)
-        and all(getattr(one, name) == getattr(other, name) for name in names)
     )
 
 
@@ -429,7 +432,7 @@ def _probe(
     if part is not None:
         chosen = _own_probe(part, len(source.class_names), seed)
         return _split(part, chosen, part.truth[chosen], part.truth)
-    if not len(chosen):
+    if clean is None or not len(chosen):
         return None
     return _split(source.train, chosen, clean[chosen], clean)
 

@@ -7,13 +7,13 @@ epoch and phase, whatever their lengths, so no step function is ever retraced.
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from ieg.data.augment.views import VIEWS, Draws
-from ieg.data.dataset import Data, Split
+from ieg.data.dataset import Data
 from ieg.ops import random as random_ops
 from ieg.utils.randomness import generator
 
@@ -23,6 +23,34 @@ VIEW_LANE = 1
 # AutoGraph would spend seconds on rewriting functions that have no control
 # flow on tensors.
 _as_is = tf.autograph.experimental.do_not_convert
+
+
+# Batches, on several replicas one for each of them together.
+Dataset = Iterable[dict[str, Any]]
+
+
+class _Stream(Protocol):
+    """What is needed of an `ieg.methods.base.Stream`."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def views(self) -> tuple[str, ...]: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def shuffle(self) -> bool: ...
+
+
+class _Phase(Protocol):
+    """What is needed of an `ieg.methods.base.Phase`."""
+
+    @property
+    def examples(self) -> Mapping[str, np.ndarray]: ...
+    @property
+    def num_steps(self) -> int: ...
+    @property
+    def per_step(self) -> Mapping[str, np.ndarray]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +71,7 @@ class Pipeline:
 
     Args:
         data: the data.
-        streams: the method's streams by name; each has `batch_size`, `views`,
-            `split` and `shuffle`.
+        streams: the method's streams by name.
         strategy: decides how batches are split.
         seed: root of order and augmentation.
         on_device: compute views where the step runs, from images that live
@@ -54,7 +81,7 @@ class Pipeline:
     def __init__(
         self,
         data: Data,
-        streams: Mapping[str, Any],
+        streams: Mapping[str, _Stream],
         strategy: tf.distribute.Strategy,
         seed: int,
         on_device: bool = False,
@@ -67,12 +94,12 @@ class Pipeline:
             name: self._part(name, stream, lane)
             for lane, (name, stream) in enumerate(sorted(streams.items()))
         }
-        self._datasets: dict[tuple, Iterable] = {}
+        self._datasets: dict[tuple[str | int, ...], Dataset] = {}
         self._plan: dict[str, np.ndarray] = {}
         self._on_device = on_device
         self._device_images = self._place_images() if on_device else {}
 
-    def _part(self, name: str, stream: Any, lane: int) -> _Part:
+    def _part(self, name: str, stream: _Stream, lane: int) -> _Part:
         count, rest = divmod(stream.batch_size, self._replicas)
         if rest:
             raise ValueError(
@@ -92,12 +119,12 @@ class Pipeline:
     # Training batches.
 
     def batches(
-        self, phase: Any, epoch: int, number: int, rates: np.ndarray
-    ) -> Iterator:
+        self, phase: _Phase, epoch: int, number: int, rates: np.ndarray
+    ) -> Iterator[dict[str, Any]]:
         """Returns an iterator over exactly `phase.num_steps` batches.
 
         Args:
-            phase: has `examples`, `num_steps` and `per_step`.
+            phase: what to draw from, and how many batches.
             epoch: counted from 0.
             number: of the phase in its epoch.
             rates: learning rate of each step `[num_steps]`.
@@ -127,7 +154,7 @@ class Pipeline:
             self._datasets[key] = self._training_dataset(plan)
         return iter(self._datasets[key])
 
-    def _training_dataset(self, plan: dict[str, np.ndarray]) -> Iterable:
+    def _training_dataset(self, plan: dict[str, np.ndarray]) -> Dataset:
         signature = {
             name: tf.TensorSpec(
                 (2,) if name == 'seed' else (None,), values.dtype
@@ -192,7 +219,7 @@ class Pipeline:
             if kind == 'step':
                 batch['step'][rest] = values
             if kind == 'ids':
-                split = self._data.split(self._parts[rest].split)
+                split = self._data[self._parts[rest].split]
                 batch[rest] = {
                     'label': tf.gather(split.labels, values),
                     'index': values,
@@ -233,9 +260,9 @@ class Pipeline:
         for place, view in enumerate(views):
             own = draws.lane(1 + place)
             if raw is None:
-                # Cropped while they are read, for each view anew.
+                # Cropped while they are read, once for each view.
                 seeds = None if view in PLAIN else own.lane(1).seeds()
-                images = self._data.split(split_name).fetch(index, seeds)
+                images = self._data[split_name].fetch(index, seeds)
             else:
                 images = raw
             view = preprocessing.policy if view == 'autoaug' else view
@@ -248,7 +275,7 @@ class Pipeline:
             raw = tf.gather(self._device_images[split_name], index)
             # GPUs have no gather of uint8 for the views; 0..255 are exact.
             return tf.cast(raw, tf.float16)
-        split = self._data.split(split_name)
+        split = self._data[split_name]
         return None if split.images is None else split.fetch(index, None)
 
     # Sweeps.
@@ -258,7 +285,7 @@ class Pipeline:
         split_name: str,
         batch_size: int,
         chosen: np.ndarray | None = None,
-    ) -> Iterable:
+    ) -> Dataset:
         """Returns batches that show every example of a split once.
 
         Args:
@@ -270,7 +297,7 @@ class Pipeline:
             Batches with `images` (one plain view), `label` and `index`. The
             last one is padded; padding has index -1.
         """
-        everything = np.arange(len(self._data.split(split_name)))
+        everything = np.arange(len(self._data[split_name]))
         if chosen is not None and not np.array_equal(chosen, everything):
             return self._sweep_dataset(split_name, batch_size, chosen)
         key = ('sweep', split_name, batch_size)
@@ -282,8 +309,8 @@ class Pipeline:
 
     def _sweep_dataset(
         self, split_name: str, batch_size: int, chosen: np.ndarray
-    ) -> Iterable:
-        split: Split = self._data.split(split_name)
+    ) -> Dataset:
+        split = self._data[split_name]
         total = len(chosen)
         count = batch_size // self._replicas
         ids = np.full(-(-total // batch_size) * batch_size, -1, np.int64)
@@ -301,8 +328,8 @@ class Pipeline:
         def build(context: tf.distribute.InputContext) -> tf.data.Dataset:
             local = self._replicas // context.num_input_pipelines
             first = context.input_pipeline_id * local
-            own = ids.reshape(-1, self._replicas, count)
-            own = own[:, first : first + local].reshape(-1, count)
+            by_replica = ids.reshape(-1, self._replicas, count)
+            own = by_replica[:, first : first + local].reshape(-1, count)
             return (
                 tf.data.Dataset.from_tensor_slices(own)
                 .map(

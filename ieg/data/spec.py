@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 
 from ieg.data.noise.human import HUMAN_SETS, human_set
+from ieg.data.noise.matrices import ASYMMETRIC_MAPS
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS, NOISES
 
@@ -13,6 +14,10 @@ _TAIL = 'imbal'
 TFDS_PREFIX = 'tfds:'
 # Data sets whose name does not say which images they are.
 OWN = ('folder', 'csv', 'npz')
+# Classes of the data sets that do not have ten.
+_NUM_CLASSES = {'cifar100': 100, 'fake': 4}
+# Kinds of noise whose rate is the share of wrong labels.
+_EXACT = ('symmetric', 'asymmetric', 'pairflip', 'instance', 'cores')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +28,7 @@ class DatasetSpec:
         base: registered name of the data set that has the images; that of
             `cifar10n_worse` is cifar10.
         noise: registered kind of noise, or a variant of human labels (see
-            `human_labels.HUMAN_SETS`), or None for the labels as they are.
+            `noise.human.HUMAN_SETS`), or None for the labels as they are.
         rate: share of labels given to the noise, in [0, 1]; None without
             noise, and for human labels.
         imbalance: size of the rarest class over that of the most frequent
@@ -40,7 +45,7 @@ class DatasetSpec:
     rate: float | None = None
     imbalance: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # NaN is in no interval.
         if self.imbalance is not None and not 0.0 < self.imbalance <= 1.0:
             raise UsageError(
@@ -84,8 +89,30 @@ class DatasetSpec:
         """The name in `HUMAN_SETS`, where the labels are people's."""
         return human_set(self.base, self.noise)
 
+    @property
+    def expected_noise_rate(self) -> float | None:
+        """The share of wrong training labels that the name promises, 0 to 1.
+
+        None where it does not say: where the share depends on the class, a
+        long tail changes it.
+        """
+        balanced = self.imbalance is None
+        if self.human is not None and self.noise is not None:
+            published = HUMAN_SETS[self.human].variants[self.noise].rate
+            return published if balanced else None
+        if self.rate is None:
+            return None
+        num_classes = _NUM_CLASSES.get(self.base, 10)
+        if self.noise == 'uniform':
+            # The true class is among those that are drawn from.
+            return self.rate * (1 - 1 / num_classes)
+        if self.noise == 'asymmetric' and self.base in ASYMMETRIC_MAPS:
+            moved = len(ASYMMETRIC_MAPS[self.base]) / num_classes
+            return self.rate * moved if balanced or moved == 1 else None
+        return self.rate if self.noise in _EXACT else None
+
     def __str__(self) -> str:
-        parts = [self.human or self.base]
+        parts: list[str | float] = [self.human or self.base]
         if self.imbalance is not None:
             parts += [_TAIL, self.imbalance]
         if self.noise is not None:
@@ -121,12 +148,13 @@ def parse(text: str, bases: Iterable[str] | None = None) -> DatasetSpec:
     bases = DATASETS.names() if bases is None else list(bases)
     if text.startswith(TFDS_PREFIX):
         bases.append(_tfds_name(text))
-    human = [name for name, found in HUMAN_SETS.items() if found.base in bases]
+    human = [name for name, known in HUMAN_SETS.items() if known.base in bases]
     name = _longest_prefix(text, bases + human)
     if name is None:
         raise _unknown_base(text, bases + human)
     rest = None if text == name else text[len(name) + 1 :]
     imbalance, rest = _imbalance(text, name, rest)
+    noise: str | None
     if name in human:
         base, noise, rate = _variant(text, name, rest)
     else:
@@ -135,7 +163,7 @@ def parse(text: str, bases: Iterable[str] | None = None) -> DatasetSpec:
 
 
 def _tfds_name(text: str) -> str:
-    """Returns the part of `tfds:NAME_...` that is no tail and no noise.
+    """Returns `tfds:NAME` of `tfds:NAME_...`, without tail and noise.
 
     Raises:
         UsageError: there is no name.
@@ -158,14 +186,14 @@ def _imbalance(
     What follows is None where nothing does, not even an underscore.
 
     Raises:
-        UsageError: it is no number.
+        UsageError: it is not a number.
     """
     if rest is None or _longest_prefix(rest, [_TAIL]) is None:
         return None, rest
     number, underscore, rest = rest[len(_TAIL) + 1 :].partition('_')
     example = f'{name}_{_TAIL}_0.01'
-    found = _number(number, text, 'imbalance', example)
-    return found, rest if underscore else None
+    imbalance = _number(number, text, 'imbalance', example)
+    return imbalance, rest if underscore else None
 
 
 def _noise(
@@ -174,7 +202,7 @@ def _noise(
     """Returns kind and rate of `kind_rate`, or twice None for nothing.
 
     Raises:
-        UsageError: there is no such kind, or the rate is no number.
+        UsageError: there is no such kind, or the rate is not a number.
     """
     if rest is None:
         return None, None

@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 
 from ieg.ops import metrics
+from ieg.ops.visits import Visits
 
 BINS = 200
 HIGHEST_BORDER = 0.75
@@ -31,14 +32,6 @@ AT_BUDGET = (
     'recall_at_budget',
     'false_negative_rate_at_budget',
 )
-
-
-def counted(visits: np.ndarray) -> np.ndarray:
-    """Returns how many visits count [n], of `Method.visits` [n, 3 + C].
-
-    All but the first; an example that is twice in its first batch has two.
-    """
-    return np.rint(visits[:, 3:].sum(axis=1, dtype=np.float64))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,21 +55,19 @@ class Evidence:
     visits: np.ndarray
 
     @classmethod
-    def of_visits(cls, labels: np.ndarray, visits: np.ndarray) -> 'Evidence':
-        """Returns the evidence in the sums of `Method.visits`.
+    def of_visits(cls, labels: np.ndarray, visits: Visits) -> 'Evidence':
+        """Returns the evidence in the visits of examples.
 
         Args:
             labels: given, int [n].
-            visits: [n, 3 + C], of each example the number of its visits, and
-                of those that count, at how many its label was predicted, the
-                sum of the numbers of those (from 0), and the sums of the
-                probabilities.
+            visits: of the same examples.
         """
-        count = np.maximum(counted(visits), 1)[:, np.newaxis]
-        agreement, place = (visits[:, 1:3] / count).T
+        count = np.maximum(visits.counted, 1)
+        agreement, place = visits.agreed / count, visits.places / count
         # The weight of visit k of n is 2 (n - k - 1 / 2) / n^2.
-        early = 2 * agreement - (2 * place + agreement) / count[:, 0]
-        return cls(labels, visits[:, 3:] / count, agreement, early, count[:, 0])
+        early = 2 * agreement - (2 * place + agreement) / count
+        probabilities = visits.probabilities / count[:, np.newaxis]
+        return cls(labels, probabilities, agreement, early, count)
 
     @classmethod
     def of_predictions(

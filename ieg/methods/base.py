@@ -7,24 +7,44 @@ never loops, opens files, or asks where it runs; the `Trainer` does that.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from ieg.data.spec import DatasetSpec
 from ieg.ops import random as random_ops
 from ieg.ops.losses import accuracy
+from ieg.ops.visits import Visits
 
-# stream -> {'images': V-tuple of float32 [b, H, W, channels],
-#            'label': int32 [b], 'index': int64 [b]}, and
+# Examples of one stream: 'images' is a V-tuple of float32 [b, H, W, channels],
+# 'label' int32 [b], 'index' int64 [b].
+Examples = Mapping[str, Any]
+# stream -> its examples, and
 # 'step' -> scalars of this step: 'number' (in its phase), 'seed' int32 [2],
 #           'learning_rate', and whatever the phase gives in `per_step`.
-Batch = Mapping[str, Mapping[str, Any]]
+Batch = Mapping[str, Examples]
 Logs = dict[str, tf.Tensor]
-# Runs the named per-example step over a whole split:
-# score('step_name') -> {'key': array [N, ...]}.
-Score = Callable[..., dict[str, np.ndarray]]
+# What a method adds to the log of an epoch: numbers, or one for each class.
+Figure = float | Sequence[float]
+# Number of a network -> a new network with its own initial weights.
+BuildNetwork = Callable[[int], keras.Model]
+BuildOptimizer = Callable[[], keras.optimizers.Optimizer]
+
+
+class Score(Protocol):
+    """Runs a per-example step of a method over training examples."""
+
+    def __call__(
+        self, step: str, *, ids: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Returns what the step returns, each of it `[N, ...]`.
+
+        Args:
+            step: name of the step.
+            ids: of some examples, instead of all.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +117,7 @@ class Phase:
     step: str
     examples: Mapping[str, np.ndarray]
     num_steps: int
-    args: tuple = ()
+    args: tuple[Any, ...] = ()
     per_step: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     rate: float = 1.0
 
@@ -148,10 +168,6 @@ def steps_for(count: int, batch_size: int) -> int:
 
 # Keeps a method's random numbers apart from those of the views.
 METHOD_LANE = 2
-# What is known of visits beside probabilities: their number, and of all but the
-# first, at how many the given label was predicted, and the sum of the numbers
-# of those (counted from 0).
-VISIT_FACTS = 3
 # 256 MiB of float32: beyond that no visits are remembered, because judging
 # them takes several times as much.
 MOST_VISIT_NUMBERS = 2**26
@@ -179,18 +195,20 @@ class Method(keras.Model):
         host_state: NumPy arrays that go into the checkpoint.
     """
 
+    # The dataclass of the method's options; methods annotate `config` with it.
     Config: ClassVar[type]
-    # Data set -> network, where a method has another usual one than others.
+    config: Any
     # Whether clean probe images, where the data set has some, are left alone.
     ignores_probe: ClassVar[bool] = False
+    # Data set -> network, where a method has another usual one than others.
     usual_networks: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
         config: Any,
         info: Info,
-        build_network: Callable[[int], keras.Model],
-        build_optimizer: Callable[[], keras.optimizers.Optimizer],
+        build_network: BuildNetwork,
+        build_optimizer: BuildOptimizer,
         num_networks: int = 1,
     ):
         super().__init__()
@@ -202,16 +220,16 @@ class Method(keras.Model):
             optimizer.build(net.trainable_variables)
         self.host_state: dict[str, np.ndarray] = {}
         self.visits = self._visits()
-        self._figures: dict[str, float] = {}
+        self._figures: dict[str, Figure] = {}
         self._remarks: list[str] = []
         self.built = True
 
     @classmethod
-    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+    def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns option values that suit a data set and its noise.
 
         Args:
-            dataset: has `base`, `noise` (kind or None) and `rate`.
+            dataset: names the data set, the kind of noise and its rate.
             network: name of the network.
 
         Returns:
@@ -237,7 +255,7 @@ class Method(keras.Model):
     needs_validation: ClassVar[bool] = False
 
     # Options that only `begin_epoch` reads, so that another trial of a search
-    # can have other ones without a step being traced anew.
+    # can have other ones without tracing a step again.
     host_options: ClassVar[frozenset[str]] = frozenset()
 
     def reconfigure(self, config: Any) -> None:
@@ -261,9 +279,13 @@ class Method(keras.Model):
             score: runs one of the method's per-example steps over the
                 training examples in their plain view, inference mode.
         """
+        return [self.whole_epoch()]
+
+    def whole_epoch(self) -> Phase:
+        """Returns the phase of `train_step` that draws all examples once."""
         ids = np.arange(self.info.num_examples)
         steps = steps_for(len(ids), self.streams()['train'].batch_size)
-        return [Phase('train_step', {'train': ids}, steps)]
+        return Phase('train_step', {'train': ids}, steps)
 
     def end_epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Called after an epoch's evaluation, before the checkpoint."""
@@ -290,24 +312,24 @@ class Method(keras.Model):
         """Returns the logits used for evaluation `[b, C]`."""
         return tf.reduce_sum(self.network_logits(images), axis=1)
 
-    def logits_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+    def logits_step(self, batch: Examples) -> Logs:
         """Per-example step behind evaluation: `logits` `[b, n, C]`."""
         return {'logits': self.network_logits(batch['images'][0])}
 
-    # What to tell.
+    # What to report.
 
     def _visits(self) -> keras.Variable | None:
-        """Returns what visits are added up in, None where it is too large."""
-        columns = VISIT_FACTS + self.info.num_classes
+        """Returns the columns of `Visits`, None where they are too large."""
+        columns = Visits.width(self.info.num_classes)
         if self.info.num_examples * columns > MOST_VISIT_NUMBERS:
             return None
         return self.example_variable('visits', (columns,))
 
-    def observe(self, part: Mapping[str, Any], logits: tf.Tensor) -> Logs:
-        """Remembers what was said of training examples when they were shown.
+    def observe(self, part: Examples, logits: tf.Tensor) -> Logs:
+        """Remembers the predictions of training examples that are shown.
 
         It costs one small update on the device, and is all that the list of
-        label issues needs: no pass and no epoch is made for that.
+        label issues needs, without a pass or an epoch of its own.
 
         Args:
             part: a stream's part of a batch, of the training split.
@@ -318,22 +340,25 @@ class Method(keras.Model):
             `train_accuracy`: agreement with the given labels.
         """
         if self.visits is not None:
-            said = tf.nn.softmax(tf.cast(tf.stop_gradient(logits), tf.float32))
-            guess = tf.argmax(said, axis=-1, output_type=part['label'].dtype)
-            agrees = tf.cast(guess == part['label'], tf.float32)[:, tf.newaxis]
-            before = tf.gather(self.visits.value, part['index'])[:, :1]
+            probabilities = tf.nn.softmax(
+                tf.cast(tf.stop_gradient(logits), tf.float32)
+            )
+            guess = tf.argmax(
+                probabilities, axis=-1, output_type=part['label'].dtype
+            )
+            before = Visits.of_columns(
+                tf.gather(self.visits.value, part['index'])
+            ).shown
             # At the first visit, networks have learnt next to nothing.
             counts = tf.minimum(before, 1.0)
-            agrees *= counts
-            row = tf.concat(
-                [
-                    tf.ones_like(before),
-                    agrees,
-                    agrees * (before - 1),
-                    said * counts,
-                ],
-                axis=1,
+            agrees = tf.cast(guess == part['label'], tf.float32) * counts
+            visit = Visits(
+                shown=tf.ones_like(before),
+                agreed=agrees,
+                places=agrees * (before - 1),
+                probabilities=probabilities * counts[:, tf.newaxis],
             )
+            row = tf.concat(visit.columns(), axis=1)
             # One bad step would spoil the sums for good.
             bad = tf.reduce_any(~tf.math.is_finite(row), axis=1, keepdims=True)
             row = tf.where(bad, 0.0, row)
@@ -361,7 +386,7 @@ class Method(keras.Model):
         """
         return {}
 
-    def report(self, **figures: float) -> None:
+    def report(self, **figures: Figure) -> None:
         """Adds figures to the log entry of this epoch."""
         self._figures.update(figures)
 
@@ -369,7 +394,7 @@ class Method(keras.Model):
         """Adds a sentence for the user to the log entry of this epoch."""
         self._remarks.append(text)
 
-    def take_reports(self) -> tuple[dict[str, float], list[str]]:
+    def take_reports(self) -> tuple[dict[str, Figure], list[str]]:
         """Returns and clears what was reported since the last call."""
         taken = (dict(self._figures), list(self._remarks))
         self._figures, self._remarks = {}, []
@@ -469,6 +494,6 @@ def copy_weights(target: keras.Model, source: keras.Model) -> None:
         ours.assign(theirs.numpy())
 
 
-def log_accuracy(batch_part: Mapping[str, Any], logits: tf.Tensor) -> Logs:
+def log_accuracy(batch_part: Examples, logits: tf.Tensor) -> Logs:
     """Returns `train_accuracy`: agreement with the given labels."""
     return {'train_accuracy': accuracy(batch_part['label'], logits)}

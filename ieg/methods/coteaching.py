@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ieg.data.spec import DatasetSpec
 from ieg.errors import UsageError
 from ieg.methods import keep_schedules, recipes
 from ieg.methods.base import (
     Batch,
+    BuildNetwork,
+    BuildOptimizer,
     Info,
     Logs,
     Method,
@@ -29,7 +32,7 @@ from ieg.registry import METHODS, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class CoTeachingConfig:
     """Options of Co-teaching, Co-teaching+ and JoCoR."""
 
     selection: str = option(
@@ -96,7 +99,7 @@ class Config:
         'as the reference code does.',
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks what the flag types cannot.
 
         Raises:
@@ -143,50 +146,16 @@ SELECTION: dict[str, dict[str, Any]] = {
     'cifar10': dict(init_epoch=20),
     'cifar100': dict(init_epoch=5, jocor_lambda=0.85),
 }
-NUM_CLASSES = {'cifar100': 100, 'fake': 4}
-# Data sets where the map of asymmetric noise touches half of the examples.
-HALF_MAPPED = ('cifar10', 'mnist', 'fashion_mnist', 'digits')
-
-# CIFAR-10N and CIFAR-100N, as published.
-HUMAN_RATES = {
-    'aggre': 0.0901,
-    'random1': 0.17234,
-    'random2': 0.18122,
-    'random3': 0.1764,
-    'worse': 0.40208,
-    'noisy': 0.402,
-}
 
 
-def true_noise_rate(dataset: Any) -> float | None:
-    """Returns the share of wrong labels that a data set's name promises.
-
-    None where it does not say: asymmetric noise and people's mistakes depend on
-    the class, and so on the long tail.
-
-    Args:
-        dataset: has `base`, `noise` and `rate`, and maybe `imbalance`.
-    """
-    rate = dataset.rate
-    balanced = getattr(dataset, 'imbalance', None) is None
-    if dataset.noise in HUMAN_RATES:
-        return HUMAN_RATES[dataset.noise] if balanced else None
-    if dataset.noise == 'uniform':
-        return rate * (1 - 1 / NUM_CLASSES.get(dataset.base, 10))
-    if dataset.noise == 'asymmetric' and dataset.base in HALF_MAPPED:
-        return rate / 2 if balanced else None
-    known = ('symmetric', 'asymmetric', 'pairflip', 'instance', 'cores')
-    return rate if dataset.noise in known else None
-
-
-def presets(dataset: Any) -> dict[str, Any]:
-    """Returns option values for a data set with `base`, `noise` and `rate`."""
+def presets(dataset: DatasetSpec) -> dict[str, Any]:
+    """Returns option values that suit a data set."""
     usual = recipes.TRAINING.get(dataset.base, {})
     values = dict(TRAINING.get(dataset.base, usual))
     values |= SELECTION.get(dataset.base, {})
     if dataset.base == 'cifar10' and (dataset.rate or 0) >= 0.8:
         values['jocor_lambda'] = 0.65
-    rate = true_noise_rate(dataset)
+    rate = dataset.expected_noise_rate
     if rate is not None:
         # The papers take it as known.
         values['noise_rate'] = f'{rate:.6g}'
@@ -195,8 +164,8 @@ def presets(dataset: Any) -> dict[str, Any]:
 
 # The two networks of the method.
 PAIR = 2
-# Before how many epochs the noise rate is estimated, each time anew: early
-# enough that nothing wrong is learnt by heart.
+# Before how many epochs the noise rate is estimated again: early enough that
+# no wrong label is memorized.
 ESTIMATES = 3
 # A larger share is never dropped by an estimate.
 MOST_ESTIMATED = 0.9
@@ -212,7 +181,8 @@ class CoTeaching(Method):
     estimate of the noise rate.
     """
 
-    Config = Config
+    Config = CoTeachingConfig
+    config: CoTeachingConfig
     usual_networks = NETWORKS
     host_options = frozenset(
         {
@@ -227,7 +197,11 @@ class CoTeaching(Method):
     )
 
     def __init__(
-        self, config: Config, info: Info, build_network, build_optimizer
+        self,
+        config: CoTeachingConfig,
+        info: Info,
+        build_network: BuildNetwork,
+        build_optimizer: BuildOptimizer,
     ):
         super().__init__(config, info, build_network, build_optimizer, PAIR)
         self.tally = self.example_variable('tally', (2 * PAIR,))
@@ -244,7 +218,7 @@ class CoTeaching(Method):
         )
         self.reconfigure(config)
 
-    def reconfigure(self, config: Config) -> None:
+    def reconfigure(self, config: CoTeachingConfig) -> None:
         """Takes the options of another trial.
 
         Raises:
@@ -256,14 +230,14 @@ class CoTeaching(Method):
         self.schedule().counts(self.info.epochs, self._candidates)
 
     @classmethod
-    def depends_on_length(cls, config: Config) -> bool:
+    def depends_on_length(cls, config: CoTeachingConfig) -> bool:
         """Returns whether an epoch is another one in a longer run."""
         built_in = ('paper_', 's2e_restatement', 'reference_code')
         fixed = config.keep_schedule.startswith(built_in)
         return not fixed or not config.beta1_epoch
 
     @classmethod
-    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+    def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the published settings."""
         return presets(dataset)
 
@@ -306,7 +280,7 @@ class CoTeaching(Method):
         for optimizer in self.optimizers:
             if epoch >= late and isinstance(optimizer, optim.Adam):
                 optimizer.beta_1.assign(self.config.beta1_late)
-        (phase,) = super().begin_epoch(epoch, score)
+        phase = self.whole_epoch()
         plus = self.config.selection == 'coteaching_plus'
         disagree = plus and epoch >= self.config.init_epoch
         return [
@@ -348,9 +322,12 @@ class CoTeaching(Method):
             [tf.cast(chosen, old.dtype), tf.cast(each, old.dtype)], axis=1
         )
         self.update_examples(self.tally, part['index'], old, new)
-        found = [self.minimize(tape, means[net], net) for net in range(PAIR)]
+        each_logs = [
+            self.minimize(tape, means[net], net) for net in range(PAIR)
+        ]
         logs = {
-            name: (found[0][name] + found[1][name]) / 2 for name in found[0]
+            name: (each_logs[0][name] + each_logs[1][name]) / 2
+            for name in each_logs[0]
         }
         first, second = (tf.argmax(rows, axis=-1) for rows in logits)
         agree = tf.cast(first == second, tf.float32)

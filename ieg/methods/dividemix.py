@@ -11,10 +11,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ieg.data.spec import DatasetSpec
 from ieg.errors import RunError, UsageError
 from ieg.methods import recipes
 from ieg.methods.base import (
     Batch,
+    BuildNetwork,
+    BuildOptimizer,
+    Examples,
+    Info,
     Logs,
     Method,
     Phase,
@@ -28,7 +33,7 @@ from ieg.ops import losses, mixture
 from ieg.registry import METHODS, option
 from ieg.utils.randomness import generator
 
-# DivideMix beside the settings above, whose batches it halves.
+# On top of the settings in `recipes`, whose batches DivideMix halves.
 WEB: dict[str, dict[str, Any]] = {
     'webvisionmini': dict(
         warm_up=1, alpha=0.5, lambda_u='0', mix_rows='labeled', image_size=299
@@ -49,7 +54,7 @@ WEB_NETWORKS = {'webvisionmini': 'inception_resnet_v2'}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class DivideMixConfig:
     """Options of DivideMix."""
 
     warm_up: int = option(
@@ -100,7 +105,7 @@ class Config:
         choices=('all', 'labeled'),
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks what the flag types cannot.
 
         Raises:
@@ -141,8 +146,8 @@ LAMBDA_U = {
 WARM_UP = {'cifar10': 10, 'cifar100': 30}
 
 
-def presets(dataset: Any) -> dict[str, Any]:
-    """Returns option values for a data set with `base`, `noise` and `rate`."""
+def presets(dataset: DatasetSpec) -> dict[str, Any]:
+    """Returns option values that suit a data set."""
     values = dict(recipes.TRAINING.get(dataset.base, {}))
     if 'batch_size' in values:
         # A warm-up batch is as large as anybody's; a co-divide step has as
@@ -195,10 +200,17 @@ class DivideMix(Method):
     device and on the host) and the last normalised losses `[<=k, 2, N]`.
     """
 
-    Config = Config
+    Config = DivideMixConfig
+    config: DivideMixConfig
     usual_networks = WEB_NETWORKS
 
-    def __init__(self, config: Config, info, build_network, build_optimizer):
+    def __init__(
+        self,
+        config: DivideMixConfig,
+        info: Info,
+        build_network: BuildNetwork,
+        build_optimizer: BuildOptimizer,
+    ):
         super().__init__(
             config, info, build_network, build_optimizer, NUM_NETWORKS
         )
@@ -221,7 +233,7 @@ class DivideMix(Method):
         self.host_state['kept_division'] = np.zeros(NUM_NETWORKS, bool)
 
     @classmethod
-    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+    def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the published settings, or tuned ones for small data."""
         return presets(dataset)
 
@@ -268,13 +280,13 @@ class DivideMix(Method):
         """Updates the clean probabilities; returns this epoch's lambda_u."""
         drawn = [self._drawn(epoch, net) for net in range(NUM_NETWORKS)]
         both = np.union1d(*drawn)
-        found = score('example_losses', ids=both)
-        hits = found['logits'].sum(axis=1).argmax(-1) == self.info.labels[both]
+        scores = score('example_losses', ids=both)
+        hits = scores['logits'].sum(axis=1).argmax(-1) == self.info.labels[both]
         self.report(train_accuracy=float(hits.mean()))
         # What is not drawn has no loss, and is larger than any.
         current = np.full((NUM_NETWORKS, self.info.num_examples), np.inf)
         for net, ids in enumerate(drawn):
-            own = found['loss'][np.searchsorted(both, ids), net]
+            own = scores['loss'][np.searchsorted(both, ids), net]
             try:
                 tamed, remarks = mixture.tame(own)
             except ValueError as error:
@@ -320,14 +332,14 @@ class DivideMix(Method):
         if known:
             probability[:] = previous[net]
         probability[drawn] = fit.clean_probability
-        # There is no last division of examples that are drawn anew.
+        # Examples that were just drawn do not have a last division.
         if not known or len(drawn) < len(probability):
             return probability
         kept = self.host_state['kept_division']
         jump = np.mean(self._chosen(probability)) - np.mean(
             self._chosen(previous[net])
         )
-        # Kept once, not for ever: a lasting change is no collapse.
+        # Kept once, not for ever: a lasting change is not a collapse.
         kept[net] = abs(jump) > LARGEST_JUMP and not kept[net]
         if kept[net]:
             self.remark(
@@ -396,7 +408,7 @@ class DivideMix(Method):
 
     # The steps.
 
-    def example_losses(self, batch: Batch) -> dict[str, tf.Tensor]:
+    def example_losses(self, batch: Examples) -> Logs:
         """Cross-entropy of both networks against the given labels `[b, 2]`."""
         logits = self.network_logits(batch['images'][0])
         loss = [
@@ -462,7 +474,9 @@ class DivideMix(Method):
         )
         return self._fit_labeled(net, rows, targets)
 
-    def _fit_labeled(self, net: int, rows, targets) -> Logs:
+    def _fit_labeled(
+        self, net: int, rows: tf.Tensor, targets: tf.Tensor
+    ) -> Logs:
         with tf.GradientTape() as tape:
             logits = self.nets[net](rows, training=True)
             supervised = tf.reduce_mean(
@@ -475,7 +489,7 @@ class DivideMix(Method):
             'loss_prior': prior,
         }
 
-    def _guess(self, net: int, unlabeled) -> tf.Tensor:
+    def _guess(self, net: int, unlabeled: Examples) -> tf.Tensor:
         """Co-guessing (eq. 7): mean prediction of both networks, sharpened.
 
         The trained network runs in training mode, its peer in inference mode,
@@ -488,7 +502,7 @@ class DivideMix(Method):
         guess = losses.total(own + peer) / (2 * len(views))
         return losses.sharpen(guess, self.config.temperature)
 
-    def _refine(self, net: int, labeled) -> tf.Tensor:
+    def _refine(self, net: int, labeled: Examples) -> tf.Tensor:
         """Co-refinement (eqs. 5, 6): the peer weighs label and prediction."""
         own = self._predictions(net, labeled)
         prediction = losses.total(own) / len(own)
@@ -502,13 +516,15 @@ class DivideMix(Method):
         refined = weight * given + (1 - weight) * prediction
         return losses.sharpen(refined, self.config.temperature)
 
-    def _predictions(self, net: int, part) -> list[tf.Tensor]:
-        """Returns what the network in training says of each view `[b, C]`."""
+    def _predictions(self, net: int, part: Examples) -> list[tf.Tensor]:
+        """Returns the trained network's predictions of each view `[b, C]`."""
         logits = [self.nets[net](x, training=True) for x in part['images']]
         self.observe(part, losses.total(logits) / len(logits))
         return [tf.nn.softmax(rows) for rows in logits]
 
-    def _mixed(self, batch: Batch, rows: tf.Tensor, targets: tf.Tensor):
+    def _mixed(
+        self, batch: Batch, rows: tf.Tensor, targets: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Mixes all rows with a permutation of themselves (eqs. 8, 9)."""
         partners = self.partners(batch, tf.shape(rows)[0])
         share = batch['step']['share']

@@ -3,7 +3,7 @@
 Zhang, Pfister: "Learning Fast Sample Re-weighting Without Reward Data", ICCV
 2021, as the authors' code runs it. The proxy that stands in for clean images
 is a pool of training examples with low scores; only the last layer looks ahead.
-One difference: proxy images are augmented anew each time they are shown.
+One difference: proxy images are augmented again each time they are shown.
 """
 
 import dataclasses
@@ -11,12 +11,24 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from ieg.data.spec import DatasetSpec
 from ieg.errors import UsageError
 from ieg.methods import reweighting
-from ieg.methods.base import Batch, Info, Logs, Phase, Score, Stream
+from ieg.methods.base import (
+    Batch,
+    BuildNetwork,
+    BuildOptimizer,
+    Examples,
+    Info,
+    Logs,
+    Phase,
+    Score,
+    Stream,
+)
 from ieg.methods.reweighting import EXACT, WEB_COMMON, recipe
 from ieg.ops import losses, meta
 from ieg.ops import random as random_ops
@@ -47,14 +59,14 @@ _PROXY = {
 }
 
 
-def with_proxy(dataset: Any, network: str) -> dict[str, Any]:
+def with_proxy(dataset: DatasetSpec, network: str) -> dict[str, Any]:
     """Returns the recipe of FSR: a proxy pool instead of a probe."""
     if dataset.base in WEB:
         return EXACT | WEB[dataset.base]
-    found = recipe(dataset, network)
-    if 'max_iteration' in found:
-        found.update(cos_t_mul=2.0, max_iteration=63_500)
-    return found | _PROXY.get(dataset.base, {})
+    values = recipe(dataset, network)
+    if 'max_iteration' in values:
+        values.update(cos_t_mul=2.0, max_iteration=63_500)
+    return values | _PROXY.get(dataset.base, {})
 
 
 class Pseudo(NamedTuple):
@@ -66,7 +78,7 @@ class Pseudo(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(reweighting.Config):
+class FSRConfig(reweighting.ReweightingConfig):
     """Options of FSR."""
 
     meta_momentum: float = option(
@@ -117,7 +129,7 @@ class Config(reweighting.Config):
         maximum=1,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks what the flag types cannot.
 
         Raises:
@@ -132,10 +144,10 @@ class Config(reweighting.Config):
             return None
         kind, *parts = self.use_pseudo_loss.split('_')
         try:
-            found = Pseudo(*map(float, parts))
-            fine = kind == 'all' and all(map(math.isfinite, found))
-            fine &= found.temperature > 0 and 0 <= found.share <= 1
-            fine &= found.weight >= 0
+            pseudo = Pseudo(*map(float, parts))
+            fine = kind == 'all' and all(map(math.isfinite, pseudo))
+            fine &= pseudo.temperature > 0 and 0 <= pseudo.share <= 1
+            fine &= pseudo.weight >= 0
         except (TypeError, ValueError):
             fine = False
         if not fine:
@@ -144,22 +156,21 @@ class Config(reweighting.Config):
                 'all_TEMPERATURE_SHARE_WEIGHT; give for example all_1_0.1_2, '
                 'or nothing for no such loss.'
             )
-        return found
+        return pseudo
 
 
-def check_sizes(config: Config, info: Info, replicas: int) -> None:
+def check_sizes(config: FSRConfig, info: Info, replicas: int) -> None:
     """Checks the options that depend on the data and the run.
 
     Raises:
         UsageError: pool or proxy batch cannot be shared out, or no epoch is
             left for weights.
     """
-    for flag, unit, parts in (
-        ('queue_capacity', info.num_classes, 'classes'),
-        ('queue_bs', info.num_classes, 'classes'),
-        ('queue_bs', replicas, 'replicas'),
+    for flag, size, unit, parts in (
+        ('queue_capacity', config.queue_capacity, info.num_classes, 'classes'),
+        ('queue_bs', config.queue_bs, info.num_classes, 'classes'),
+        ('queue_bs', config.queue_bs, replicas, 'replicas'),
     ):
-        size = getattr(config, flag)
         if size < 1 or size % unit:
             nearest = math.lcm(info.num_classes, replicas)
             nearest *= max(1, round(size / nearest))
@@ -216,13 +227,20 @@ class FSR(reweighting.Reweighting):
     weights `class_weights` `[C]`.
     """
 
-    Config = Config
+    Config = FSRConfig
+    config: FSRConfig
     ignores_probe = True
 
-    def __init__(self, config: Config, info: Info, *args, **kwargs):
+    def __init__(
+        self,
+        config: FSRConfig,
+        info: Info,
+        build_network: BuildNetwork,
+        build_optimizer: BuildOptimizer,
+    ):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         check_sizes(config, info, replicas)
-        super().__init__(config, info, *args, **kwargs)
+        super().__init__(config, info, build_network, build_optimizer)
         self.observed = meta.with_features(self.nets[0])
         self.pseudo = config.pseudo()
         self.scores = self.example_variable('scores')
@@ -240,7 +258,7 @@ class FSR(reweighting.Reweighting):
         self.host_state['pool'] = np.zeros(config.queue_capacity, np.int64)
 
     @classmethod
-    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+    def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the published recipe, or a tuned one for small data."""
         return with_proxy(dataset, network)
 
@@ -314,7 +332,9 @@ class FSR(reweighting.Reweighting):
         with tape:
             parts = {'loss_weighted': tf.reduce_sum(weights * loss)}
             if self.pseudo:
-                parts['loss_pseudo'] = self.pseudo_loss(batch, logits)
+                parts['loss_pseudo'] = self.pseudo_loss(
+                    batch, self.pseudo, logits
+                )
             total = losses.total(list(parts.values()))
         logs = self.update(tape, total) | parts | {'loss_proxy': ahead.loss}
         logs |= self.record(part['index'], weights)
@@ -339,7 +359,9 @@ class FSR(reweighting.Reweighting):
             losses.mix(targets, partners, shares[:, tf.newaxis]),
         )
 
-    def look_ahead(self, tape, targets, logits) -> list[tf.Tensor]:
+    def look_ahead(
+        self, tape: tf.GradientTape, targets: tf.Tensor, logits: tf.Tensor
+    ) -> list[tf.Tensor]:
         """Returns where a step of the last layer with equal weights leads."""
         gap = tf.nn.softmax(logits) - targets
         gap /= tf.cast(tf.shape(gap)[0], gap.dtype)
@@ -377,7 +399,12 @@ class FSR(reweighting.Reweighting):
         return Ahead(direction, loss, logits[:count], logits[count:])
 
     def example_weights(
-        self, batch: Batch, ahead: Ahead, targets, logits, features
+        self,
+        batch: Batch,
+        ahead: Ahead,
+        targets: tf.Tensor,
+        logits: tf.Tensor,
+        features: tf.Tensor,
     ) -> tf.Tensor:
         """Returns the weights `[b]`, equal ones before the start epoch."""
         (alignment,) = meta.alignments(
@@ -425,20 +452,24 @@ class FSR(reweighting.Reweighting):
         self.class_weights.assign(new)
         return tf.cast(tf.gather(new, label) / size, weights.dtype)
 
-    def pseudo_loss(self, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+    def pseudo_loss(
+        self, batch: Batch, pseudo: Pseudo, logits: tf.Tensor
+    ) -> tf.Tensor:
         """Returns the loss towards earlier visits, 0 before the start epoch."""
         earlier = self.earlier_logits(batch['train']['index'], logits.dtype)
-        targets = tf.nn.softmax(earlier / self.pseudo.temperature)
+        targets = tf.nn.softmax(earlier / pseudo.temperature)
         loss = tf.reduce_mean(losses.soft_cross_entropy(targets, logits))
         active = tf.cast(batch['step']['active'], logits.dtype)
-        return active * self.pseudo.weight * loss
+        return active * pseudo.weight * loss
 
-    def earlier_logits(self, index: tf.Tensor, dtype: Any) -> tf.Tensor:
+    def earlier_logits(self, index: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Returns the normalised logits of earlier visits `[b, C]`."""
         rows = tf.gather(self.table.value, index)
         return losses.rms_normalised(tf.cast(rows, dtype))
 
-    def remember(self, part, loss, logits, ahead: Ahead) -> Logs:
+    def remember(
+        self, part: Examples, loss: tf.Tensor, logits: tf.Tensor, ahead: Ahead
+    ) -> Logs:
         """Updates scores and logits of a batch; returns the mean margin."""
         margin = loss - losses.cross_entropy(part['label'], ahead.logits)
         beta = self.config.queue_beta
@@ -455,7 +486,13 @@ class FSR(reweighting.Reweighting):
             )
         return {'margin': tf.reduce_mean(margin)}
 
-    def _move(self, variable, index, keep: float, change: tf.Tensor) -> None:
+    def _move(
+        self,
+        variable: keras.Variable,
+        index: tf.Tensor,
+        keep: float,
+        change: tf.Tensor,
+    ) -> None:
         """Sets rows to keep * row + change, where that is finite."""
         old = tf.gather(variable.value, index)
         new = keep * old + tf.cast(change, old.dtype)
@@ -463,7 +500,9 @@ class FSR(reweighting.Reweighting):
         new = tf.where(tf.math.is_finite(new), new, old)
         self.update_examples(variable, index, old, new)
 
-    def mixing(self, batch: Batch, count: tf.Tensor):
+    def mixing(
+        self, batch: Batch, count: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns a number in [0, 1) and a partner for each row `[count]`."""
         numbers = random_ops.uniform([count], self.random_seed(batch, 0))
         partners = losses.random_partners(count, self.random_seed(batch, 1))
@@ -472,11 +511,11 @@ class FSR(reweighting.Reweighting):
     # Reports.
 
     def notes(self) -> dict[str, np.ndarray]:
-        """Adds what the network said at earlier visits."""
+        """Adds the predictions at earlier visits."""
         if not self.pseudo:
             return super().notes()
-        said = self.table.numpy().argmax(axis=1)
-        return super().notes() | {'pseudo_label': said}
+        pseudo_label = self.table.numpy().argmax(axis=1)
+        return super().notes() | {'pseudo_label': pseudo_label}
 
 
 def choose_pool(

@@ -5,14 +5,23 @@ Label Noise", CVPR 2020, as the authors' code runs it.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from ieg.data.spec import DatasetSpec
 from ieg.errors import UsageError
 from ieg.methods import recipes, reweighting
-from ieg.methods.base import Batch, Info, Logs, Stream
+from ieg.methods.base import (
+    Batch,
+    BuildNetwork,
+    BuildOptimizer,
+    Info,
+    Logs,
+    Stream,
+)
 from ieg.methods.reweighting import ProbeConfig, ProbeReweighting
 from ieg.ops import losses, meta
 from ieg.ops import random as random_ops
@@ -26,7 +35,7 @@ TEMPERATURE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(ProbeConfig):
+class IEGConfig(ProbeConfig):
     """Options of IEG."""
 
     meta_momentum: float = option(
@@ -56,7 +65,7 @@ class Config(ProbeConfig):
         'original does by accident.',
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks what belongs together.
 
         Raises:
@@ -68,6 +77,10 @@ class Config(ProbeConfig):
                 '--pseudo_label_grad looks through all layers; it does not go '
                 'with --meta_grad=last_layer.'
             )
+
+
+# The same of the weak and of the strong view.
+Passes = tuple[tf.Tensor, tf.Tensor]
 
 
 class Targets(NamedTuple):
@@ -90,20 +103,27 @@ class Targets(NamedTuple):
 class IEG(ProbeReweighting):
     """Weights, a choice between label and pseudo-label, and five losses."""
 
-    Config = Config
+    Config = IEGConfig
+    config: IEGConfig
 
-    def __init__(self, config: Config, info: Info, *args, **kwargs):
+    def __init__(
+        self,
+        config: IEGConfig,
+        info: Info,
+        build_network: BuildNetwork,
+        build_optimizer: BuildOptimizer,
+    ):
         # Kept label, and the pseudo-label's distribution.
         facts = 1 + info.num_classes
-        super().__init__(config, info, *args, facts=facts, **kwargs)
+        super().__init__(config, info, build_network, build_optimizer, facts)
 
     @classmethod
-    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+    def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the published recipe, or a tuned one for small data."""
         values = reweighting.with_probe(dataset, network)
         values |= WEB_FACTORS.get(dataset.base, {})
         if dataset.base in recipes.GREY:
-            # Policies learnt on photographs lose to none at all here.
+            # Policies learnt on photographs are worse than none here.
             values['aug_type'] = 'default'
         return values
 
@@ -124,13 +144,13 @@ class IEG(ProbeReweighting):
             # The only pass that moves the BatchNorm statistics.
             logits, features = self.training_pass(weak)
             strong_logits = meta.forward(self.nets[0], strong)
-        targets, found = self.targets(
+        targets, probe_logs = self.targets(
             tape, batch, (logits, strong_logits), features
         )
         with tape:
             parts = self.loss_terms(batch, targets, logits, strong_logits)
             loss = losses.total(list(parts.values()))
-        logs = self.update(tape, loss) | parts | found
+        logs = self.update(tape, loss) | parts | probe_logs
         logs |= self.record(
             part['index'],
             targets.weights,
@@ -139,7 +159,11 @@ class IEG(ProbeReweighting):
         return logs | self.observe(part, logits)
 
     def targets(
-        self, tape, batch: Batch, logits, features
+        self,
+        tape: tf.GradientTape,
+        batch: Batch,
+        logits: Passes,
+        features: tf.Tensor | None,
     ) -> tuple[Targets, Logs]:
         """Returns weights and targets, and what to log: the meta step."""
         given = tf.one_hot(
@@ -148,7 +172,7 @@ class IEG(ProbeReweighting):
             dtype=logits[0].dtype,
         )
         guess = self.guess(*logits)
-        direction, found = self.probe_direction(
+        direction, probe_logs = self.probe_direction(
             batch, self.look_ahead(tape, given, guess, logits)
         )
         change, slope = self.alignments(
@@ -160,7 +184,7 @@ class IEG(ProbeReweighting):
         # The probe loss falls along -direction: a share whose slope rises
         # along it should grow. Ties go to the pseudo-label.
         keeps = tf.cast(slope > 0, weights.dtype)
-        return Targets(weights, keeps, guess, given), found
+        return Targets(weights, keeps, guess, given), probe_logs
 
     def guess(self, logits: tf.Tensor, strong_logits: tf.Tensor) -> tf.Tensor:
         """Returns the pseudo-labels `[b, C]` (eq. 5)."""
@@ -170,7 +194,7 @@ class IEG(ProbeReweighting):
         ]
         return losses.sharpen(losses.total(views) / len(views), TEMPERATURE)
 
-    def _relabelling(self, given, guess):
+    def _relabelling(self, given: tf.Tensor, guess: tf.Tensor) -> meta.Pieces:
         """Returns the function from logits to what the meta step looks at.
 
         It gives the example losses with the initial targets `[b]`, and their
@@ -178,7 +202,9 @@ class IEG(ProbeReweighting):
         """
         share = self.config.grad_eps_init
 
-        def pieces(logits, strong_logits=None):
+        def pieces(
+            logits: tf.Tensor, strong_logits: tf.Tensor | None = None
+        ) -> Passes:
             own = guess
             if strong_logits is not None:
                 own = self.guess(logits, strong_logits)
@@ -188,11 +214,17 @@ class IEG(ProbeReweighting):
 
         return pieces
 
-    def _leaking(self, tensors) -> list:
+    def _leaking(self, tensors: Passes) -> list[tf.Tensor]:
         """Returns what belongs to the passes that the meta step sees."""
         return list(tensors if self.config.pseudo_label_grad else tensors[:1])
 
-    def look_ahead(self, tape, given, guess, logits) -> list[tf.Tensor]:
+    def look_ahead(
+        self,
+        tape: tf.GradientTape,
+        given: tf.Tensor,
+        guess: tf.Tensor,
+        logits: Passes,
+    ) -> list[tf.Tensor]:
         """Returns where a step with equal weights leads."""
         seen = self._leaking(logits)
         with tf.GradientTape() as loss_tape:
@@ -213,8 +245,15 @@ class IEG(ProbeReweighting):
         )
 
     def alignments(
-        self, tape, batch: Batch, direction, given, guess, logits, features
-    ):
+        self,
+        tape: tf.GradientTape,
+        batch: Batch,
+        direction: Sequence[tf.Tensor],
+        given: tf.Tensor,
+        guess: tf.Tensor,
+        logits: Passes,
+        features: tf.Tensor | None,
+    ) -> list[tf.Tensor]:
         """Returns how losses and their slopes change along the direction."""
         return meta.alignments(
             self.config.meta_grad,
@@ -225,11 +264,15 @@ class IEG(ProbeReweighting):
             self._leaking(batch['train']['images']),
             tape,
             self._leaking(logits),
-            [features],
+            [] if features is None else [features],
         )
 
     def loss_terms(
-        self, batch: Batch, targets: Targets, logits, strong_logits
+        self,
+        batch: Batch,
+        targets: Targets,
+        logits: tf.Tensor,
+        strong_logits: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         """Returns the five terms of the loss."""
         keeps = targets.keeps[:, tf.newaxis]
@@ -248,7 +291,7 @@ class IEG(ProbeReweighting):
             * tf.reduce_mean(losses.divergence(logits, strong_logits)),
         }
 
-    def mixed_losses(self, batch: Batch, targets: Targets):
+    def mixed_losses(self, batch: Batch, targets: Targets) -> Passes:
         """Returns the losses of mixed probe and of mixed training rows.
 
         Probe, weak and strong images are mixed with each other.
@@ -294,7 +337,9 @@ class IEG(ProbeReweighting):
         count = tf.cast(tf.shape(batch['probe']['label'])[0], numbers.dtype)
         return tf.cast(numbers * count, tf.int32)
 
-    def mixing(self, batch: Batch, count: tf.Tensor):
+    def mixing(
+        self, batch: Batch, count: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns a number in [0, 1) and a partner for each row `[count]`."""
         numbers = random_ops.uniform([count], self.random_seed(batch, 1))
         partners = losses.random_partners(count, self.random_seed(batch, 2))

@@ -1,7 +1,7 @@
 """Keep rates: the share of a batch that small-loss selection trains on.
 
 Papers and codes disagree about how the rate falls, so every reading has its
-name. A form of one's own is a function in `KEEP_SCHEDULES` (see `--plugin`).
+name. Your own form is a function in `KEEP_SCHEDULES` (see `--plugin`).
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class KeepSchedule:
     exponent: float = 1.0
     numbers: tuple[float, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks the numbers.
 
         Raises:
@@ -116,7 +116,7 @@ def parse(text: str, tau: float, gradual: int, exponent: float) -> KeepSchedule:
         exponent: see `KeepSchedule`.
 
     Raises:
-        UsageError: there is no such form, or its numbers are none.
+        UsageError: there is no such form, or its numbers are not numbers.
     """
     form, _, rest = text.partition(':')
     try:
@@ -130,7 +130,9 @@ def parse(text: str, tau: float, gradual: int, exponent: float) -> KeepSchedule:
 
 
 @KEEP_SCHEDULES.register('paper_main')
-def paper_main(schedule: KeepSchedule, epochs: np.ndarray, total: int):
+def paper_main(
+    schedule: KeepSchedule, epochs: np.ndarray, total: int
+) -> np.ndarray:
     """Co-teaching, Algorithm 1: 1 - min(tau T / T_k, tau), T from 1, no c."""
     del total
     if schedule.exponent != 1:
@@ -143,7 +145,9 @@ def paper_main(schedule: KeepSchedule, epochs: np.ndarray, total: int):
 
 
 @KEEP_SCHEDULES.register('paper_ablation')
-def paper_ablation(schedule: KeepSchedule, epochs: np.ndarray, total: int):
+def paper_ablation(
+    schedule: KeepSchedule, epochs: np.ndarray, total: int
+) -> np.ndarray:
     """Co-teaching, section 4.2: 1 - tau min(T^c / T_k, 1), T from 1."""
     del total
     powers = (epochs + 1.0) ** schedule.exponent
@@ -151,7 +155,9 @@ def paper_ablation(schedule: KeepSchedule, epochs: np.ndarray, total: int):
 
 
 @KEEP_SCHEDULES.register('s2e_restatement')
-def s2e_restatement(schedule: KeepSchedule, epochs: np.ndarray, total: int):
+def s2e_restatement(
+    schedule: KeepSchedule, epochs: np.ndarray, total: int
+) -> np.ndarray:
     """S2E's reading of Co-teaching: 1 - tau min((t / t_k)^c, 1), t from 0."""
     del total
     powers = (epochs / schedule.gradual) ** schedule.exponent
@@ -159,7 +165,9 @@ def s2e_restatement(schedule: KeepSchedule, epochs: np.ndarray, total: int):
 
 
 @KEEP_SCHEDULES.register('reference_code')
-def reference_code(schedule: KeepSchedule, epochs: np.ndarray, total: int):
+def reference_code(
+    schedule: KeepSchedule, epochs: np.ndarray, total: int
+) -> np.ndarray:
     """Co-teaching's code: a line to tau^c in T_k epochs, then tau."""
     del total
     forget = np.full(len(epochs), schedule.tau)
@@ -170,7 +178,7 @@ def reference_code(schedule: KeepSchedule, epochs: np.ndarray, total: int):
 
 
 @KEEP_SCHEDULES.register('s2e')
-def s2e(schedule: KeepSchedule, epochs: np.ndarray, total: int):
+def s2e(schedule: KeepSchedule, epochs: np.ndarray, total: int) -> np.ndarray:
     """S2E's family: twelve numbers in [0, 1], whatever tau is.
 
     Raises:

@@ -6,10 +6,12 @@ ahead, all weights start at 0.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from ieg.data.spec import DatasetSpec
 from ieg.methods import reweighting
 from ieg.methods.base import Batch, Logs
 from ieg.methods.reweighting import ProbeConfig, ProbeReweighting
@@ -18,7 +20,7 @@ from ieg.registry import METHODS
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(ProbeConfig):
+class L2RConfig(ProbeConfig):
     """Options of L2R."""
 
 
@@ -26,17 +28,18 @@ class Config(ProbeConfig):
 class L2R(ProbeReweighting):
     """Learning to reweight: one weight per example and step."""
 
-    Config = Config
+    Config = L2RConfig
+    config: L2RConfig
 
     @classmethod
-    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+    def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the recipe of the IEG code base."""
         return reweighting.with_probe(dataset, network)
 
     def train_step(self, batch: Batch) -> Logs:
         """Weighs a batch and takes a weighted step (algorithm 1)."""
         part = batch['train']
-        direction, found = self.probe_direction(batch, self.look_ahead())
+        direction, probe_logs = self.probe_direction(batch, self.look_ahead())
         images = meta.after(direction, part['images'][0])
         with tf.GradientTape(persistent=True) as tape:
             logits, features = self.training_pass(images)
@@ -46,7 +49,7 @@ class L2R(ProbeReweighting):
         with tape:
             loss = losses.cross_entropy(part['label'], logits)
             loss = tf.reduce_sum(weights * loss)
-        logs = self.update(tape, loss) | found
+        logs = self.update(tape, loss) | probe_logs
         logs |= self.record(part['index'], weights)
         return logs | self.observe(part, logits)
 
@@ -56,7 +59,15 @@ class L2R(ProbeReweighting):
             self.moved, self.config.meta_stepsize, self.training_l2()
         )
 
-    def example_weights(self, tape, images, label, logits, features, direction):
+    def example_weights(
+        self,
+        tape: tf.GradientTape,
+        images: tf.Tensor,
+        label: tf.Tensor,
+        logits: tf.Tensor,
+        features: tf.Tensor | None,
+        direction: Sequence[tf.Tensor],
+    ) -> tf.Tensor:
         """Returns the normalised weights `[b]`."""
         (alignment,) = meta.alignments(
             self.config.meta_grad,
@@ -67,7 +78,7 @@ class L2R(ProbeReweighting):
             [images],
             tape,
             [logits],
-            [features],
+            [] if features is None else [features],
         )
         return meta.normalised(
             self.config.meta_stepsize * alignment, self.config.weight_scope

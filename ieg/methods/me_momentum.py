@@ -10,12 +10,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from ieg.data.spec import DatasetSpec
 from ieg.errors import RunError
 from ieg.methods.base import (
     Batch,
+    BuildNetwork,
+    BuildOptimizer,
     Info,
     Logs,
     Method,
@@ -61,7 +65,7 @@ _SHORT_ROUNDS = dict(
 )
 
 
-def rounds(dataset: Any) -> dict[str, Any]:
+def rounds(dataset: DatasetSpec) -> dict[str, Any]:
     """Returns the recipe of Me-Momentum."""
     if dataset.base in WEB:
         return _ROUNDS | WEB[dataset.base]
@@ -71,7 +75,7 @@ def rounds(dataset: Any) -> dict[str, Any]:
         return _ROUNDS | {'crop_padding': 0, 'precision': 'float32'}
     if dataset.base in TRAINING:
         return dict(_ROUNDS)
-    # Nobody's published set: its batches follow its size.
+    # Not a published set: its batches follow its size.
     chosen = {n: v for n, v in _ROUNDS.items() if n != 'batch_size'}
     return chosen | _SHORT_ROUNDS
 
@@ -85,7 +89,7 @@ EARLY, REFINE, OVER = 0, 1, 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class MeMomentumConfig:
     """Options of Me-Momentum."""
 
     outer_rounds: int = option(
@@ -151,7 +155,7 @@ class Course:
             self.overall = score
         return better, record
 
-    def advance(self, config: Config) -> str:
+    def advance(self, config: MeMomentumConfig) -> str:
         """Goes to the next epoch.
 
         Returns:
@@ -209,12 +213,17 @@ class MeMomentum(Method):
     device; they follow from the confident examples.
     """
 
-    Config = Config
+    Config = MeMomentumConfig
+    config: MeMomentumConfig
     usual_networks = {'cifar10': 'resnet18', 'cifar100': 'resnet34'}
     needs_validation = True
 
     def __init__(
-        self, config: Config, info: Info, build_network, build_optimizer
+        self,
+        config: MeMomentumConfig,
+        info: Info,
+        build_network: BuildNetwork,
+        build_optimizer: BuildOptimizer,
     ):
         super().__init__(config, info, build_network, build_optimizer)
         self._build_network = build_network
@@ -225,7 +234,7 @@ class MeMomentum(Method):
         self.host_state['confident'] = np.ones(count, bool)
         self.host_state['times_confident'] = np.zeros(count, np.int32)
         self.host_state['rounds'] = np.zeros((), np.int32)
-        self.class_weights = None
+        self.class_weights: keras.Variable | None = None
         if config.class_weights:
             self.class_weights = self.add_weight(
                 shape=(info.num_classes,),
@@ -237,13 +246,13 @@ class MeMomentum(Method):
             )
 
     @classmethod
-    def most_epochs(cls, config: Config) -> int:
+    def most_epochs(cls, config: MeMomentumConfig) -> int:
         """Returns how long a run can be at most, its last look included."""
         each = config.early_epochs + config.inner_rounds * config.round_epochs
         return config.outer_rounds * each + 1
 
     @classmethod
-    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+    def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the published settings; shorter rounds for small sets."""
         return rounds(dataset)
 
@@ -253,10 +262,10 @@ class MeMomentum(Method):
         """Returns where the run is."""
         values = self.host_state['course']
         names = [field.name for field in dataclasses.fields(Course)]
-        found = dict(zip(names, values.tolist(), strict=True))
+        fields = dict(zip(names, values.tolist(), strict=True))
         for name in ('stage', 'outer', 'inner', 'epoch'):
-            found[name] = int(found[name])
-        return Course(**found)
+            fields[name] = int(fields[name])
+        return Course(**fields)
 
     def _keep(self, course: Course) -> None:
         values = dataclasses.astuple(course)
@@ -273,7 +282,7 @@ class MeMomentum(Method):
     # Epochs.
 
     def begin_epoch(self, epoch: int, score: Score) -> list[Phase] | None:
-        """Draws the confident examples, extracted anew where a round begins."""
+        """Draws the confident examples, extracted again as a round begins."""
         course = self.course()
         if course.stage == OVER:
             return None
@@ -281,8 +290,8 @@ class MeMomentum(Method):
         self._keep(course)
         if action == 'finish':
             # An epoch without training shows the network that is chosen.
-            found = self.final_net if course.overall else self.round_net
-            copy_weights(self.nets[0], found)
+            best = self.final_net if course.overall else self.round_net
+            copy_weights(self.nets[0], best)
             return []
         if action == 'refine':
             copy_weights(self.nets[0], self.round_net)
@@ -293,7 +302,7 @@ class MeMomentum(Method):
             self.optimizers[0].reset()
         self._report(course)
         if self.config.class_weights:
-            self._weigh(tell=epoch == 0)
+            self._weigh(remark=epoch == 0)
         return [self._phase(course)]
 
     def _phase(self, course: Course) -> Phase:
@@ -332,13 +341,15 @@ class MeMomentum(Method):
         labels = self.info.labels[self.host_state['confident']]
         return np.bincount(labels, minlength=self.info.num_classes)
 
-    def _weigh(self, tell: bool) -> None:
+    def _weigh(self, remark: bool) -> None:
         """Weighs classes by what is confident now and by validation.
 
         Args:
-            tell: whether to remark on classes that validation lacks.
+            remark: whether to remark on classes that validation lacks.
         """
         valid = self.info.valid_counts
+        # This method needs validation examples, and has class weights here.
+        assert valid is not None and self.class_weights is not None
         weights = importance(self._per_class(), valid)
         if not weights.any():
             raise RunError(
@@ -349,7 +360,7 @@ class MeMomentum(Method):
         self.class_weights.assign(weights)
         self.report(class_weights=[round(float(w), 4) for w in weights])
         missing = np.flatnonzero(valid == 0)
-        if tell and len(missing):
+        if remark and len(missing):
             names = ', '.join(map(str, missing[:10]))
             self.remark(
                 f'with --class_weights nothing is learnt of class {names}, of '

@@ -8,10 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ieg.data.spec import DatasetSpec
 from ieg.errors import UsageError
 from ieg.methods import recipes
 from ieg.methods.base import (
     Batch,
+    BuildNetwork,
+    BuildOptimizer,
     Info,
     Logs,
     Method,
@@ -60,7 +63,7 @@ _IEG_CIFAR = EXACT | dict(
 )
 
 
-def recipe(dataset: Any, network: str) -> dict[str, Any]:
+def recipe(dataset: DatasetSpec, network: str) -> dict[str, Any]:
     """Returns the recipe of the methods of the IEG code base."""
     if dataset.base in ('mnist', 'fashion_mnist'):
         # The weights of a batch gather on a few examples, and LeNet has no
@@ -85,9 +88,9 @@ _PROBE = {
 }
 
 
-def with_probe(dataset: Any, network: str) -> dict[str, Any]:
+def with_probe(dataset: DatasetSpec, network: str) -> dict[str, Any]:
     """Returns the same with the usual share of clean probe images."""
-    # Nobody knows the right labels of those sets: they bring a probe or none.
+    # The right labels of those sets are unknown: they bring a probe or none.
     usual = 0.0 if dataset.base in recipes.WEB else 0.02
     share = _PROBE.get(dataset.base, usual)
     return recipe(dataset, network) | {'probe_dataset_hold_ratio': share}
@@ -100,7 +103,7 @@ SMALL_WEIGHT = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class ReweightingConfig:
     """Options of every method that looks one step ahead."""
 
     meta_stepsize: float = option(
@@ -125,7 +128,7 @@ class Config:
         0.999, 'Largest decay of the moving average.', minimum=0, maximum=1
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks what the limits cannot.
 
         Raises:
@@ -139,7 +142,7 @@ class Config:
 
 
 @dataclasses.dataclass(frozen=True)
-class ProbeConfig(Config):
+class ProbeConfig(ReweightingConfig):
     """Options of the methods that have a clean probe set."""
 
     meta_grad: str = option(
@@ -161,14 +164,15 @@ class Reweighting(Method):
     facts; older epochs fade.
     """
 
+    config: ReweightingConfig
     usual_networks = {'cifar10': 'wrn28-10', 'cifar100': 'wrn28-10'}
 
     def __init__(
         self,
-        config: Config,
+        config: ReweightingConfig,
         info: Info,
-        build_network,
-        build_optimizer,
+        build_network: BuildNetwork,
+        build_optimizer: BuildOptimizer,
         facts: int = 0,
     ):
         super().__init__(config, info, build_network, build_optimizer)
@@ -190,14 +194,14 @@ class Reweighting(Method):
         return meta.head(self.nets[0]).trainable_variables
 
     @property
-    def evaluated_networks(self):
+    def evaluated_networks(self) -> list[keras.Model]:
         """The averaged network if there is one."""
         return [self.average_net] if self.average else self.nets
 
     def begin_epoch(self, epoch: int, score: Score) -> list[Phase]:
         """Draws all examples once."""
         self.tally.assign(self.tally.numpy() * FORGETTING)
-        return super().begin_epoch(epoch, score)
+        return [self.whole_epoch()]
 
     # Coefficients of penalties and momentum of the variables that move.
 
@@ -280,14 +284,23 @@ class ProbeReweighting(Reweighting):
         probe_batch_size: probe images per step on all replicas together.
     """
 
-    def __init__(self, config: ProbeConfig, info: Info, *args, **kwargs):
+    config: ProbeConfig
+
+    def __init__(
+        self,
+        config: ProbeConfig,
+        info: Info,
+        build_network: BuildNetwork,
+        build_optimizer: BuildOptimizer,
+        facts: int = 0,
+    ):
         size, classes = config.probe_batch_size, info.num_classes
         if size % classes:
             raise UsageError(
                 f'--probe_batch_size={size} is no multiple of the {classes} '
                 'classes; choose one, so that all are shown equally often.'
             )
-        super().__init__(config, info, *args, **kwargs)
+        super().__init__(config, info, build_network, build_optimizer, facts)
         # Here, and not where it is needed: only building a method happens
         # within the scope of its strategy.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -318,7 +331,7 @@ class ProbeReweighting(Reweighting):
         }
 
     def begin_epoch(self, epoch: int, score: Score) -> list[Phase]:
-        """Draws all examples once; the probe goes on where it was."""
+        """Draws all examples once; the probe continues where it was."""
         (phase,) = super().begin_epoch(epoch, score)
         count = phase.num_steps * self.probe_batch_size
         probe = (epoch * count + np.arange(count)) % self.info.num_probe
@@ -330,10 +343,10 @@ class ProbeReweighting(Reweighting):
     ) -> tuple[list[tf.Tensor], Logs]:
         """Returns the gradient of the probe loss at a look-ahead point.
 
-        And what to log of it: a probe that is fitted has nothing to tell.
+        And what to log of it: a probe that is fitted no longer guides.
         """
         part = batch['probe']
-        found = meta.probe_pass(
+        probe = meta.probe_pass(
             self.nets[0],
             self.moved,
             point,
@@ -342,14 +355,16 @@ class ProbeReweighting(Reweighting):
             self.probe_l2(),
         )
         gradient = meta.across_replicas(
-            found.gradient, self.config.weight_scope
+            probe.gradient, self.config.weight_scope
         )
         return gradient, {
-            'loss_probe': found.loss,
-            'probe_accuracy': accuracy(part['label'], found.logits),
+            'loss_probe': probe.loss,
+            'probe_accuracy': accuracy(part['label'], probe.logits),
         }
 
-    def training_pass(self, images: tf.Tensor):
+    def training_pass(
+        self, images: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Returns the training-mode logits, and the features if needed."""
         if self.observed is None:
             return self.nets[0](images, training=True), None

@@ -7,6 +7,7 @@ what is trained in the end, is Co-teaching.
 
 from typing import Any
 
+from ieg.data.spec import DatasetSpec
 from ieg.methods.coteaching import CoTeaching
 from ieg.registry import METHODS
 
@@ -16,7 +17,7 @@ class S2E(CoTeaching):
     """Co-teaching with a searched keep schedule."""
 
     @classmethod
-    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+    def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns Co-teaching's settings, the search and its validation."""
-        found = super().presets(dataset, network)
-        return found | {'search': 'keep_schedule', 'valid_ratio': 0.1}
+        values = super().presets(dataset, network)
+        return values | {'search': 'keep_schedule', 'valid_ratio': 0.1}

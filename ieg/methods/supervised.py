@@ -3,12 +3,17 @@
 import dataclasses
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from ieg.data.spec import DatasetSpec
 from ieg.methods import recipes
 from ieg.methods.base import (
     Batch,
+    BuildNetwork,
+    BuildOptimizer,
+    Info,
     Logs,
     Method,
     Phase,
@@ -22,7 +27,7 @@ from ieg.utils.randomness import generator
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class SupervisedConfig:
     """Options of supervised training."""
 
     label_smoothing: float = option(
@@ -56,9 +61,16 @@ class Supervised(Method):
     batch, one mixing share per step), and a moving average of the weights.
     """
 
-    Config = Config
+    Config = SupervisedConfig
+    config: SupervisedConfig
 
-    def __init__(self, config: Config, info, build_network, build_optimizer):
+    def __init__(
+        self,
+        config: SupervisedConfig,
+        info: Info,
+        build_network: BuildNetwork,
+        build_optimizer: BuildOptimizer,
+    ):
         super().__init__(config, info, build_network, build_optimizer)
         self.average = None
         if config.use_ema:
@@ -68,12 +80,12 @@ class Supervised(Method):
             )
 
     @classmethod
-    def presets(cls, dataset: Any, network: str) -> dict[str, Any]:
+    def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the recipe for the data set, the one DivideMix trains by."""
         return dict(recipes.TRAINING.get(dataset.base, {}))
 
     @property
-    def evaluated_networks(self):
+    def evaluated_networks(self) -> list[keras.Model]:
         """The averaged network if there is one."""
         return [self.average_net] if self.average else self.nets
 
@@ -84,7 +96,7 @@ class Supervised(Method):
 
     def begin_epoch(self, epoch: int, score: Score) -> list[Phase]:
         """Draws all examples, and with mixup one mixing share per step."""
-        (phase,) = super().begin_epoch(epoch, score)
+        phase = self.whole_epoch()
         if self.config.probe_use == 'only':
             probe = np.arange(self.info.num_probe)
             phase = dataclasses.replace(phase, examples={'train': probe})
@@ -119,7 +131,10 @@ class Supervised(Method):
     def _loss(self, label: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         return losses.cross_entropy(label, logits, self.config.label_smoothing)
 
-    def _mixed_loss(self, batch: Batch, images: tf.Tensor, label: tf.Tensor):
+    def _mixed_loss(
+        self, batch: Batch, images: tf.Tensor, label: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns losses `[b]` and logits `[b, C]` of mixed images."""
         share = batch['step']['share']
         partners = losses.random_partners(
             tf.shape(label)[0], self.random_seed(batch)

@@ -1,5 +1,7 @@
 """Nine convolutions with channel dropout, the network of Co-teaching."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -28,7 +30,7 @@ class ChannelDropout(keras.layers.Layer):
         always: drop in inference too.
     """
 
-    def __init__(self, rate: float, always: bool = False, **kwargs):
+    def __init__(self, rate: float, always: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.rate = rate
         self.always = always
@@ -38,7 +40,7 @@ class ChannelDropout(keras.layers.Layer):
             name=f'{self.name}_seed'
         )
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns images [b, H, W, C] with some channels zeroed."""
         if not (training or self.always):
             return inputs
@@ -54,11 +56,13 @@ class ChannelDropout(keras.layers.Layer):
         kept = tf.cast(numbers >= self.rate, inputs.dtype)
         return inputs * (kept / (1.0 - self.rate))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         """Returns the shape of the images, unchanged."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
         return {
             **super().get_config(),

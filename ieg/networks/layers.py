@@ -1,5 +1,8 @@
 """What the networks share: normalisation, initialisers, a check of sizes."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -48,16 +51,20 @@ class FusedBatchNormalization(keras.layers.Layer):
         epsilon: added to the variance.
     """
 
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs):
+    def __init__(
+        self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.momentum = momentum
         self.epsilon = epsilon
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the four vectors [C], never below float32."""
 
-        def vector(name: str, initializer: str, trainable: bool):
+        def vector(
+            name: str, initializer: str, trainable: bool
+        ) -> keras.Variable:
             return self.add_weight(
                 shape=(input_shape[-1],),
                 name=name,
@@ -71,7 +78,7 @@ class FusedBatchNormalization(keras.layers.Layer):
         self.moving_mean = vector('moving_mean', 'zeros', False)
         self.moving_variance = vector('moving_variance', 'ones', False)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the normalised images [b, H, W, C], in their own dtype."""
         training = bool(training and self.trainable)
         # The fused op has no float64 kernel.
@@ -96,11 +103,13 @@ class FusedBatchNormalization(keras.layers.Layer):
                 moving.assign(tf.where(tf.math.is_finite(batch), moved, moving))
         return outputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         """Returns the shape of the images, unchanged."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
         return {
             **super().get_config(),
@@ -109,7 +118,19 @@ class FusedBatchNormalization(keras.layers.Layer):
         }
 
 
-def _fused(x, gamma, beta, mean, variance, epsilon, training):
+# Outputs, mean and variance; or gradients by x, gamma and beta.
+Triple = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
+
+def _fused(
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    epsilon: float,
+    training: bool,
+) -> Triple:
     """Normalises by one op; float32 and, with float32 vectors, bfloat16.
 
     Forward mode (`tf.autodiff.ForwardAccumulator`) and double
@@ -135,7 +156,9 @@ def _fused(x, gamma, beta, mean, variance, epsilon, training):
     )[:3]
 
 
-def _fused_training(x, gamma, beta, epsilon):
+def _fused_training(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+) -> Triple:
     """Normalises with the statistics of the batch.
 
     The gradients are TensorFlow's. The gradient of the gradient, which meta-
@@ -144,7 +167,9 @@ def _fused_training(x, gamma, beta, epsilon):
     """
 
     @tf.custom_gradient
-    def normalize(x, gamma, beta):
+    def normalize(
+        x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+    ) -> tuple[Triple, Callable[..., Sequence[tf.Tensor]]]:
         empty = tf.zeros([0], gamma.dtype)
         outputs, mean, variance, *saved = tf.raw_ops.FusedBatchNormV3(
             x=x,
@@ -156,7 +181,9 @@ def _fused_training(x, gamma, beta, epsilon):
             is_training=True,
         )
 
-        def gradient(upstream, *unused):
+        def gradient(
+            upstream: tf.Tensor, *unused: tf.Tensor
+        ) -> Sequence[tf.Tensor]:
             # Statistics carry no gradient.
             del unused
             backward = _fused_gradient(mean, variance, saved, epsilon)
@@ -167,10 +194,15 @@ def _fused_training(x, gamma, beta, epsilon):
     return normalize(x, gamma, beta)
 
 
-def _fused_gradient(mean, variance, saved, epsilon):
+def _fused_gradient(
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    saved: Sequence[tf.Tensor],
+    epsilon: float,
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Triple]:
     """Returns the gradient of `_fused_training` as a function."""
 
-    def fused(upstream, x, gamma):
+    def fused(upstream: tf.Tensor, x: tf.Tensor, gamma: tf.Tensor) -> Triple:
         return tf.raw_ops.FusedBatchNormGradV3(
             y_backprop=upstream,
             x=x,
@@ -183,8 +215,12 @@ def _fused_gradient(mean, variance, saved, epsilon):
         )[:3]
 
     @tf.custom_gradient
-    def backward(upstream, x, gamma):
-        def gradient(d_x, d_gamma, d_beta):
+    def backward(
+        upstream: tf.Tensor, x: tf.Tensor, gamma: tf.Tensor
+    ) -> tuple[Triple, Callable[..., list[tf.Tensor]]]:
+        def gradient(
+            d_x: tf.Tensor, d_gamma: tf.Tensor, d_beta: tf.Tensor
+        ) -> list[tf.Tensor]:
             # The gradient by x is linear in `upstream`, and symmetric.
             count = tf.cast(tf.size(x) / tf.size(mean), mean.dtype)
             biased = variance * tf.maximum(count - 1.0, 1.0) / count
@@ -205,7 +241,9 @@ def _fused_gradient(mean, variance, saved, epsilon):
     return backward
 
 
-def _plain_gradient(upstream, x, gamma, epsilon):
+def _plain_gradient(
+    upstream: tf.Tensor, x: tf.Tensor, gamma: tf.Tensor, epsilon: float
+) -> Triple:
     """Returns the gradients by x, gamma and beta by elementary ops."""
     upstream = tf.cast(upstream, gamma.dtype)
     mean, variance = tf.nn.moments(tf.cast(x, gamma.dtype), [0, 1, 2])
@@ -218,7 +256,15 @@ def _plain_gradient(upstream, x, gamma, epsilon):
     return tf.cast(gamma * inverse * d_x, x.dtype), d_gamma, d_beta
 
 
-def _plain(x, gamma, beta, mean, variance, epsilon, training):
+def _plain(
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    epsilon: float,
+    training: bool,
+) -> Triple:
     """Does the same as `_fused` by elementary ops, in any precision."""
     unbiased = variance
     if training:
@@ -229,7 +275,7 @@ def _plain(x, gamma, beta, mean, variance, epsilon, training):
     return (x - mean) * scale + beta, mean, unbiased
 
 
-def bn_relu(x, name: str):
+def bn_relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """Returns ReLU(BN(x)), [b, H, W, C]."""
     x = FusedBatchNormalization(name=name)(x)
     return keras.layers.ReLU(name=f'{name}_relu')(x)
@@ -242,14 +288,14 @@ def torch_uniform(fan_in: int) -> keras.initializers.Initializer:
 
 
 def torch_conv(
-    x,
+    x: keras.KerasTensor,
     filters: int,
     size: int,
     name: str,
     strides: int = 1,
     padding: int = 0,
     use_bias: bool = False,
-):
+) -> keras.KerasTensor:
     """Convolves like PyTorch: its padding and its initial weights.
 
     Args:
@@ -284,7 +330,9 @@ def torch_conv(
     )(x)
 
 
-def subsample(x, strides: int, name: str):
+def subsample(
+    x: keras.KerasTensor, strides: int, name: str
+) -> keras.KerasTensor:
     """Keeps every `strides`-th row and column of images [b, H, W, C].
 
     Before a 1x1 convolution this replaces its stride. TensorFlow 2.21 with
@@ -294,7 +342,9 @@ def subsample(x, strides: int, name: str):
     return keras.layers.AveragePooling2D(1, strides=strides, name=name)(x)
 
 
-def torch_dense(x, units: int, name: str, dtype: str | None = None):
+def torch_dense(
+    x: keras.KerasTensor, units: int, name: str, dtype: str | None = None
+) -> keras.KerasTensor:
     """Returns x [b, n] times a matrix plus a bias, initialised as PyTorch.
 
     Args:
@@ -313,7 +363,7 @@ def torch_dense(x, units: int, name: str, dtype: str | None = None):
     )(x)
 
 
-def global_mean(x):
+def global_mean(x: keras.KerasTensor) -> keras.KerasTensor:
     """Returns the mean over space [b, C] of images [b, H, W, C].
 
     It belongs to the head, so it is computed in full precision.

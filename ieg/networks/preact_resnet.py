@@ -44,7 +44,9 @@ def preact_resnet18(
     return keras.Model(images, logits, name='preact_resnet18')
 
 
-def _block(x, width: int, strides: int, name: str):
+def _block(
+    x: keras.KerasTensor, width: int, strides: int, name: str
+) -> keras.KerasTensor:
     """Returns two 3x3 convolutions of ReLU(BN(x)) plus a skip of the same."""
     a = layers.bn_relu(x, f'{name}_bn1')
     skip = a

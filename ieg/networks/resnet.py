@@ -1,5 +1,7 @@
 """The post-activation ResNet-18 and ResNet-34 for 32x32 images."""
 
+from collections.abc import Sequence
+
 import keras
 
 from ieg.networks import layers
@@ -100,7 +102,12 @@ def resnet34_same(
 
 
 def _resnet(
-    num_classes, image_shape, stem_padding: int, widths, blocks, name: str
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+    stem_padding: int,
+    widths: Sequence[int],
+    blocks: Sequence[int],
+    name: str,
 ) -> keras.Model:
     """Builds a ResNet with `blocks` of `widths` channels in its stages."""
     # The 3x3 stem takes two pixels; later convolutions leave at least one.
@@ -126,7 +133,9 @@ def _resnet(
     return keras.Model(images, logits, name=name)
 
 
-def _block(x, width: int, strides: int, name: str):
+def _block(
+    x: keras.KerasTensor, width: int, strides: int, name: str
+) -> keras.KerasTensor:
     """Returns ReLU of two 3x3 convolutions with BN plus a skip of x."""
     skip = x
     if strides > 1 or x.shape[-1] != width:

@@ -77,14 +77,18 @@ def resnet29_reference(
     return resnet29(num_classes, image_shape, first_relu=False)
 
 
-def _pre_activation(x, relu: bool, name: str):
+def _pre_activation(
+    x: keras.KerasTensor, relu: bool, name: str
+) -> keras.KerasTensor:
     """Returns BN(x), or ReLU(BN(x))."""
     if relu:
         return layers.bn_relu(x, name)
     return layers.FusedBatchNormalization(name=name)(x)
 
 
-def _conv(x, filters: int, size: int, name: str):
+def _conv(
+    x: keras.KerasTensor, filters: int, size: int, name: str
+) -> keras.KerasTensor:
     """Convolves without bias; kernels start Glorot normal."""
     return keras.layers.Conv2D(
         filters,

@@ -41,7 +41,12 @@ def wrn28_2(num_classes: int, image_shape: tuple[int, int, int]) -> keras.Model:
     return _wrn(num_classes, image_shape, 2, 'wrn28-2')
 
 
-def _wrn(num_classes, image_shape, factor: int, name: str) -> keras.Model:
+def _wrn(
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+    factor: int,
+    name: str,
+) -> keras.Model:
     """Builds a WRN-28 with `factor` times the channels of a ResNet.
 
     Source: the wide ResNet of AutoAugment (Cubuk et al. 2019), which IEG
@@ -74,7 +79,13 @@ def _wrn(num_classes, image_shape, factor: int, name: str) -> keras.Model:
     return keras.Model(images, logits, name=name)
 
 
-def _block(x, width: int, strides: int, name: str, activate_skip: bool):
+def _block(
+    x: keras.KerasTensor,
+    width: int,
+    strides: int,
+    name: str,
+    activate_skip: bool,
+) -> keras.KerasTensor:
     """Returns BN-ReLU-3x3 twice, plus a skip of x or of ReLU(BN(x))."""
     a = layers.bn_relu(x, f'{name}_bn1')
     skip = a if activate_skip else x
@@ -84,7 +95,9 @@ def _block(x, width: int, strides: int, name: str, activate_skip: bool):
     return _add(a, skip, strides, name)
 
 
-def _conv(x, filters: int, strides: int, name: str):
+def _conv(
+    x: keras.KerasTensor, filters: int, strides: int, name: str
+) -> keras.KerasTensor:
     """Convolves 3x3 without bias; kernels start N(0, 2 / (9 filters))."""
     stddev = (2 / (9 * filters)) ** 0.5
     return keras.layers.Conv2D(
@@ -98,7 +111,9 @@ def _conv(x, filters: int, strides: int, name: str):
     )(x)
 
 
-def _add(x, skip, strides: int, name: str):
+def _add(
+    x: keras.KerasTensor, skip: keras.KerasTensor, strides: int, name: str
+) -> keras.KerasTensor:
     """Adds to x the skip, pooled by `strides` and given as many channels.
 
     The new channels are zeros, half of them on either side.

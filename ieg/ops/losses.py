@@ -17,7 +17,7 @@ from ieg.ops import random as random_ops
 def total(values: Sequence[tf.Tensor]) -> tf.Tensor:
     """Returns the sum of tensors of one shape.
 
-    Unlike `tf.add_n`, always in the same order (see `sums`).
+    Unlike `tf.add_n`, it always adds them in the same order.
     """
     return tf.reduce_sum(tf.stack(values), axis=0)
 
@@ -117,7 +117,7 @@ def ranks(values: tf.Tensor, scope: str) -> tf.Tensor:
     """Returns the rank of each value in its column, from 0, int32 `[b, n]`.
 
     Equal values are ranked by their place, so that exactly k have a rank below
-    k; what is no number comes last.
+    k; NaN comes last.
 
     Args:
         values: `[b, n]`.

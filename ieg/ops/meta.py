@@ -87,7 +87,7 @@ def forward(
     images: tf.Tensor,
     variables: Sequence[keras.Variable] = (),
     values: Sequence[tf.Tensor] = (),
-):
+) -> tf.Tensor:
     """Runs a network in training mode without moving its statistics.
 
     Args:
@@ -97,7 +97,7 @@ def forward(
         values: one for each of them.
 
     Returns:
-        What the network returns; differentiable by its variables and by
+        The logits `[b, C]`; differentiable by the network's variables and by
         `values`.
     """
     mapping = list(zip(variables, values, strict=True))
@@ -190,7 +190,7 @@ def alignments(
     direction: Sequence[tf.Tensor],
     pieces: Pieces,
     images: Sequence[tf.Tensor],
-    tape: tf.GradientTape,
+    tape: tf.GradientTape | None,
     logits: Sequence[tf.Tensor],
     features: Sequence[tf.Tensor] = (),
 ) -> list[tf.Tensor]:
@@ -206,7 +206,8 @@ def alignments(
         direction: one tensor per variable.
         pieces: logits of each pass -> the quantities.
         images: the input of each pass.
-        tape: persistent, and recorded the passes by the network's variables.
+        tape: persistent, and recorded the passes by the network's variables;
+            for jvp.
         logits: of each pass `[b, C]`.
         features: input of the last layer in each pass; for last_layer.
 
@@ -218,7 +219,7 @@ def alignments(
     norm = tf.linalg.global_norm(direction)
     direction = [tf.math.divide_no_nan(d, norm) for d in direction]
     if kind == 'double':
-        found = _doubly(net, variables, direction, pieces, images)
+        changes = _doubly(net, variables, direction, pieces, images)
     else:
         if kind == 'jvp':
             moves = _transposed(tape, logits, variables, direction)
@@ -226,11 +227,16 @@ def alignments(
             moves = [_difference(net, variables, direction, x) for x in images]
         else:
             moves = [_affine(f, *direction) for f in features]
-        found = _along(pieces, logits, moves)
-    return [values * norm for values in found]
+        changes = _along(pieces, logits, moves)
+    return [values * norm for values in changes]
 
 
-def _transposed(tape, outputs, variables, direction) -> Values:
+def _transposed(
+    tape: tf.GradientTape,
+    outputs: Sequence[tf.Tensor],
+    variables: Sequence[keras.Variable],
+    direction: Sequence[tf.Tensor],
+) -> Values:
     """Returns the forward-mode derivatives of outputs of recorded passes.
 
     The vector-Jacobian product is linear in its vector u, so differentiating
@@ -258,11 +264,18 @@ def _transposed(tape, outputs, variables, direction) -> Values:
     return outer.gradient(inner, vectors)
 
 
-def _affine(features, kernel, bias=0.0) -> tf.Tensor:
+def _affine(
+    features: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | float = 0.0
+) -> tf.Tensor:
     return tf.cast(features, kernel.dtype) @ kernel + bias
 
 
-def _difference(net, variables, direction, images) -> tf.Tensor:
+def _difference(
+    net: keras.Model,
+    variables: Sequence[keras.Variable],
+    direction: Sequence[tf.Tensor],
+    images: tf.Tensor,
+) -> tf.Tensor:
     """Returns the central difference of the logits along a unit vector."""
     values = [tf.convert_to_tensor(v.value) for v in variables]
     step = FD_STEP['float64' if values[0].dtype == tf.float64 else 'float32']
@@ -278,29 +291,37 @@ def _difference(net, variables, direction, images) -> tf.Tensor:
     return (ahead - behind) / (2 * step)
 
 
-def _along(pieces, logits, moves) -> Values:
+def _along(
+    pieces: Pieces, logits: Sequence[tf.Tensor], moves: Values
+) -> Values:
     """Returns how the pieces change when the logits move."""
     logits = list(logits)
     with tf.autodiff.ForwardAccumulator(logits, moves) as accumulator:
-        found = pieces(*logits)
-    return [accumulator.jvp(p, 'zero') for p in found]
+        quantities = pieces(*logits)
+    return [accumulator.jvp(p, 'zero') for p in quantities]
 
 
-def _doubly(net, variables, direction, pieces, images) -> Values:
+def _doubly(
+    net: keras.Model,
+    variables: Sequence[keras.Variable],
+    direction: Sequence[tf.Tensor],
+    pieces: Pieces,
+    images: Sequence[tf.Tensor],
+) -> Values:
     """Returns the alignments by back-propagation through a gradient."""
     values = [tf.convert_to_tensor(v.value) for v in variables]
     with tf.GradientTape(watch_accessed_variables=False) as outer:
         with tf.GradientTape(watch_accessed_variables=False) as inner:
             inner.watch(values)
-            found = pieces(
+            quantities = pieces(
                 *(forward(net, x, variables, values) for x in images)
             )
-            shares = [tf.zeros_like(p) for p in found]
+            shares = [tf.zeros_like(p) for p in quantities]
             outer.watch(shares)
             total = losses.total(
                 [
                     tf.reduce_sum(s * p)
-                    for s, p in zip(shares, found, strict=True)
+                    for s, p in zip(shares, quantities, strict=True)
                 ]
             )
         moved = inner.gradient(total, values, unconnected_gradients='zero')

@@ -95,20 +95,20 @@ def evaluation(
         several networks the accuracy of each.
     """
     total = logits.sum(axis=1)
-    found = {
+    figures = {
         f'{split}_accuracy': accuracy(labels, total),
         f'{split}_loss': cross_entropy(labels, total),
     }
     if logits.shape[-1] >= MANY_CLASSES:
-        found[f'{split}_top5'] = top_accuracy(labels, total, 5)
+        figures[f'{split}_top5'] = top_accuracy(labels, total, 5)
     if split == 'valid':
-        found['valid_balanced_accuracy'] = balanced_accuracy(labels, total)
+        figures['valid_balanced_accuracy'] = balanced_accuracy(labels, total)
     if logits.shape[1] > 1:
         for number in range(logits.shape[1]):
-            found[f'{split}_accuracy_network{number}'] = accuracy(
+            figures[f'{split}_accuracy_network{number}'] = accuracy(
                 labels, logits[:, number]
             )
-    return found
+    return figures
 
 
 def auc(positive: np.ndarray, score: np.ndarray) -> float | None:
@@ -144,18 +144,17 @@ def selection_quality(
     columns = chosen.reshape(len(chosen), -1).T
     precision = [_mean(clean[column]) for column in columns]
     known = [p for p in precision if p is not None]
-    found = {
+    recall = [float(np.mean(c[clean])) for c in columns if clean.any()]
+    figures = {
         'label_auc': auc(clean, score),
         'label_precision': float(np.mean(known)) if known else None,
-        'label_recall': _mean([_mean(c[clean]) for c in columns])
-        if clean.any()
-        else None,
+        'label_recall': float(np.mean(recall)) if recall else None,
         'chosen': float(chosen.mean()),
     }
     if len(columns) > 1:
         for number, value in enumerate(precision):
-            found[f'label_precision_network{number}'] = value
-    return found
+            figures[f'label_precision_network{number}'] = value
+    return figures
 
 
 def notes_quality(
@@ -174,16 +173,16 @@ def notes_quality(
         as a search for wrong ones; None where a figure is undefined.
     """
     right = clean == given
-    found = {}
+    figures = {}
     if 'weight' in notes:
-        found['weight_clean'] = _mean(notes['weight'][right])
-        found['weight_noisy'] = _mean(notes['weight'][~right])
+        figures['weight_clean'] = _mean(notes['weight'][right])
+        figures['weight_noisy'] = _mean(notes['weight'][~right])
     if 'pseudo_label' in notes:
-        found['pseudo_label_accuracy'] = _mean(notes['pseudo_label'] == clean)
+        figures['pseudo_label_accuracy'] = _mean(notes['pseudo_label'] == clean)
     if 'kept' in notes:
-        found['relabel_precision'] = _mean(~right[~notes['kept']])
-        found['relabel_recall'] = _mean(~notes['kept'][~right])
-    return found
+        figures['relabel_precision'] = _mean(~right[~notes['kept']])
+        figures['relabel_recall'] = _mean(~notes['kept'][~right])
+    return figures
 
 
 def _mean(values: np.ndarray) -> float | None:

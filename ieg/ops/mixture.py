@@ -1,4 +1,4 @@
-"""Clean and noisy examples told apart by their losses (NumPy, scikit-learn)."""
+"""Separates clean from noisy examples by their losses (NumPy, scikit-learn)."""
 
 import dataclasses
 

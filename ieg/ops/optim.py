@@ -237,7 +237,15 @@ class Schedule:
         """Returns the rates, float64, in force at `steps` (counted from 0)."""
         steps = np.asarray(steps, np.float64)
         after = np.maximum(steps - self.warmup_steps, 0)
-        rates = self.base * getattr(self, f'_{self.name}')(after)
+        form = {
+            'constant': self._constant,
+            'custom_step': self._custom_step,
+            'exponential': self._exponential,
+            'cosine': self._cosine,
+            'cosine_one': self._cosine_one,
+            'linear': self._linear,
+        }[self.name]
+        rates = self.base * form(after)
         if not self.warmup_steps:
             return rates
         rise = self.base * steps / self.warmup_steps

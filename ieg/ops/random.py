@@ -5,12 +5,18 @@ same one they make different floats, and different whole numbers below a bound,
 of its bits.
 """
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import tensorflow as tf
+
+# What `tf.shape` returns, or lengths and scalar tensors in a sequence.
+Shape: TypeAlias = tf.Tensor | Sequence[int | tf.Tensor]
 
 _GENERATOR = 'philox'
 
 
-def bits(shape, seed: tf.Tensor) -> tf.Tensor:
+def bits(shape: Shape, seed: tf.Tensor) -> tf.Tensor:
     """Returns random int32 of all values.
 
     Args:
@@ -22,7 +28,7 @@ def bits(shape, seed: tf.Tensor) -> tf.Tensor:
     )
 
 
-def uniform(shape, seed: tf.Tensor) -> tf.Tensor:
+def uniform(shape: Shape, seed: tf.Tensor) -> tf.Tensor:
     """Returns float32 in [0, 1), those that TensorFlow makes of `bits`."""
     mantissas = bits(shape, seed) & (2**23 - 1)
     return tf.cast(mantissas, tf.float32) * 2.0**-23

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.methods.base import Info
-from ieg.methods.coteaching import Config, CoTeaching
+from ieg.methods.coteaching import CoTeaching, CoTeachingConfig
 from ieg.ops import optim
 
 
@@ -41,7 +41,9 @@ def make_method(tables, labels, optimizer=None, epochs=2, **options):
         seed=0,
     )
     optimizer = optimizer or (lambda: optim.SGD(1.0, 0.0))
-    return CoTeaching(Config(**options), info, build_network, optimizer)
+    return CoTeaching(
+        CoTeachingConfig(**options), info, build_network, optimizer
+    )
 
 
 def one_step(method, strategy=None, epoch=0):

@@ -6,7 +6,7 @@ import tensorflow as tf
 from paths import GOLDEN
 
 from ieg.methods.base import Info
-from ieg.methods.dividemix import Config, DivideMix
+from ieg.methods.dividemix import DivideMix, DivideMixConfig
 from ieg.networks.layers import FusedBatchNormalization
 from ieg.ops import optim
 
@@ -106,7 +106,7 @@ def make_method(labels, num_classes, l2, rate=0.02, seed=0, **options):
         seed=seed,
     )
     return Recorded(
-        Config(**options),
+        DivideMixConfig(**options),
         info,
         lambda number: small_network(num_classes),
         lambda: optim.SGD(rate, 0.9, l2=l2),

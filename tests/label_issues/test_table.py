@@ -10,6 +10,7 @@ from ieg.errors import UsageError
 from ieg.label_issues import evidence
 from ieg.label_issues import table as issue_table
 from ieg.label_issues.evidence import Evidence
+from ieg.ops.visits import Visits
 
 CLASSES = 4
 
@@ -42,7 +43,7 @@ def test_evidence_adds_up_what_visits_said():
         sums[:, 1] += agrees[number]
         sums[:, 2] += agrees[number] * number
         sums[:, 3:] += said[number]
-    found = Evidence.of_visits(labels, sums)
+    found = Evidence.of_visits(labels, Visits.of_columns(sums))
     np.testing.assert_allclose(found.probabilities, said.mean(axis=0))
     np.testing.assert_allclose(found.agreement, agrees.mean(axis=0))
     weights = np.arange(visits, 0, -1) - 0.5
@@ -55,7 +56,8 @@ def test_evidence_adds_up_what_visits_said():
 
 
 def test_what_was_never_shown_gives_no_evidence():
-    found = Evidence.of_visits(np.array([1]), np.zeros((1, 3 + CLASSES)))
+    visits = Visits.of_columns(np.zeros((1, 3 + CLASSES)))
+    found = Evidence.of_visits(np.array([1]), visits)
     assert found.agreement == found.early == 0
     assert np.isfinite(found.score).all()
 
@@ -64,7 +66,8 @@ def test_what_is_learnt_late_looks_worse():
     early = np.array([[11, 5, sum(range(5)), 5, 5, 0, 0]], float)
     late = np.array([[11, 5, sum(range(5, 10)), 5, 5, 0, 0]], float)
     one, other = (
-        Evidence.of_visits(np.array([0]), visits) for visits in (early, late)
+        Evidence.of_visits(np.array([0]), Visits.of_columns(sums))
+        for sums in (early, late)
     )
     assert one.agreement == other.agreement
     assert one.score > other.score
@@ -106,7 +109,9 @@ def test_short_clean_runs_are_not_taken_for_noisy():
         sums[:, 1] += right
         sums[:, 2] += number * right
         sums[:, 3:] += 0.6 * np.eye(CLASSES)[said] + 0.4 / CLASSES
-    found = evidence.estimate(Evidence.of_visits(labels, sums))
+    found = evidence.estimate(
+        Evidence.of_visits(labels, Visits.of_columns(sums))
+    )
     assert found.rate < 0.12
 
 
@@ -124,7 +129,9 @@ def test_what_is_learnt_by_heart_is_found():
         sums[:, 1] += said == given
         sums[:, 2] += number * (said == given)
         sums[:, 3:] += np.eye(CLASSES)[said]
-    found = evidence.estimate(Evidence.of_visits(given, sums))
+    found = evidence.estimate(
+        Evidence.of_visits(given, Visits.of_columns(sums))
+    )
     assert found.rate == pytest.approx(wrong.mean(), abs=0.02)
 
 
@@ -144,7 +151,9 @@ def test_hard_images_widen_the_interval(skill, least, most):
         sums[:, 1] += said == given
         sums[:, 2] += number * (said == given)
         sums[:, 3:] += np.eye(CLASSES)[said]
-    low, high = evidence.estimate(Evidence.of_visits(given, sums)).interval
+    low, high = evidence.estimate(
+        Evidence.of_visits(given, Visits.of_columns(sums))
+    ).interval
     assert low <= np.mean(clean != given) <= high
     assert least < high - low < most
 

@@ -55,7 +55,7 @@ def make_method(build_network, build_optimizer, strategy=ONE):
     info = Info(10, (16, 16, 3), np.zeros(64, np.int32), 0, 32, 6, 0)
     with strategy.scope():
         return supervised.Supervised(
-            supervised.Config(),
+            supervised.SupervisedConfig(),
             info,
             lambda n: build_network(),
             build_optimizer,

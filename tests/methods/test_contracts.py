@@ -27,7 +27,7 @@ from ieg import config as ieg_config
 from ieg import experiment
 from ieg.errors import UsageError
 from ieg.label_issues import table as issue_table
-from ieg.methods.base import VISIT_FACTS
+from ieg.ops.visits import Visits
 from ieg.registry import METHODS
 from ieg.training import trainer
 
@@ -102,11 +102,11 @@ def test_every_run_lists_the_labels_that_look_wrong(method, strategy, finished):
     labels = run.method.info.labels
     assert np.sum(rows.split == 'train') == len(labels)
     # Every step remembers what was said of all that it has shown.
-    visits = run.method.visits.numpy()
-    shown = visits[:, 0] > 0
+    visits = Visits.of_columns(run.method.visits.numpy())
+    shown = visits.shown > 0
     assert shown.mean() > 0.9
     # All but the first count, and those beside it in one batch.
-    left_out = visits[:, 0] - visits[:, VISIT_FACTS:].sum(axis=1)
+    left_out = visits.shown - visits.probabilities.sum(axis=1)
     assert np.median(left_out) == pytest.approx(1, abs=1e-3)
     assert left_out[shown].min() > 0.99 and left_out.max() < 2.01
     found = run.summary['label_issues']

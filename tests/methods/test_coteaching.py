@@ -25,7 +25,7 @@ from recordings import (
 from ieg import config as ieg_config
 from ieg.errors import UsageError
 from ieg.methods.base import Info
-from ieg.methods.coteaching import Config, CoTeaching
+from ieg.methods.coteaching import CoTeaching, CoTeachingConfig
 from ieg.ops import optim
 from ieg.options import TrainConfig
 
@@ -118,7 +118,7 @@ def test_four_steps_are_those_of_the_reference(dtype, precision):
     size, epochs = int(recorded['batch_size']), recorded['epochs']
     assert epochs.tolist() == [1, 79, 80, 81]
     method = CoTeaching(
-        Config(noise_rate='0.45', reference_loss=True),
+        CoTeachingConfig(noise_rate='0.45', reference_loss=True),
         Info(10, (16, 16, 3), recorded['label'], 0, size, 200, 0),
         lambda number: small_network(10),
         optim.Adam,

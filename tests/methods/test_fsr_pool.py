@@ -31,7 +31,7 @@ def make_method(labels, **options):
         seed=3,
     )
     return FSR(
-        fsr.Config(**SMALL | options),
+        fsr.FSRConfig(**SMALL | options),
         info,
         lambda number: tiny_network(),
         lambda: optim.SGD(0.1, 0.9),
@@ -162,7 +162,7 @@ def test_impossible_options_are_told(options, told):
 
 def test_a_proxy_batch_that_replicas_cannot_share_is_told(two_replicas):
     with two_replicas.scope(), pytest.raises(UsageError) as caught:
-        config = fsr.Config(queue_bs=15, queue_capacity=30)
+        config = fsr.FSRConfig(queue_bs=15, queue_capacity=30)
         info = make_info(num_classes=5)
         fsr.check_sizes(config, info, two_replicas.num_replicas_in_sync)
     assert str(caught.value) == (
@@ -258,8 +258,10 @@ def test_presets_fit_their_data_sets():
 
     for base in ('cifar10', 'cifar100', 'digits', 'mnist', 'fake'):
         preset = FSR.presets(Dataset(base), 'cnn')
-        known = {f.name for f in dataclasses.fields(fsr.Config)}
-        config = fsr.Config(**{k: v for k, v in preset.items() if k in known})
+        known = {f.name for f in dataclasses.fields(fsr.FSRConfig)}
+        config = fsr.FSRConfig(
+            **{k: v for k, v in preset.items() if k in known}
+        )
         classes = {'cifar100': 100, 'fake': 4}.get(base, 10)
         fsr.check_sizes(config, make_info(classes), 2)
         assert 'probe_dataset_hold_ratio' not in preset

@@ -40,7 +40,7 @@ def golden(prefix):
 @pytest.mark.parametrize('name', TRACES)
 def test_a_course_is_that_of_the_reference(name):
     trace = golden(name)
-    config = me_momentum.Config(
+    config = me_momentum.MeMomentumConfig(
         outer_rounds=int(trace['max_outer_loop']),
         inner_rounds=int(trace['max_inner_loop']) - 1,
         early_epochs=int(trace['n_epoch']),
@@ -154,7 +154,7 @@ def make_method(labels, optimizer=optim.SGD, **options):
         seed=0,
     )
     return me_momentum.MeMomentum(
-        me_momentum.Config(**options),
+        me_momentum.MeMomentumConfig(**options),
         info,
         lambda number: small_network(10),
         optimizer,

@@ -44,7 +44,9 @@ def make_method(valid=VALID, labels=LABELS, **options):
         valid_counts=np.asarray(valid),
     )
     return me_momentum.MeMomentum(
-        me_momentum.Config(class_weights=True, early_epochs=1, **options),
+        me_momentum.MeMomentumConfig(
+            class_weights=True, early_epochs=1, **options
+        ),
         info,
         linear_network,
         lambda: optim.SGD(1.0, momentum=0.0),
@@ -139,7 +141,7 @@ def test_weights_that_are_all_nothing_end_the_run():
 def test_without_the_option_there_is_no_weight():
     info = make_method().info
     method = me_momentum.MeMomentum(
-        me_momentum.Config(), info, linear_network, optim.SGD
+        me_momentum.MeMomentumConfig(), info, linear_network, optim.SGD
     )
     names = {v.name for v in method.variables}
     assert method.class_weights is None and 'class_weights' not in names

@@ -5,7 +5,6 @@ import pytest
 
 from ieg import config as ieg_config
 from ieg.data import spec
-from ieg.methods import coteaching
 from ieg.ops import metrics
 from ieg.registry import NOISES
 
@@ -91,7 +90,7 @@ def test_the_noise_rate_of_a_data_set_is_that_of_its_matrix(
 ):
     matrix = NOISES.get(kind)(0.4, num_classes, base)
     dataset = spec.parse(f'{base}_{kind}_0.4')
-    found = coteaching.true_noise_rate(dataset)
+    found = dataset.expected_noise_rate
     assert found == pytest.approx(1 - np.trace(matrix) / num_classes)
     config = ieg_config.resolve(
         {

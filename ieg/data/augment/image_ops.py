@@ -10,7 +10,7 @@ they are right but slow.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -54,7 +54,9 @@ def join(channels: list[tf.Tensor]) -> tf.Tensor:
     return red + green * UNITS[1] + blue * UNITS[2]
 
 
-def shift(numbers: tf.Tensor, bits: int | list) -> tf.Tensor:
+def shift(
+    numbers: tf.Tensor, bits: int | Sequence[int] | Sequence[Sequence[int]]
+) -> tf.Tensor:
     """Returns numbers without their last bits; negative ones go down."""
     return tf.bitwise.right_shift(numbers, bits)
 
@@ -183,7 +185,9 @@ def _replaced_in_blocks(
     # Those that ask come first.
     order = tf.argsort(tf.cast(~asked, tf.int32), stable=True)
 
-    def one_block(first: tf.Tensor, done: tf.Tensor):
+    def one_block(
+        first: tf.Tensor, done: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         # The last block repeats the last example.
         rows = tf.minimum(first + tf.range(BLOCK), count - 1)
         rows = tf.gather(order, rows)
@@ -202,10 +206,10 @@ def _replaced_in_blocks(
 
 def _is(operation: tf.Tensor, *names: str) -> tf.Tensor:
     """Returns which examples have one of some operations, bool `[b]`."""
-    found = operation == NUMBER[names[0]]
+    matches = operation == NUMBER[names[0]]
     for name in names[1:]:
-        found |= operation == NUMBER[name]
-    return found
+        matches |= operation == NUMBER[name]
+    return matches
 
 
 def _wide(numbers: tf.Tensor) -> tf.Tensor:

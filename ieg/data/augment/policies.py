@@ -285,7 +285,9 @@ def perform(
         in_blocks: see `image_ops.operate`.
     """
 
-    def step(number: tf.Tensor, pixels: tf.Tensor):
+    def step(
+        number: tf.Tensor, pixels: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = image_ops.operate(
             pixels,
             steps.operation[number],
@@ -297,7 +299,7 @@ def perform(
         return number + 1, pixels
 
     # A loop, so that XLA finishes one step before it begins the next. Else it
-    # may compute a pixel of the first anew for each that needs it.
+    # may compute a pixel of the first again for each that needs it.
     _, pixels = tf.while_loop(
         lambda number, _: number < steps.operation.shape[0],
         step,

@@ -167,7 +167,7 @@ class Strong:
         self._padding = padding
         self._cutout = cutout
         self._hole = hole
-        # Two functions, as XLA would find a pixel's place anew for each of
+        # Two functions, as XLA would find a pixel's place again for each of
         # its channels.
         compiled = functools.partial(
             tf.function, jit_compile=True, autograph=False

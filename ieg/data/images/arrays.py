@@ -1,9 +1,11 @@
 """Images that come as arrays of any kind, made uint8."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
 
 WHITE = 255
 # What white can be in arrays of other types: shares, the 17 grey levels of
@@ -25,7 +27,9 @@ class Pixels:
     largest: int
 
     @classmethod
-    def learnt(cls, values: Any, image_shape: Any = None) -> 'Pixels':
+    def learnt(
+        cls, values: ArrayLike, image_shape: Sequence[int] | None = None
+    ) -> 'Pixels':
         """Finds it out from the images of a training.
 
         Args:
@@ -49,9 +53,10 @@ class Pixels:
         if array.dtype != np.uint8:
             most = array.max()
             largest = next((n for n in _LEVELS if most <= n), WHITE)
-        return cls(tuple(map(int, shape)), largest)
+        height, width, channels = map(int, shape)
+        return cls((height, width, channels), largest)
 
-    def images(self, values: Any, name: str = 'X') -> np.ndarray:
+    def images(self, values: ArrayLike, name: str = 'X') -> np.ndarray:
         """Returns images, uint8 [n, H, W, channels].
 
         Args:
@@ -85,14 +90,14 @@ class Pixels:
         return array.reshape(-1, *self.shape)
 
 
-def _checked(values: Any, name: str = 'X') -> np.ndarray:
+def _checked(values: ArrayLike, name: str = 'X') -> np.ndarray:
     """Returns an array of numbers from 0 on.
 
     Raises:
         ValueError: that is impossible.
         TypeError: it is sparse.
     """
-    if hasattr(values, 'toarray'):
+    if sparse.issparse(values):
         raise TypeError(
             f'{name} is sparse, but images are dense arrays: use toarray().'
         )
@@ -100,7 +105,7 @@ def _checked(values: Any, name: str = 'X') -> np.ndarray:
     if array.dtype.kind == 'c':
         raise ValueError(f'Complex data not supported: {name} has some.')
     if array.dtype.kind not in 'buif':
-        # Strings of numbers, or objects; what is no number raises.
+        # Strings of numbers, or objects; other values raise.
         array = array.astype(np.float64)
     if array.dtype == bool:
         array = array.astype(np.float32)
@@ -127,7 +132,9 @@ def _checked(values: Any, name: str = 'X') -> np.ndarray:
     return array
 
 
-def _asked(array: np.ndarray, image_shape: Any) -> tuple[int, ...]:
+def _asked(
+    array: np.ndarray, image_shape: Sequence[int] | None
+) -> tuple[int, ...]:
     """Returns the shape of images that a user gives.
 
     Raises:

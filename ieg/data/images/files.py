@@ -6,7 +6,7 @@ its file and, in training, on its own seed; never on its batch.
 
 import dataclasses
 import os
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -47,7 +47,7 @@ class Framing:
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
     fraction: float = 224 / 256
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.size < 1 or self.channels not in (1, 3):
             raise ValueError(f'no size or channels of an image: {self}')
         if self.crop not in ('area', 'shift') or not 0 < self.fraction <= 1:
@@ -58,7 +58,7 @@ class Framing:
 
 
 class FileImages:
-    """Images in files, or encoded in memory; see `parts.Images`.
+    """Images in files, or encoded in memory; see `ieg.data.dataset.Images`.
 
     Args:
         paths_or_bytes: N file names as bytes; or the encoded images.
@@ -69,7 +69,7 @@ class FileImages:
 
     def __init__(
         self,
-        paths_or_bytes: Any,
+        paths_or_bytes: Sequence[bytes] | np.ndarray,
         odd: np.ndarray,
         framing: Framing,
         encoded: bool = False,
@@ -103,8 +103,10 @@ class FileImages:
         """Returns an image that is encoded in memory."""
         return self._sources[number]
 
-    def fetch(self, ids: Any, seeds: Any) -> tf.Tensor:
-        """Returns a batch; see `parts.Images`.
+    def fetch(
+        self, ids: tf.Tensor | np.ndarray, seeds: tf.Tensor | np.ndarray | None
+    ) -> tf.Tensor:
+        """Returns a batch; see `ieg.data.dataset.Images`.
 
         Raises:
             tf.errors.OpError: a file is gone or no longer an image; the text
@@ -118,15 +120,22 @@ class FileImages:
         images.set_shape([*ids.shape, *self.shape])
         return images
 
-    def _compiled(self, random: bool):
+    def _compiled(
+        self, random: bool
+    ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         """Returns (ids [b], seeds [b, 2]) -> images; one graph for all b."""
+
+        def image(
+            row: tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor],
+        ) -> tf.Tensor:
+            return self._image(*row, random)
 
         def batch(ids: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
             sources, odd = self._tensors()
             # No GPU has any of it.
             with tf.device('CPU:0'):
                 return tf.map_fn(
-                    lambda row: self._image(*row, random),
+                    image,
                     (ids, tf.gather(sources, ids), tf.gather(odd, ids), seeds),
                     fn_output_signature=tf.TensorSpec(self.shape, tf.uint8),
                     parallel_iterations=16,

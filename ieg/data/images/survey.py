@@ -20,6 +20,7 @@ from PIL import (
     BmpImagePlugin,  # noqa: F401
     GifImagePlugin,  # noqa: F401
     Image,
+    ImageFile,
     JpegImagePlugin,  # noqa: F401
     MpoImagePlugin,  # noqa: F401
     PngImagePlugin,  # noqa: F401
@@ -46,7 +47,7 @@ FORMATS = ('JPEG', 'PNG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM')
 # Pillow only warns of more, up to twice as many.
 MAX_PIXELS = 89_478_485
 
-Path = str | bytes | os.PathLike
+Path = str | bytes | os.PathLike[str]
 _MODES = {
     *('1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX'),
     *('CMYK', 'YCbCr', 'HSV', 'I', 'I;16', 'I;16L', 'I;16B', 'I;16N', 'F'),
@@ -104,7 +105,7 @@ class _Facts:
 
 
 class _Unusable(Exception):
-    """An image that Pillow may know but nobody here can use."""
+    """An image that Pillow may know but that cannot be used here."""
 
 
 def survey(
@@ -135,8 +136,8 @@ def survey(
                 paths[start : start + _BLOCK]
                 for start in range(0, len(paths), _BLOCK)
             ]
-            for found in pool.map(lambda b: _examine_all(b, full), blocks):
-                facts.extend(found)
+            for block in pool.map(lambda b: _examine_all(b, full), blocks):
+                facts.extend(block)
         finally:
             pool.shutdown(cancel_futures=True)
     return Survey(
@@ -174,7 +175,7 @@ def _examine(path: Path, full: bool) -> _Facts:
         return _Facts(problem=_reason(path, error))
 
 
-def _facts(image: Image.Image, full: bool) -> _Facts:
+def _facts(image: ImageFile.ImageFile, full: bool) -> _Facts:
     turn = _orientation(image)
     odd = turn != 1 or not _is_plain(image)
     width, height = image.size
@@ -216,7 +217,7 @@ def _too_large() -> str:
     return f'has more than {MAX_PIXELS / 1e6:.0f} million pixels'
 
 
-def _open(file: BinaryIO) -> Image.Image:
+def _open(file: BinaryIO) -> ImageFile.ImageFile:
     """Returns an image of which only the header has been read."""
     image = Image.open(file, formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
@@ -240,7 +241,7 @@ def _orientation(image: Image.Image) -> int:
     return turn if turn in _UPRIGHT else 1
 
 
-def _is_plain(image: Image.Image) -> bool:
+def _is_plain(image: ImageFile.ImageFile) -> bool:
     """Returns whether TensorFlow decodes an upright image to its pixels."""
     if 'transparency' in image.info:
         return False
@@ -249,10 +250,10 @@ def _is_plain(image: Image.Image) -> bool:
     return _layout(image) in _PLAIN.get(image.format or '', ())
 
 
-def _layout(image: Image.Image) -> str:
+def _layout(image: ImageFile.ImageFile) -> str:
     """Returns Pillow's name of how pixels are stored."""
     args = image.tile[0][3] if image.tile else ''
-    return args[0] if isinstance(args, tuple) else args
+    return args[0] if isinstance(args, tuple) else args or ''
 
 
 def read_odd(content_or_path: bytes | Path, channels: int) -> np.ndarray:
@@ -273,15 +274,16 @@ def read_odd(content_or_path: bytes | Path, channels: int) -> np.ndarray:
     Raises:
         Exception: of many kinds; no such file, or not a whole image.
     """
+    file: BinaryIO
     if isinstance(content_or_path, bytes):
         file = io.BytesIO(content_or_path)
     else:
         file = open(content_or_path, 'rb')
     with file:
-        image = _open(file)
+        opened = _open(file)
         # Before the pixels, as in the survey.
-        turn = _orientation(image)
-        image = _flatten(image, 'L' if channels == 1 else 'RGB')
+        turn = _orientation(opened)
+        image = _flatten(opened, 'L' if channels == 1 else 'RGB')
     if turn in _UPRIGHT:
         image = image.transpose(_UPRIGHT[turn])
     return np.array(image).reshape(image.height, image.width, channels)

@@ -246,8 +246,8 @@ def read(path: str) -> dict[str, np.ndarray]:
     """
     try:
         with open(path, 'rb') as file:
-            found = _read(file)
-        return {str(key): np.asarray(found[key]) for key in found}
+            arrays = _read(file)
+        return {str(key): np.asarray(arrays[key]) for key in arrays}
     except FileNotFoundError:
         raise UsageError(
             f'there is no file {path} with human labels: give another one '
@@ -299,7 +299,7 @@ def _read_npy(file: BinaryIO) -> Mapping[str, Any]:
 
 
 class _ForbiddenError(Exception):
-    """A pickle asks for something that is no part of an array."""
+    """A pickle asks for something that does not belong to an array."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -322,10 +322,10 @@ def _empty_array(*_: Any) -> np.ndarray:
 
 def _dtype(code: str, *_: Any) -> np.dtype:
     """Returns the type of labels, or of an array that holds a dictionary."""
-    found = np.dtype(code)
-    if found.kind not in 'iuO':
-        raise _ForbiddenError(f'the type {found}')
-    return found
+    dtype = np.dtype(code)
+    if dtype.kind not in 'iuO':
+        raise _ForbiddenError(f'the type {dtype}')
+    return dtype
 
 
 def _bytes(text: str, encoding: str) -> bytes:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from scipy import special
 
+from ieg.data.noise.samplers import State
 from ieg.errors import UsageError
 from ieg.registry import NOISES
 
@@ -26,12 +27,10 @@ _CORES_RATES = 10**6
 # normal distribution around 0 still has the mean 0.1 * sqrt(2 / pi) = 0.08.
 _RATES = (0.08, 0.92)
 
-State = np.random.RandomState | np.random.Generator
-
 
 @dataclasses.dataclass(frozen=True)
 class ImageNoise:
-    """A kind of noise that is no transition matrix.
+    """A kind of noise that is not a transition matrix.
 
     Attributes:
         draw: (images [N, ...], labels [N], rate, C, generator) -> noisy
@@ -163,9 +162,9 @@ def _odds(
     Returns:
         [N, C], of the same type.
     """
-    odds = None
+    odds = np.empty(0)
     for c, projection in enumerate(projections):
-        if odds is None:
+        if c == 0:
             shape = (len(labels), projection.shape[1])
             odds = np.empty(shape, projection.dtype)
         rows = labels == c

@@ -63,7 +63,7 @@ def check(kind: str | None, rate: float | None, sampler: str) -> None:
             kind, or a rate that the kind cannot have.
     """
     check_sampler(sampler, kind)
-    if rate is None:
+    if kind is None or rate is None:
         return
     if not 0.0 <= rate <= 1.0:
         raise UsageError(f'the noise rate {rate} is outside [0, 1]: change it.')
@@ -115,9 +115,10 @@ def corrupt(
         order = np.arange(len(clean))
     definition, how = NOISES.get(kind), SAMPLERS[sampler]
     if isinstance(definition, ImageNoise):
-        state = how.state(seed)
+        if images is None:
+            raise ValueError(f'the noise {kind!r} depends on the images')
         drawn = definition.draw(
-            images[order], clean[order], rate, num_classes, state
+            images[order], clean[order], rate, num_classes, how.state(seed)
         )
     else:
         matrix = definition(rate, num_classes, base)
@@ -183,6 +184,8 @@ def split_and_corrupt(
     matrix = NOISES.get(kind)(rate, num_classes, base)
     clean = np.asarray(labels).astype(np.int32)
     split = SAMPLERS[sampler].split
+    if split is None:
+        raise ValueError(f'the sampler {sampler!r} does not draw a probe')
     probe, noisy = split(clean, matrix, kind, rate, seed, per_class)
     clean, noisy = np.delete(clean, probe), np.delete(noisy, probe)
     return probe, _described(
@@ -240,7 +243,7 @@ def save(path: str, noise: NoisyLabels) -> None:
 
     Keys: noisy_labels, clean_labels and `_SAVED`; no rate is NaN.
     """
-    fields = {name: getattr(noise, name) for name in _SAVED}
+    fields = {name: vars(noise)[name] for name in _SAVED}
     if noise.rate is None:
         fields['rate'] = np.nan  # None would be pickled.
     with atomic_open(path, 'wb') as file:

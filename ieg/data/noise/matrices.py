@@ -55,7 +55,7 @@ def uniform(rate: float, num_classes: int, base: str) -> np.ndarray:
     what IEG and DivideMix do.
 
     Args:
-        rate: share of the labels that are drawn anew.
+        rate: share of the labels that are drawn again.
         num_classes: C.
         base: name of the data set; not used.
 

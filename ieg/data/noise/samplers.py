@@ -8,12 +8,13 @@ noisy labels.
 import dataclasses
 import random
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from ieg.errors import UsageError, nearest
 from ieg.utils.randomness import generator
+
+State = np.random.RandomState | np.random.Generator
 
 
 def _draw_numpy(
@@ -88,7 +89,7 @@ def _split_ieg(
     state = np.random.RandomState(seed)
     order = state.permutation(len(labels))
     shuffled = labels[order]
-    probe = []
+    probe: list[np.ndarray] = []
     # Choosing none would use up random numbers too.
     for c in range(len(matrix) if per_class else 0):
         places = np.flatnonzero(shuffled == c)
@@ -142,6 +143,7 @@ class Sampler:
             integers [N], which are the given labels there. None where the
             probe is chosen apart.
         state: seed -> source of the draws; for kinds that depend on images.
+            That of the reference codes unless it says otherwise.
         train_part: (number of noisy examples, share for validation, seed) ->
             positions of those that are not for validation. None where these
             are chosen apart.
@@ -152,7 +154,7 @@ class Sampler:
     draw: Callable[[np.ndarray, np.ndarray, str, float, int], np.ndarray]
     kinds: tuple[str, ...] = ()
     split: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
-    state: Callable[[int], Any] | None = None
+    state: Callable[[int], State] = np.random.RandomState
     train_part: Callable[[int, float, int], np.ndarray] | None = None
     published: bool = False
 
@@ -162,19 +164,13 @@ SAMPLERS: dict[str, Sampler] = {
     'coteaching': Sampler(
         _draw_coteaching, ('asymmetric', 'pairflip', 'symmetric')
     ),
-    'cores': Sampler(
-        _draw_coteaching,
-        ('cores',),
-        state=np.random.RandomState,
-        published=True,
-    ),
+    'cores': Sampler(_draw_coteaching, ('cores',), published=True),
     'dividemix': Sampler(_draw_dividemix, ('asymmetric', 'uniform')),
     'ieg': Sampler(_draw_ieg, ('asymmetric', 'uniform'), _split_ieg),
     # Me-Momentum; its instance-dependent noise is that of PDN and PES.
     'memomentum': Sampler(
         _draw_coteaching,
         ('instance', 'pairflip', 'symmetric'),
-        state=np.random.RandomState,
         train_part=memomentum_train_part,
         published=True,
     ),

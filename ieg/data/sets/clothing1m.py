@@ -91,8 +91,8 @@ def _clean_training(
         return {}
     keys = _read_keys(image_lists.find_file(lists, name), clean, source)
     labels = [clean[key] for key in keys]
-    found, _ = image_lists.keep_existing(images, keys, labels, name)
-    return {'probe': found}
+    listing, _ = image_lists.keep_existing(images, keys, labels, name)
+    return {'probe': listing}
 
 
 def _read_kv(path: str) -> dict[str, int]:

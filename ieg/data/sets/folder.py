@@ -37,14 +37,14 @@ class _Notes:
     """Paths that are left out, by the reason why.
 
     Attributes:
-        beside: files in no class folder.
-        others: files that are no images.
+        loose: files in no class folder.
+        others: files that are not images.
         broken: links that lead nowhere, and the like.
         again: folders that a link leads back to.
         remarks: whole sentences about all else.
     """
 
-    beside: list[str] = dataclasses.field(default_factory=list)
+    loose: list[str] = dataclasses.field(default_factory=list)
     others: list[str] = dataclasses.field(default_factory=list)
     broken: list[str] = dataclasses.field(default_factory=list)
     again: list[str] = dataclasses.field(default_factory=list)
@@ -53,7 +53,7 @@ class _Notes:
     def sentences(self) -> list[str]:
         """Returns all remarks."""
         reasons = (
-            (self.beside, 'file', 'in no class folder'),
+            (self.loose, 'file', 'in no class folder'),
             (self.others, 'file', 'without the extension of an image'),
             (self.broken, 'link', 'to no file or folder'),
             (self.again, 'folder', 'that a link leads to again'),
@@ -86,7 +86,7 @@ def read_folder(data_dir: str, probe_dir: str = '') -> Found:
 
     Returns:
         The images; paths begin with `data_dir` as given. Bytes of file names
-        that are no UTF-8 are surrogates in them, as everywhere in Python.
+        that are not UTF-8 are surrogates in them, as everywhere in Python.
 
     Raises:
         UsageError: there is nothing to train on, or the parts do not fit.
@@ -103,8 +103,8 @@ def read_folder(data_dir: str, probe_dir: str = '') -> Found:
     }
     names = _class_names(images['train'], folders['train'], notes)
     parts = {
-        part: _listing(found, names, folders[part], folders['train'])
-        for part, found in images.items()
+        part: _listing(by_class, names, folders[part], folders['train'])
+        for part, by_class in images.items()
     }
     for part in ('test', 'valid'):
         if part in parts and not len(parts[part]):
@@ -159,7 +159,7 @@ def _part_folders(data_dir: str, notes: _Notes) -> dict[str, str]:
     """Returns the folder of each part, which has the class folders."""
     folders, loose, broken = _contents(data_dir)
     by_part: dict[str, list[str]] = {}
-    others = []
+    others: list[str] = []
     for name in folders:
         part = _PART_FOLDERS.get(name.lower())
         (others if part is None else by_part.setdefault(part, [])).append(name)
@@ -173,7 +173,7 @@ def _part_folders(data_dir: str, notes: _Notes) -> dict[str, str]:
                 f'{data_dir} has {len(names)} folders of the {part} part, '
                 f'{listed(names)}: merge or rename them.'
             )
-    notes.beside += loose
+    notes.loose += loose
     notes.broken += broken
     if others:
         notes.remarks.append(
@@ -249,7 +249,7 @@ def _images_by_class(
         notes: of what is left out.
     """
     folders, loose, broken = _contents(folder)
-    names = {}
+    names: dict[str, str] = {}
     for name in folders:
         twin = names.setdefault(normal(name), name)
         if twin != name:
@@ -262,7 +262,7 @@ def _images_by_class(
             f'{folder} has {counted(len(loose), "file")}, but no class '
             'folders: put the images of each class into a folder of its own.'
         )
-    notes.beside += loose
+    notes.loose += loose
     notes.broken += broken
     seen = above | {_identity(folder)}
     return {
@@ -347,14 +347,16 @@ def _listing(
             f'{train_folder} has none: rename or remove the class folder, or '
             f'add training images.{nearest(unknown[0], names)}'
         )
-    found = [by_name.get(normal(name), []) for name in names]
-    labels = np.repeat(np.arange(len(names)), [len(paths) for paths in found])
-    paths = list(itertools.chain.from_iterable(found))
+    by_label = [by_name.get(normal(name), []) for name in names]
+    labels = np.repeat(
+        np.arange(len(names)), [len(paths) for paths in by_label]
+    )
+    paths = list(itertools.chain.from_iterable(by_label))
     return Listing(paths, labels.astype(np.int32))
 
 
 @DATASETS.register('folder', takes=('image_size', 'probe_dir'))
 def load(data_dir: str | None, probe_dir: str = '') -> Opened:
     """Opens a user's class folders; see `read_folder`."""
-    found = read_folder(own_path('folder', data_dir), probe_dir)
-    return base.open_own('folder', found)
+    files = read_folder(own_path('folder', data_dir), probe_dir)
+    return base.open_own('folder', files)

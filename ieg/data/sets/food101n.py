@@ -36,7 +36,7 @@ def food101n(data_dir: str) -> Found:
     Args:
         data_dir: has `meta/` and `images/` of Food-101N, there or in
             `Food-101N_release/`, and Food-101 (Bossard et al. 2014) in
-            `food-101/`, inside of it or beside it.
+            `food-101/`, inside of it or next to it.
 
     Raises:
         UsageError: a file is missing, or a list is damaged.
@@ -49,8 +49,8 @@ def food101n(data_dir: str) -> Found:
     require_classes(names, RECIPE, path)
     classes = {name: label for label, name in enumerate(names)}
     train = _food_part(root, 'meta/imagelist.tsv', '', classes)
-    beside = os.path.dirname(os.path.abspath(data_dir))
-    places = [os.path.join(place, 'food-101') for place in (data_dir, beside)]
+    parent = os.path.dirname(os.path.abspath(data_dir))
+    places = [os.path.join(place, 'food-101') for place in (data_dir, parent)]
     test_list = image_lists.find_file(places, 'meta/test.txt')
     food101 = os.path.dirname(os.path.dirname(test_list))
     test = _food_part(food101, 'meta/test.txt', '.jpg', classes)

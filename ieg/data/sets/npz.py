@@ -94,13 +94,14 @@ def read_npz(path: str) -> Arrays:
     """
     arrays = _load(path)
     names = arrays.pop('class_names', None)
-    found = _by_part(arrays, path)
+    by_part = _by_part(arrays, path)
     images = {
-        part: _images(held.pop('images'), path) for part, held in found.items()
+        part: _images(held.pop('images'), path)
+        for part, held in by_part.items()
     }
     labels = {
         part: {role: _flat(named, path) for role, named in held.items()}
-        for part, held in found.items()
+        for part, held in by_part.items()
     }
     _check_fit(images, labels, path)
     if names is None:
@@ -193,17 +194,17 @@ def _by_part(
     Raises:
         UsageError: one is missing, or there twice.
     """
-    found: dict[str, dict[str, _Named]] = {'train': {}}
+    by_part: dict[str, dict[str, _Named]] = {'train': {}}
     for key, array in arrays.items():
         part, role = KEYS[key]
-        held = found.setdefault(part, {})
+        held = by_part.setdefault(part, {})
         if role in held:
             raise UsageError(
                 f'{path} has both {held[role].key} and {key}, which are the '
                 'same: leave one out.'
             )
         held[role] = _Named(key, array)
-    for part, held in found.items():
+    for part, held in by_part.items():
         for role, letter in (('images', 'x'), ('labels', 'y')):
             if role not in held:
                 only = f'only {listed(list(arrays))}' if arrays else 'nothing'
@@ -211,7 +212,7 @@ def _by_part(
                     f'{path} has no {role} of the {part} part, {only}: add '
                     f'{letter}_{part}.'
                 )
-    return found
+    return by_part
 
 
 def _images(named: _Named, path: str) -> _Named:
@@ -223,7 +224,7 @@ def _images(named: _Named, path: str) -> _Named:
     key, array = named
     where = f'{key} in {path}'
     if array.dtype.kind == 'f':
-        # A sample tells fractions of 1 from rounded numbers.
+        # A sample shows whether they are fractions of 1 or rounded numbers.
         small = not array.size or array.ravel()[:1_000_000].max() <= 1
         do = 'multiply by 255' if small else 'round them'
         raise UsageError(
@@ -329,9 +330,13 @@ def _kind(named: _Named) -> str:
     return 'strings' if named.array.dtype.kind == 'U' else 'integers'
 
 
+# What a file has for a class.
+Label = int | str
+
+
 def _own_classes(
     train: Mapping[str, _Named],
-) -> tuple[tuple[str, ...], dict]:
+) -> tuple[tuple[str, ...], dict[Label, int]]:
     """Returns the classes that training labels have, and their places."""
     values = np.unique(np.concatenate([n.array for n in train.values()]))
     if values.dtype.kind == 'i':
@@ -345,11 +350,11 @@ def _own_classes(
 
 def _given_classes(
     names: np.ndarray, train: Mapping[str, _Named], path: str
-) -> tuple[tuple[str, ...], dict]:
+) -> tuple[tuple[str, ...], dict[Label, int]]:
     """Returns the classes that a file names, and their places.
 
     Raises:
-        UsageError: they are no names, or some are alike.
+        UsageError: they are not names, or some are alike.
     """
     flat = names.ndim == 1 and names.dtype.kind in 'SU'
     if not flat or not all(names):
@@ -357,20 +362,23 @@ def _given_classes(
             f'class_names in {path} is {names.dtype} of the shape '
             f'{names.shape}: store one name per class, all strings.'
         )
-    found = tuple(_flat(_Named('class_names', names), path).array.tolist())
-    if len(set(map(normal, found))) < len(found):
-        forms = list(map(normal, found))
+    given = tuple(_flat(_Named('class_names', names), path).array.tolist())
+    if len(set(map(normal, given))) < len(given):
+        forms = list(map(normal, given))
         twin = next(name for name in forms if forms.count(name) > 1)
         raise UsageError(
             f'class_names in {path} has {twin!r} twice: rename one.'
         )
     if train['labels'].array.dtype.kind == 'i':
-        return found, {place: place for place in range(len(found))}
-    return found, {normal(name): place for place, name in enumerate(found)}
+        return given, {place: place for place in range(len(given))}
+    return given, {normal(name): place for place, name in enumerate(given)}
 
 
 def _indices(
-    named: _Named, index: Mapping, class_names: tuple[str, ...], path: str
+    named: _Named,
+    index: Mapping[Label, int],
+    class_names: tuple[str, ...],
+    path: str,
 ) -> np.ndarray:
     """Returns labels as places among the classes.
 
@@ -399,20 +407,20 @@ def _indices(
     return np.array([index[key] for key in keys], np.int32)[places]
 
 
-def of_arrays(found: Arrays) -> Source:
+def of_arrays(arrays: Arrays) -> Source:
     """Returns a user's arrays as a data set."""
     parts = {
         name: Part(InMemory(part.images), part.labels, part.clean)
-        for name, part in found.parts.items()
+        for name, part in arrays.parts.items()
     }
     fingerprint = hashlib.sha256()
-    for name, part in sorted(parts.items()):
-        fingerprint.update(name.encode() + part.images.array.tobytes())
+    for name, part in sorted(arrays.parts.items()):
+        fingerprint.update(name.encode() + part.images.tobytes())
         fingerprint.update(part.labels.astype('<i4').tobytes())
     return complete(
         parts,
-        found.class_names,
-        tuple(found.remarks),
+        arrays.class_names,
+        tuple(arrays.remarks),
         flip=parts['train'].images.shape[-1] == 3,
         fingerprint=fingerprint.hexdigest(),
     )

@@ -1,6 +1,7 @@
 """Images listed in a CSV file."""
 
 import dataclasses
+import decimal
 import os
 from collections.abc import Iterator, Mapping
 
@@ -231,7 +232,7 @@ def _class_names(rows: list[_Row]) -> list[str]:
 
 def _remarks_on_names(names: list[str], path: str) -> list[str]:
     """Returns a remark on labels that differ as strings only, if any."""
-    first: dict = {}
+    first: dict[decimal.Decimal, str] = {}
     for name in names:
         if (value := number(name)) is not None:
             same = first.setdefault(value, name)

@@ -181,7 +181,7 @@ def read_human_labels(
     """Reads human labels from wherever they are.
 
     Args:
-        name: in `human_labels.HUMAN_SETS`.
+        name: in `human.HUMAN_SETS`.
         file: path of the file; '' looks in the TFDS folder for a file of a
             usual name, then for the set that TFDS has of them.
         data_dir: as in `tfds_builder`.
@@ -286,11 +286,11 @@ def _image_and_label(builder: Any) -> tuple[str, str]:
         'image': tfds.features.Image,
         'label': tfds.features.ClassLabel,
     }
-    found = []
+    chosen = []
     for what, kind in kinds.items():
         names = (
             [n for n in features if isinstance(features[n], kind)]
-            if hasattr(features, '__iter__')
+            if isinstance(features, tfds.features.FeaturesDict)
             else []
         )
         if what in names:
@@ -301,8 +301,8 @@ def _image_and_label(builder: Any) -> tuple[str, str]:
                 f'are {"an image" if what == "image" else "a class label"} and '
                 'one is needed: choose a set for image classification.'
             )
-        found += names
-    return found[0], found[1]
+        chosen += names
+    return chosen[0], chosen[1]
 
 
 def _train_name(builder: Any) -> str:
@@ -343,7 +343,7 @@ def _source(builder: Any, image: str, label: str, image_size: int) -> Source:
         for name in ('test', 'validation')
         if name in splits and splits[name].num_examples
     ]
-    # A validation split beside a test split stays what it is.
+    # Where there is a test split, a validation split stays what it is.
     names |= dict(zip(('test', 'valid'), held_out, strict=False))
     feature = builder.info.features[image]
     shape = feature.shape
@@ -364,12 +364,11 @@ def _source(builder: Any, image: str, label: str, image_size: int) -> Source:
         for part, split in names.items()
     }
     class_names = tuple(builder.info.features[label].names)
-    for part, found in parts.items():
-        if found.labels.min() < 0:
+    for name, part in parts.items():
+        if part.labels.min() < 0:
             raise UsageError(
-                f'the split {names[part]} of the TFDS set {builder.name!r} '
-                'has '
-                'examples without a class: choose another set.'
+                f'the split {names[name]} of the TFDS set {builder.name!r} '
+                'has examples without a class: choose another set.'
             )
     return complete(
         parts, class_names, (), flip=shape[-1] != 1, framing=framing

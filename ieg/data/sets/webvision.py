@@ -120,6 +120,7 @@ def webvisionmini(data_dir: str, use_imagenet_as_eval: bool = False) -> Found:
         UsageError: a file or folder is missing, or a list is damaged.
     """
     lists.require_folder(data_dir, 'webvisionmini')
+    names: Sequence[str]
     if os.path.isdir(os.path.join(data_dir, 'info')):
         root, names = data_dir, IMAGENET_NAMES
         parts, remarks = _webvision_lists(data_dir)
@@ -270,7 +271,7 @@ def _imagenet_class(folder: str) -> int | None:
 
 
 def _require_imagenet_names(names: Sequence[str], root: str) -> None:
-    """Checks that the classes can be told apart in ImageNet too.
+    """Checks that the classes are known by their names in ImageNet.
 
     Raises:
         UsageError: they cannot.

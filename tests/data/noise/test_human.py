@@ -11,7 +11,6 @@ from ieg.data import spec as spec_
 from ieg.data.noise import human as human_labels
 from ieg.data.sets import tfds as tfds_sets
 from ieg.errors import UsageError
-from ieg.methods import coteaching
 from ieg.registry import DATASETS
 
 FILES = SHARED / 'cifar_n'
@@ -238,10 +237,9 @@ def test_the_rates_that_methods_are_told_are_the_published_ones():
     for name, human in human_labels.HUMAN_SETS.items():
         for variant, labels in human.variants.items():
             spec = spec_.parse(f'{name}_{variant}')
-            found = coteaching.true_noise_rate(spec)
-            assert found == labels.rate
+            assert spec.expected_noise_rate == labels.rate
             tail = spec_.parse(f'{name}_imbal_0.1_{variant}')
-            assert coteaching.true_noise_rate(tail) is None
+            assert tail.expected_noise_rate is None
 
 
 @pytest.mark.parametrize(
@@ -257,7 +255,7 @@ def test_the_rates_that_methods_are_told_are_the_published_ones():
     ],
 )
 def test_the_share_of_wrong_labels_that_a_name_promises(text, rate):
-    found = coteaching.true_noise_rate(spec_.parse(text))
+    found = spec_.parse(text).expected_noise_rate
     assert found == (rate if rate is None else pytest.approx(rate))
 
 
