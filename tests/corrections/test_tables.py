@@ -13,7 +13,7 @@ from corrected_runs import (
 from loading import load
 from tiny_sets import make_animal10n
 
-from ieg.data.dataset import Part, Source
+from ieg.data.dataset import Part, Preprocessing, Source
 from ieg.data.images.files import FileImages, Framing
 from ieg.registry import DATASETS
 
@@ -271,7 +271,10 @@ def test_encoded_images_become_files(tmp_path, monkeypatch):
 
     def held(data_dir):
         return Source(
-            part(0, 8), part(8, 12), ('odd', 'even'), 0, False, (0.5,), (0.5,)
+            part(0, 8),
+            part(8, 12),
+            ('odd', 'even'),
+            Preprocessing(0, False, (0.5,), (0.5,)),
         )
 
     monkeypatch.setitem(DATASETS._entries, 'held', held)
