@@ -21,9 +21,10 @@ from common import machine
 
 from ieg.data import dataset as dataset_
 from ieg.data import load
-from ieg.data.dataset import InMemory
+from ieg.data.dataset import InMemory, Preprocessing
 from ieg.data.pipeline import Pipeline
 from ieg.methods.base import Phase, Stream
+from ieg.options import DataConfig, RunConfig
 
 
 def random_images(examples: int) -> np.ndarray:
@@ -41,12 +42,9 @@ def as_data(images: np.ndarray) -> dataset_.Data:
         images,
     )
     return dataclasses.replace(
-        load.load('fake'),
+        load.load(DataConfig('fake'), RunConfig(), seed=0),
         train=split,
-        padding=4,
-        flip=True,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.2, 0.2, 0.2),
+        preprocessing=Preprocessing(4, True, (0.5,) * 3, (0.2,) * 3),
     )
 
 

@@ -65,7 +65,8 @@ def load(folder: str) -> tuple[Any, str]:
 
     try:
         options = ieg_config.read_file(os.path.join(folder, run_folder.CONFIG))
-        return experiment.load_data(ieg_config.resolve(options)), ''
+        config, opened = experiment.configure(options)
+        return experiment.load_data(config, opened), ''
     except (UsageError, RunError) as error:
         return None, f'There are no images: {error}'
 

@@ -21,7 +21,11 @@ from ieg.data.dataset import Opened
 from ieg.errors import RunError, UsageError
 from ieg.options import DataConfig, SearchConfig, TrainConfig
 from ieg.registry import SEARCHERS, introduced
-from ieg.search import store, summary
+from ieg.search import (
+    searchers,  # noqa: F401  # Registers them.
+    store,
+    summary,
+)
 from ieg.search.pool import Pool
 from ieg.search.runner import Facts, Runner
 from ieg.search.space import Warm, make_space, shorten

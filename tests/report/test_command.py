@@ -104,7 +104,7 @@ def test_mistakes_of_the_command_line(capsys, arguments, word):
 
 def test_a_report_needs_no_tensorflow(fresh):
     code = (
-        'import sys; from ieg.label_issues import report; import ieg.report; '
+        'import sys; from ieg import report; '
         'report.write(sys.argv[1]); '
         'print(*{name.split(".")[0] for name in sys.modules})'
     )

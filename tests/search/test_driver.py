@@ -20,7 +20,7 @@ def made_up(monkeypatch):
     results = {}
 
     class Runner:
-        def __init__(self, config):
+        def __init__(self, config, opened):
             pass
 
         def facts(self):
@@ -36,7 +36,7 @@ def made_up(monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(runner, 'Runner', Runner)
+    monkeypatch.setattr(driver, 'Runner', Runner)
     return results
 
 
