@@ -1,4 +1,4 @@
-"""A scikit-learn classifier on arrays, which trains as the command does."""
+"""A scikit-learn classifier for images in arrays."""
 
 import contextlib
 import io
@@ -8,7 +8,7 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -20,7 +20,12 @@ from ieg.data.images.arrays import Pixels
 from ieg.errors import RunError, UsageError
 from ieg.predict.model import from_bytes, to_bytes
 
-# Options that are parameters of the estimator, and those that it sets.
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+    from ieg.label_issues.table import Issues
+
+# Options that are parameters of the estimator, and options that it sets.
 _PARAMETERS = (
     'method',
     'network_name',
@@ -35,46 +40,48 @@ _BATCH = 256
 
 
 class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
-    """Learns to classify images from labels of which some are wrong.
+    """Learns to classify images with partly wrong labels.
 
-    A fit is a run of the `ieg` command on the same data: same options and
-    presets, same numbers for a seed, same list of label issues. What it sets
-    for the whole process (precision, seeds, deterministic kernels) is restored
-    when it ends; it never sets threads or logical devices.
+    A fit is equivalent to a run of the `ieg` command on the same data: it has
+    the same options, presets and results for a seed, and the same list of label
+    issues. Settings of the whole process (precision, seeds, deterministic
+    kernels) are restored at its end; threads and logical devices are not
+    changed.
 
     Args:
         method: learning algorithm, as `--method`.
         network_name: network; None chooses one for the size of the images.
-        max_epoch: length in epochs; None is up to the method and the data.
-        batch_size: examples per step; None likewise.
-        learning_rate: initial one; None likewise.
-        valid_ratio: share of the examples that is held out for validation,
-            with their given labels; None is what the method needs (most need
-            none, me_momentum and s2e need 0.1). Their quality is scored, too.
-        image_shape: (H, W) or (H, W, channels) of images that are given as
-            flat features; None for images that are not.
-        seed: of everything.
-        options: more options by the names of their flags.
-        run_dir: folder in which each fit leaves a run folder of its own, see
-            `run_folder_`; None leaves nothing.
+        max_epoch: number of epochs; None chooses it by method and data.
+        batch_size: examples per step; None chooses it by method and data.
+        learning_rate: initial learning rate; None chooses it by method and
+            data.
+        valid_ratio: share of the examples to hold out for validation, with
+            their given labels; None for the share that the method needs (0.1
+            for me_momentum and s2e, 0 for most). These labels are scored, too.
+        image_shape: (H, W) or (H, W, channels) of flat images; None for images
+            that are not flat.
+        seed: seed of all random numbers.
+        options: further options by the names of their flags.
+        run_dir: folder in which each fit creates a run folder, see
+            `run_folder_`; None keeps no files.
         verbose: 1 shows the progress.
 
     Attributes:
-        classes_: the labels, sorted, [C].
-        n_features_in_: values per image.
+        classes_: the sorted classes, [C].
+        n_features_in_: number of values per image.
         image_shape_: (H, W, channels).
         model_: Keras model, uint8 images [b, H, W, channels] ->
             probabilities [b, C]; see `ieg.predict.model.Classifier`.
         label_issues_: structured array [n], one row per example, the most
-            suspicious first; `pandas.DataFrame` takes it as it is. Fields:
-            rank (from 1), index (row of X), split ('train' or 'valid'),
-            given_label, suggested_label, score (as `quality_scores_`), margin,
-            agreement, in_selection (NaN where the method selects nothing),
-            is_issue, is_hard.
-        quality_scores_: [n], in the order of X, quality of each given label in
-            [0, 1]; small is probably wrong, NaN is of no example of the run.
+            suspicious first; `pandas.DataFrame` accepts it. Fields: rank (from
+            1), index (row of X), split ('train' or 'valid'), given_label,
+            suggested_label, score (as `quality_scores_`), margin, agreement,
+            in_selection (NaN if the method does not select), is_issue, is_hard.
+        quality_scores_: [n], quality of each given label in [0, 1], in the
+            order of X. A low score means that the label is probably wrong; NaN
+            means that the run did not use the example.
         noise_rate_: estimated share of wrong labels.
-        noise_rate_interval_: (low, high) of it.
+        noise_rate_interval_: interval (low, high) of the estimate.
         transition_matrix_: [C, C], estimated share of each given label (column)
             per true class (row).
         history_: the log, one dictionary per epoch.
@@ -107,8 +114,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         self.run_dir = run_dir
         self.verbose = verbose
 
-    def __sklearn_tags__(self):
-        """Says what it takes: images, flat or not, without negative values."""
+    def __sklearn_tags__(self) -> 'Tags':
+        """Returns the tags: images, flat or not, without negative values."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.input_tags.positive_only = True
@@ -124,20 +131,20 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
 
         Args:
             X: images [n, H, W] or [n, H, W, channels] with 1 or 3 channels, or
-                flat [n, d] with `image_shape`. uint8 pixels are taken as they
-                are. Of other types the largest value says what white is: 1 if
-                none is larger, else 16 (as in scikit-learn's digits), else
-                255; they are scaled to 255 and rounded to uint8.
-            y: labels [n] of any kind that scikit-learn has for classes.
-            probe: images and labels known to be right, at least one of each
-                class, for methods that learn from some (ieg, l2r).
+                flat [n, d] with `image_shape`. uint8 pixels are used as they
+                are. For other types, white is the smallest of 1, 16 (as in
+                scikit-learn's digits) and 255 that no value exceeds; pixels
+                are scaled to 255 and rounded to uint8.
+            y: labels [n] of any type that scikit-learn supports for classes.
+            probe: images and their correct labels, at least one of each class,
+                for methods that need clean examples (ieg, l2r).
 
         Returns:
             The estimator.
 
         Raises:
-            ValueError: images, labels or options are not like that.
-            RuntimeError: the training cannot go on.
+            ValueError: images, labels or options are invalid.
+            RuntimeError: the training cannot continue.
         """
         if y is None:
             raise ValueError(
@@ -148,7 +155,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         images = pixels.images(X)
         codes = self._codes(y)
         check_consistent_length(images, codes)
-        arrays = {
+        arrays: dict[str, Any] = {
             'x_train': images,
             'y_train': codes,
             'class_names': np.array(_names(self.classes_)),
@@ -165,8 +172,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             path = os.path.join(folder, 'data.npz')
             np.savez(path, **arrays)
             with as_in_scikit_learn(), own_process():
-                found = self._train(path, folder, probe is not None)
-                self._learn(found, len(images))
+                run_folder = self._train(path, folder, probe is not None)
+                self._learn(run_folder, len(images))
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -176,7 +183,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             X: images as in `fit`, on the same scale.
 
         Raises:
-            ValueError: they are not like those of `fit`.
+            ValueError: their shape or scale differs from those of `fit`.
         """
         check_is_fitted(self)
         images = self._pixels.images(X)
@@ -184,25 +191,25 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             np.asarray(self.model_(images[start : start + _BATCH]))
             for start in range(0, len(images), _BATCH)
         ]
-        found = np.concatenate(batches).astype(np.float64)
-        return found / found.sum(axis=1, keepdims=True)
+        probabilities = np.concatenate(batches).astype(np.float64)
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Returns the most probable class [n] of each image.
 
         Args:
-            X: as of `predict_proba`.
+            X: see `predict_proba`.
         """
         places = self.predict_proba(X).argmax(axis=1)
         return self.classes_[places]
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if 'model_' in state:
             state['model_'] = to_bytes(state['model_'])
         return state
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         if 'model_' in state:
             state = {**state, 'model_': from_bytes(state['model_'])}
         super().__setstate__(state)
@@ -216,13 +223,13 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f'y has 1 class, {self.classes_.tolist()[0]!r}, which is '
-                'nothing to learn.'
+                'y must have at least 2 classes, got 1 class, '
+                f'{self.classes_.tolist()[0]!r}.'
             )
         return codes.astype(np.int64)
 
     def _probe(self, pixels: Pixels, X: Any, y: Any) -> dict[str, np.ndarray]:  # noqa: N803
-        """Returns clean images and their classes as the file has them."""
+        """Returns the arrays of clean images and their classes."""
         images = pixels.images(X, 'the probe')
         y = column_or_1d(y, warn=True)
         check_consistent_length(images, y)
@@ -230,14 +237,14 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         codes = [places.get(name) for name in y.tolist()]
         if None in codes or len(set(codes)) < len(places):
             raise ValueError(
-                f'the probe has the classes {np.unique(y).tolist()}, but must '
-                f'have those of y, {self.classes_.tolist()}.'
+                f'the probe must have the classes of y, '
+                f'{self.classes_.tolist()}, got {np.unique(y).tolist()}.'
             )
         return {'x_probe': images, 'y_probe': np.array(codes)}
 
     @contextlib.contextmanager
     def _folder(self) -> Iterator[str]:
-        """Makes a folder for a run, which is removed unless it is wanted."""
+        """Yields a folder for a run, removed at the end without `run_dir`."""
         if self.run_dir is None:
             with tempfile.TemporaryDirectory(prefix='ieg_') as folder:
                 yield folder
@@ -254,9 +261,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         check_replicas(config.run.num_replicas)
         if config.data.probe_dataset_hold_ratio and not has_probe:
             raise ValueError(
-                f'method={self.method!r} learns from clean images, and nobody '
-                'knows which of these are: give some to fit by '
-                'probe=(X_probe, y_probe).'
+                f'method={self.method!r} needs clean images: pass some to fit '
+                'as probe=(X_probe, y_probe).'
             )
         if config.search.search:
             from ieg.search import driver
@@ -269,31 +275,32 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         return summary['folder']
 
     def _given(self, path: str, folder: str) -> dict[str, Any]:
-        """Returns the options that a command would have.
+        """Returns the options of the equivalent command.
 
         Raises:
-            ValueError: one is not for `options`.
+            ValueError: `options` has an option that is set elsewhere.
         """
         options = dict(self.options or {})
         for name in options:
             if name in _PARAMETERS:
                 raise ValueError(
                     f'options has {name!r}, which is a parameter of '
-                    f'{type(self).__name__}: give it as {name}=...'
+                    f'{type(self).__name__}: pass it as {name}=...'
                 )
             if name in _OCCUPIED:
                 raise ValueError(
-                    f'options has {name!r}, which is up to '
-                    f'{type(self).__name__}: leave it out.'
+                    f'options has {name!r}, which '
+                    f'{type(self).__name__} sets: remove it.'
                 )
-        given = {name: getattr(self, name) for name in _PARAMETERS}
+        parameters = self.get_params(deep=False)
+        given = {name: parameters[name] for name in _PARAMETERS}
         given |= {'distribution_strategy': 'default'} | options
         given |= {
             'dataset': 'npz',
             'data_dir': path,
             'checkpoint_path': folder,
         }
-        # What a grid of parameters has are often NumPy's numbers.
+        # A grid of parameters often has numbers of NumPy.
         return {
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in given.items()
@@ -301,7 +308,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         }
 
     def _learn(self, folder: str, count: int) -> None:
-        """Sets what a run has found out."""
+        """Sets the attributes from the files of a run."""
         from ieg.label_issues import table as issue_table
         from ieg.predict import model
 
@@ -312,10 +319,10 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         with open(
             os.path.join(folder, 'summary.json'), encoding='utf-8'
         ) as file:
-            found = json.load(file)['label_issues']
-        self.noise_rate_ = found['noise_rate']
-        self.noise_rate_interval_ = tuple(found['noise_rate_interval'])
-        self.transition_matrix_ = np.array(found['transition_matrix'])
+            figures = json.load(file)['label_issues']
+        self.noise_rate_ = figures['noise_rate']
+        self.noise_rate_interval_ = tuple(figures['noise_rate_interval'])
+        self.transition_matrix_ = np.array(figures['transition_matrix'])
         rows = issue_table.read(os.path.join(folder, 'label_issues.csv'))
         self.label_issues_ = _table(rows, self.classes_)
         self.quality_scores_ = np.full(count, np.nan)
@@ -323,7 +330,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _names(classes: np.ndarray) -> list[str]:
-    """Returns a name for each class that every file can hold."""
+    """Returns a name for each class that is valid in all files."""
     names = [str(name) for name in classes.tolist()]
     usable = all(name == name.strip() and name.isprintable() for name in names)
     alike = {unicodedata.normalize('NFC', name) for name in names}
@@ -332,8 +339,8 @@ def _names(classes: np.ndarray) -> list[str]:
     return [str(place) for place in range(len(names))]
 
 
-def _table(rows: Any, classes: np.ndarray) -> np.ndarray:
-    """Returns label issues with labels as `fit` got them."""
+def _table(rows: 'Issues', classes: np.ndarray) -> np.ndarray:
+    """Returns label issues with the labels that `fit` received."""
     places = {name: place for place, name in enumerate(_names(classes))}
     columns = {
         'rank': rows.rank,
@@ -356,13 +363,13 @@ def _table(rows: Any, classes: np.ndarray) -> np.ndarray:
     return table
 
 
-# TensorFlow reads it when it is imported.
+# An environment variable that TensorFlow reads on import.
 LOG_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'
 
 
 @contextlib.contextmanager
 def as_in_scikit_learn() -> Iterator[None]:
-    """Raises what scikit-learn expects, which knows parameters, not flags."""
+    """Raises the errors of scikit-learn, which name parameters, not flags."""
     try:
         yield
     except UsageError as error:
@@ -377,7 +384,7 @@ def _without_dashes(error: Exception) -> str:
 
 @contextlib.contextmanager
 def own_process() -> Iterator[None]:
-    """Imports TensorFlow, and leaves the process as it was.
+    """Imports TensorFlow and restores the settings of the process at the end.
 
     See `ieg.training.devices.restoring`.
     """
@@ -399,10 +406,10 @@ def own_process() -> Iterator[None]:
 
 
 def check_replicas(count: int) -> None:
-    """Checks that a fit needs no logical CPUs beyond those of the process.
+    """Checks that the process has enough logical CPUs.
 
     Args:
-        count: as `--num_replicas`.
+        count: value of `--num_replicas`.
 
     Raises:
         ValueError: the process has fewer.
@@ -411,7 +418,7 @@ def check_replicas(count: int) -> None:
 
     if count > len(tf.config.list_logical_devices('CPU')):
         raise ValueError(
-            f'num_replicas={count} needs as many logical CPUs, and a fit does '
+            f'num_replicas={count} needs as many logical CPUs, but a fit does '
             'not change the devices of the process: call tf.config.'
             'set_logical_device_configuration before TensorFlow starts, or '
             'leave it out.'
@@ -420,7 +427,7 @@ def check_replicas(count: int) -> None:
 
 @contextlib.contextmanager
 def silence(wanted: bool) -> Iterator[None]:
-    """Keeps back what is printed, if that is wanted."""
+    """Suppresses printed output if `wanted`."""
     if not wanted:
         yield
         return

@@ -1,4 +1,4 @@
-"""From a configuration to data, method and trainer: trains and evaluates."""
+"""Builds data, method and trainer for a configuration; trains, evaluates."""
 
 import contextlib
 import dataclasses
@@ -41,24 +41,24 @@ from ieg.utils.randomness import generator
 def make_settings(
     config: Config, data: Data, replicas: int, workers: bool
 ) -> Settings:
-    """Returns how to train on a data set.
+    """Returns the settings of the trainer for a data set.
 
     Args:
-        config: what was asked for.
-        data: what is learnt from.
-        replicas: on all machines.
+        config: the configuration.
+        data: the data of the run.
+        replicas: number of replicas on all machines.
         workers: whether there are several processes.
 
     Raises:
-        UsageError: a batch has more examples than there are, or their views
-            cannot be computed where they should be.
+        UsageError: a batch is larger than the training set, or
+            `--augment_on=device` is not possible.
     """
     run, train = config.run, config.train
     batch, num_examples = train.batch_size * replicas, len(data.train)
     if batch > num_examples:
         raise UsageError(
-            f'--batch_size={train.batch_size} on {replicas} replicas is more '
-            f'than the {num_examples} training examples.'
+            f'--batch_size={train.batch_size} on {replicas} replicas must not '
+            f'exceed the {num_examples} training examples.'
         )
     whole = steps_for(num_examples, batch)
     per_epoch = min(train.steps_per_epoch or whole, whole)
@@ -81,32 +81,37 @@ def make_settings(
 
 
 def _on_device(where: str, data: Data, workers: bool) -> bool:
-    """Whether views are computed where the steps run.
+    """Returns whether views are computed where the steps run.
 
     Raises:
-        UsageError: they should be and cannot.
+        UsageError: `--augment_on=device` is not possible.
     """
     if where == 'auto':
         return has_gpu() and not workers and data.in_memory
     if where == 'device' and workers:
         raise UsageError(
-            '--augment_on=device does not work with several workers; use host.'
+            '--augment_on=device does not support several workers: use host.'
         )
     if where == 'device' and not data.in_memory:
         raise UsageError(
-            '--augment_on=device needs images in memory, and those of '
-            f'{data.spec.base} are read from files; use host.'
+            '--augment_on=device needs images in memory, but those of '
+            f'{data.spec.base} are read from files: use host.'
         )
     return where == 'device'
 
 
 def make_info(config: Config, data: Data, replicas: int, epochs: int) -> Info:
-    """Returns what a method may know of a run before it begins."""
+    """Returns what a method may know about the data and the run.
+
+    Args:
+        config: the configuration.
+        data: the data of the run.
+        replicas: number of replicas on all machines.
+        epochs: number of epochs of the run.
+    """
     train = config.train
-    unused = (
-        METHODS.get(train.method).ignores_probe
-        and not config.data.probe_dataset_hold_ratio
-    )
+    method: type[Method] = METHODS.get(train.method)
+    unused = method.ignores_probe and not config.data.probe_dataset_hold_ratio
     return Info(
         num_classes=data.num_classes,
         image_shape=data.image_shape,
@@ -122,23 +127,26 @@ def make_info(config: Config, data: Data, replicas: int, epochs: int) -> Info:
 
 
 def check_splits(method: Method, name: str, data: Data) -> None:
-    """Raises UsageError where a method needs examples that nobody set aside.
+    """Checks that the data have the splits that a method needs.
 
     Args:
-        method: says what it needs.
-        name: its own.
-        data: what is learnt from.
+        method: the method.
+        name: name of the method.
+        data: the data of the run.
+
+    Raises:
+        UsageError: a split is missing.
     """
     splits = {stream.split for stream in method.streams().values()}
     if 'probe' in splits and data.probe is None:
         raise UsageError(
-            f'{name} learns from clean probe images and there are none; set '
+            f'--method={name} needs clean probe images: set '
             '--probe_dataset_hold_ratio to the share of the training set to '
             'hold out (0.02 is usual).'
         )
     if method.needs_validation and data.valid is None:
         raise UsageError(
-            f'{name} chooses networks by noisy validation labels; set '
+            f'--method={name} needs noisy validation labels: set '
             '--valid_ratio to the share of the training set to hold out (0.1 '
             'is usual).'
         )
@@ -147,12 +155,12 @@ def check_splits(method: Method, name: str, data: Data) -> None:
 def build_method(
     config: Config, info: Info, strategy: tf.distribute.Strategy
 ) -> Method:
-    """Returns the method with its networks, under the scope of a strategy."""
+    """Builds the method and its networks in the scope of a strategy."""
     train = config.train
     chosen = ieg_config.network_options(train)
 
     def build_network(number: int) -> keras.Model:
-        # Each network has initial weights of its own.
+        # Each network has its own initial weights.
         seed = generator(train.seed, 'network', number).integers(2**31)
         keras.utils.set_random_seed(int(seed))
         return create_network(
@@ -170,19 +178,20 @@ def build_method(
 
 @contextlib.contextmanager
 def one_sentence(in_memory: bool) -> Iterator[None]:
-    """Turns what goes wrong outside of this program into one sentence.
+    """Replaces errors of the environment by errors of one sentence.
 
     Args:
-        in_memory: whether no image is read any more.
+        in_memory: whether all images are in memory.
 
     Raises:
-        RunError: memory is short, or an image cannot be read any more.
+        RunError: there is not enough memory, or an image can no longer be
+            read.
     """
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
         raise RunError(
-            'There is not enough memory for a step; lower --batch_size (and '
+            'Not enough memory for a training step: lower --batch_size (and '
             '--val_batch_size).'
         ) from error
     except (
@@ -193,25 +202,25 @@ def one_sentence(in_memory: bool) -> Iterator[None]:
         if in_memory:
             raise
         raise RunError(
-            'An image that was there when the run began cannot be read: '
+            'An image can no longer be read: '
             f'{" ".join(error.message.split())[:300]}'
         ) from error
 
 
-# Another number for each change of what a checkpoint holds.
+# Increased whenever the content of a checkpoint changes.
 LAYOUT = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Everything built for one configuration.
+    """Everything that is built for one configuration.
 
     Attributes:
-        config: what was asked for.
-        data: what is learnt from.
+        config: the configuration.
+        data: the data of the run.
         trainer: ready to restore, train or evaluate.
-        settings: how the trainer works.
-        strategy: where it works.
+        settings: settings of the trainer.
+        strategy: distribution strategy of the trainer.
         folder: the run folder.
     """
 
@@ -223,11 +232,11 @@ class Experiment:
     folder: str
 
     def restart(self, config: Config, folder: str) -> 'Experiment':
-        """Returns the same for another run folder and other host options.
+        """Returns the experiment for another run with other host options.
 
         Args:
-            config: differs in the method's `host_options` only.
-            folder: of the new run.
+            config: must only differ in the method's `host_options`.
+            folder: run folder of the new run.
 
         Raises:
             UsageError: the method refuses the options.
@@ -245,17 +254,17 @@ class Experiment:
 
 
 def configure(given: Mapping[str, Any]) -> tuple[Config, Opened | None]:
-    """Returns the configuration for options that a user gave.
+    """Returns the configuration for the options of a user.
 
     Args:
         given: options by name.
 
     Returns:
-        The configuration; and the data set, where the options that were not
-        given follow from what is in it, or where it is used more than once.
+        The configuration; and the opened data set if it determines the
+        defaults of other options or is used more than once, otherwise None.
 
     Raises:
-        UsageError: see `config.resolve`; or the data set cannot be opened.
+        UsageError: see `ieg.config.resolve`; or the data set cannot be opened.
     """
     spec = parse(given.get('dataset', DataConfig().dataset))
     if spec.has_recipe:
@@ -273,10 +282,10 @@ def configure(given: Mapping[str, Any]) -> tuple[Config, Opened | None]:
 
 
 def load_data(config: Config, opened: Opened | None = None) -> Data:
-    """Loads what a run learns from, with the labels it began with.
+    """Loads the data of a run; a resumed run gets the same noisy labels.
 
     Args:
-        config: resolved options.
+        config: the configuration.
         opened: the data set, if it has been opened already.
 
     Raises:
@@ -297,16 +306,17 @@ def build(
 ) -> Experiment:
     """Builds data, method and trainer.
 
-    Sets precision and determinism of the process; what is built must be used
-    before they change, within `distribution.restoring`.
+    Sets precision and determinism of the process, which must stay the same
+    while the experiment is used. Call it within
+    `ieg.training.devices.restoring`.
 
     Args:
-        config: resolved options.
-        callbacks: more callbacks beside those of a run.
-        strategy: one that exists already (a process can have one mirrored
-            strategy only); None makes it.
+        config: the configuration.
+        callbacks: additional callbacks.
+        strategy: an existing strategy (a process can have only one mirrored
+            strategy); None creates one.
         opened: the data set, if it has been opened already.
-        data: loaded before; None loads it.
+        data: the data, if they have been loaded already.
         trial_folder: run folder of a trial, which is never evaluated on the
             test split.
 
@@ -332,7 +342,7 @@ def build(
     if trial_folder:
         settings = dataclasses.replace(settings, eval_splits=('valid',))
     elif run.stop_on_memorization == 'stop':
-        # That of the recommended epoch must still be there.
+        # The checkpoint of the recommended epoch must be kept.
         keep = max(settings.keep_checkpoints, PATIENCE + 1)
         settings = dataclasses.replace(settings, keep_checkpoints=keep)
     folder = trial_folder or folder_of(config)
@@ -350,7 +360,7 @@ def build(
 def _identity(
     config: Config, strategy: tf.distribute.Strategy, data: Data
 ) -> dict[str, Any]:
-    """Returns what a checkpoint of this run says that it is of."""
+    """Returns the options and digests that a checkpoint must agree with."""
     return config.identity(strategy.num_replicas_in_sync) | {
         'precision': keras.config.dtype_policy().compute_dtype,
         'labels_sha256': data.labels_sha256,
@@ -372,22 +382,23 @@ def train(
     opened: Opened | None = None,
     data: Data | None = None,
 ) -> dict[str, Any]:
-    """Trains to the end, going on from the run folder's last checkpoint.
+    """Trains to the end, resuming from the last checkpoint if there is one.
 
     Args:
-        config: resolved options.
-        callbacks: more callbacks beside those of a run.
+        config: the configuration.
+        callbacks: additional callbacks.
         strategy: see `build`.
-        progress: whether a bar and remarks are shown.
+        progress: whether to show a progress bar and remarks.
         opened: see `build`.
         data: see `build`.
 
     Returns:
-        The summary, as in `summary.json`.
+        The content of `summary.json`.
 
     Raises:
-        UsageError: the run folder cannot be written or holds another run, or
-            the options do not fit.
+        UsageError: the run folder cannot be written or has another run, or
+            the options do not fit the data or the machine.
+        RunError: the training cannot continue.
     """
     make_folder(folder_of(config))
     with devices.restoring():
@@ -408,13 +419,13 @@ def _train(
     _track(experiment)
     start = trainer.restore(config.run.restore_step)
     if not start:
-        _tell_length(experiment)
-        _tell_missing(experiment)
+        _remark_length(experiment)
+        _remark_missing(experiment)
     if experiment.is_chief:
         results.write_head(experiment.folder, config, experiment.data)
         if progress:
             for text in (*_precision_advice(config), *experiment.data.remarks):
-                _say(text)
+                _print(text)
             costs = trainer.method.epoch_costs()
             trainer.add_callback(Progress(costs, start))
     with one_sentence(experiment.data.in_memory):
@@ -435,18 +446,20 @@ def _train(
             trainer, experiment.data, folder, kinds
         )
         for text in remarks if progress else ():
-            _say(text)
+            _print(text)
     return summary
 
 
-def _say(text: str) -> None:
-    # Paths stay whole.
-    whole = {'break_long_words': False, 'break_on_hyphens': False}
-    print(textwrap.fill(text, 79, **whole), flush=True)
+def _print(text: str) -> None:
+    # Paths are not broken.
+    wrapped = textwrap.fill(
+        text, 79, break_long_words=False, break_on_hyphens=False
+    )
+    print(wrapped, flush=True)
 
 
 def _precision_advice(config: Config) -> tuple[str, ...]:
-    """Returns a remark where another precision would be faster."""
+    """Returns a remark if another precision would be faster."""
     chosen = config.train.precision
     if chosen != 'auto' or devices.has_gpu():
         return ()
@@ -456,7 +469,7 @@ def _precision_advice(config: Config) -> tuple[str, ...]:
 
 
 def _track(experiment: Experiment) -> None:
-    """Adds the memorization tracker where it is asked for."""
+    """Adds the memorization tracker if it is requested."""
     run = experiment.config.run
     if not run.track_memorization:
         return
@@ -471,28 +484,28 @@ def _track(experiment: Experiment) -> None:
     experiment.trainer.add_callback(tracker)
 
 
-def _tell_length(experiment: Experiment) -> None:
-    """Says so where a run ends elsewhere than it was asked to."""
+def _remark_length(experiment: Experiment) -> None:
+    """Adds a remark if a run has another length than requested."""
     train, settings = experiment.config.train, experiment.settings
     asked = train.max_iteration or train.max_epoch * settings.steps_per_epoch
     if settings.total_steps != asked:
         experiment.trainer.method.remark(
-            f'the run ends after {settings.total_steps} steps, with a whole '
-            f'cosine cycle, and not after {asked}'
+            f'the run ends after {settings.total_steps} steps, at the end of '
+            f'a cosine cycle, instead of {asked}'
         )
 
 
-def _tell_missing(experiment: Experiment) -> None:
-    """Says so where validation knows nothing of some classes."""
+def _remark_missing(experiment: Experiment) -> None:
+    """Adds a remark if no validation example has the label of some classes."""
     data, method = experiment.data, experiment.trainer.method
-    if not method.needs_validation:
+    if data.valid is None or not method.needs_validation:
         return
     missing = np.setdiff1d(np.arange(data.num_classes), data.valid.labels)
     if len(missing):
         names = ', '.join(map(str, missing[:10]))
         method.remark(
-            f'no validation example is labelled {names}, so networks are '
-            'chosen without regard to that; a larger --valid_ratio helps'
+            f'no validation example is labelled {names}, so the choice of '
+            'networks ignores these classes; a larger --valid_ratio helps'
         )
 
 
@@ -501,31 +514,39 @@ def evaluate(
     strategy: tf.distribute.Strategy | None = None,
     opened: Opened | None = None,
 ) -> dict[str, Any]:
-    """Evaluates a checkpoint and appends the figures to the run folder.
+    """Evaluates a checkpoint and appends the figures to `evaluation.jsonl`.
+
+    Args:
+        config: the configuration.
+        strategy: see `build`.
+        opened: see `build`.
+
+    Returns:
+        The figures, with the epoch and step of the checkpoint.
 
     Raises:
-        UsageError: there is no such checkpoint, or it is of another
-            configuration.
+        UsageError: there is no such checkpoint, or it was saved with other
+            options.
     """
     folder = folder_of(config)
     if not os.path.isdir(os.path.join(folder, 'checkpoints')):
         raise UsageError(
-            f'There is no checkpoint in {folder}; train first with the same '
+            f'There is no checkpoint in {folder}: train first with the same '
             'flags and --mode=train.'
         )
     with devices.restoring():
         experiment = build(config, strategy=strategy, opened=opened)
         with one_sentence(experiment.data.in_memory):
-            found = experiment.trainer.evaluate_checkpoint(
+            figures = experiment.trainer.evaluate_checkpoint(
                 config.run.restore_step
             )
     if experiment.is_chief:
         path = os.path.join(folder, 'evaluation.jsonl')
         try:
             with open(path, 'a', encoding='utf-8') as file:
-                file.write(json.dumps(found) + '\n')
+                file.write(json.dumps(figures) + '\n')
         except OSError as error:
             raise UsageError(
                 f'{path} cannot be written ({error.strerror}).'
             ) from error
-    return found
+    return figures

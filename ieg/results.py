@@ -1,4 +1,4 @@
-"""What a finished run leaves behind beside its log and its checkpoints."""
+"""Writes the results of a run: summary, label issues, model and report."""
 
 import dataclasses
 import json
@@ -31,7 +31,10 @@ from ieg.utils.files import atomic_open, atomic_write
 
 
 def write_head(folder: str, config: Config, data: Data) -> None:
-    """Writes what is known before the first step."""
+    """Writes the files that are known before the first step.
+
+    These are `config.json`, `noise.npz` and `skipped.csv`.
+    """
     text = json.dumps(config.flat(), indent=1) + '\n'
     atomic_write(os.path.join(folder, 'config.json'), text)
     if data.noise is not None:
@@ -46,14 +49,14 @@ def summarize(
     entries: Sequence[dict[str, Any]],
     seconds: float,
 ) -> dict[str, Any]:
-    """Returns `summary.json`, but for what is known of the labels.
+    """Returns the content of `summary.json`, except for the label issues.
 
     Args:
-        folder: of the run.
-        config: of the run.
-        data: what it has learnt from.
-        entries: of its log.
-        seconds: since its command began.
+        folder: the run folder.
+        config: the configuration of the run.
+        data: the data of the run.
+        entries: the entries of its log.
+        seconds: time since the command started.
     """
     train, noise = config.train, data.noise
     pace = [e['images_per_second'] for e in entries if 'images_per_second' in e]
@@ -84,35 +87,36 @@ def summarize(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a run has found out about labels.
+    """The results of a run about its labels.
 
     Attributes:
-        arrays: what `predictions.npz` holds; None if nothing was remembered.
-        rows: of `label_issues.csv`; None likewise.
+        arrays: the content of `predictions.npz`; empty without rows.
+        rows: the rows of `label_issues.csv`; None if the run did not score
+            individual labels.
         figures: `label_issues` of `summary.json`.
         remarks: sentences for the user.
     """
 
-    arrays: dict[str, np.ndarray] | None
+    arrays: dict[str, np.ndarray]
     rows: issue_table.Issues | None
     figures: dict[str, Any]
     remarks: list[str]
 
 
 def conclude(trainer: Trainer, data: Data) -> Outcome:
-    """Returns what a run has found out, on every worker alike.
+    """Returns the results about labels; every worker must call it.
 
     Args:
-        trainer: at the end of its run.
-        data: of the run.
+        trainer: the trainer at the end of its run.
+        data: the data of the run.
     """
     if trainer.method.visits is None:
         text = (
+            'This run did not score individual labels: '
             f'{len(data.train):,} training examples of {data.num_classes} '
-            'classes are too many to remember what was said of each: there is '
-            'no list of labels to check.'
+            'classes need too much memory.'
         )
-        return Outcome(None, None, {}, [text])
+        return Outcome({}, None, {}, [text])
     arrays = collect(trainer, data)
     rows, figures = judge(arrays, data, trainer.method)
     late = int((arrays['train_visits'] < 1).sum())
@@ -120,25 +124,25 @@ def conclude(trainer: Trainer, data: Data) -> Outcome:
     remarks = []
     if late:
         remarks.append(
-            f'{late} of {len(data.train)} training labels were shown at most '
-            'once, so only the last networks judge them.'
+            f'{late} of {len(data.train)} training examples were shown at '
+            'most once, so only the final networks score their labels.'
         )
     return Outcome(arrays, rows, figures, remarks)
 
 
 def collect(trainer: Trainer, data: Data) -> dict[str, np.ndarray]:
-    """Returns what `predictions.npz` holds.
+    """Returns the content of `predictions.npz`.
 
-    One pass over validation and test images, and over training images that were
-    shown at most once; what is known of the others was remembered by the steps.
+    Makes one pass over validation and test images, and over training images
+    that were shown at most once; the training steps recorded the others.
 
     Args:
-        trainer: at the end of its run.
-        data: of the run.
+        trainer: the trainer at the end of its run.
+        data: the data of the run.
     """
-    found = {'class_names': np.array(data.class_names)}
+    arrays = {'class_names': np.array(data.class_names)}
     evidence, visits = _train_evidence(trainer, data.train)
-    found |= _described('train', data.train) | {
+    arrays |= _described('train', data.train) | {
         'train_probabilities': evidence.probabilities.astype(np.float32),
         'train_agreement': evidence.agreement.astype(np.float32),
         'train_early': evidence.early.astype(np.float32),
@@ -148,18 +152,18 @@ def collect(trainer: Trainer, data: Data) -> dict[str, np.ndarray]:
         split = data.split(name)
         if split is not None:
             logits = trainer.score('logits_step', split=name)['logits']
-            found |= _described(name, split)
-            # The sum over networks, as evaluation and the exported model have.
-            found[f'{name}_logits'] = logits.sum(axis=1).astype(np.float32)
-    return found
+            arrays |= _described(name, split)
+            # The sum over networks, as in evaluation and the exported model.
+            arrays[f'{name}_logits'] = logits.sum(axis=1).astype(np.float32)
+    return arrays
 
 
 def _described(name: str, split: Split) -> dict[str, np.ndarray]:
-    """Returns labels and places of a split's examples."""
-    found = {f'{name}_labels': split.labels, f'{name}_indices': split.indices}
+    """Returns labels and indices of the examples of a split."""
+    arrays = {f'{name}_labels': split.labels, f'{name}_indices': split.indices}
     if split.clean_labels is not None:
-        found[f'{name}_clean'] = split.clean_labels
-    return found
+        arrays[f'{name}_clean'] = split.clean_labels
+    return arrays
 
 
 def _train_evidence(
@@ -182,7 +186,7 @@ def _train_evidence(
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:
-    """Returns probabilities [n, C], equal ones where logits are not finite."""
+    """Returns probabilities [n, C]; uniform ones for logits not finite."""
     bad = ~np.isfinite(logits).all(axis=1, keepdims=True)
     return softmax(np.where(bad, 0.0, logits).astype(np.float64), axis=-1)
 
@@ -192,16 +196,16 @@ def judge(
 ) -> tuple[issue_table.Issues, dict[str, Any]]:
     """Ranks all labels that a user may want to check.
 
-    Those of training and validation examples, and of a user's own test images
-    as far as nobody knows the truth about them.
+    These are the labels of training and validation examples, and of test
+    examples of a user's own data if the true labels are unknown.
 
     Args:
         arrays: see `collect`.
-        data: of the run.
-        method: trained; asked for what it took as clean.
+        data: the data of the run.
+        method: the trained method, for its selection.
 
     Returns:
-        See `issues.audit`.
+        See `ieg.label_issues.table.audit`.
     """
     evidence = Evidence(
         data.train.labels,
@@ -226,8 +230,8 @@ def judge(
     for name in ('valid', 'test') if own else ('valid',):
         split = data.split(name)
         if split is not None:
-            said = _probabilities(arrays[f'{name}_logits'])
-            held_out = Evidence.of_predictions(split.labels, said)
+            probabilities = _probabilities(arrays[f'{name}_logits'])
+            held_out = Evidence.of_predictions(split.labels, probabilities)
             parts.append(
                 issue_table.Examples(name, split.indices, split.names, held_out)
             )
@@ -235,55 +239,58 @@ def judge(
 
 
 def _chosen(method: Method) -> np.ndarray | None:
-    """Returns which examples all networks took as clean, bool [N]."""
-    found = method.selection()
-    if found is None:
+    """Returns which examples all networks selected as clean, bool [N]."""
+    selection = method.selection()
+    if selection is None:
         return None
-    return found.chosen.reshape(len(found.chosen), -1).all(axis=1)
+    chosen = selection.chosen
+    return np.all(chosen.reshape(len(chosen), -1), axis=1)
 
 
 def write(folder: str, outcome: Outcome, summary: Mapping[str, Any]) -> None:
     """Writes `predictions.npz`, `label_issues.csv` and `summary.json`.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
         outcome: see `conclude`.
-        summary: figures of the run.
+        summary: see `summarize`.
 
     Raises:
-        RunError: the folder cannot be written any more.
+        RunError: the folder can no longer be written.
     """
     path = os.path.join(folder, 'predictions.npz')
     text = json.dumps(summary, indent=1) + '\n'
+    # NumPy's keyword arguments are not all arrays.
+    arrays: dict[str, Any] = dict(outcome.arrays)
     try:
         if outcome.rows is not None:
             with atomic_open(path, 'wb') as file:
-                np.savez_compressed(file, **outcome.arrays)
+                np.savez_compressed(file, **arrays)
             table = os.path.join(folder, 'label_issues.csv')
             issue_table.write(table, outcome.rows)
         atomic_write(os.path.join(folder, 'summary.json'), text)
     except OSError as error:
         raise RunError(
-            f'{folder} cannot be written ({error.strerror}); with the same '
-            'command the run ends once more from its last checkpoint.'
+            f'{folder} cannot be written ({error.strerror}). Run the same '
+            'command again to finish from the last checkpoint.'
         ) from error
 
 
 def present(
     trainer: Trainer, data: Data, folder: str, kinds: Sequence[str]
 ) -> list[str]:
-    """Writes the model, the picture of rounds and the report.
+    """Writes the model, the plot of rounds and the report.
 
-    None of it is worth a training: what fails is told.
+    A failure does not end the run.
 
     Args:
-        trainer: at the end of its run.
-        data: of the run.
-        folder: of the run, with all other files.
-        kinds: further forms of the model, see `export.write`.
+        trainer: the trainer at the end of its run.
+        data: the data of the run.
+        folder: the run folder, with all other files.
+        kinds: further formats of the model, see `export.write`.
 
     Returns:
-        Sentences about what could not be written.
+        A sentence for each file that could not be written.
     """
     remarks = export.write(trainer.method, data, folder, kinds)
     picture = os.path.join(folder, 'rounds.png')

@@ -15,7 +15,7 @@ from ieg.utils.files import atomic_write
 CONFIG, LOG, SUMMARY = 'config.json', 'log.jsonl', 'summary.json'
 ADVICE = 'memorization.json'
 DROP = 'susceptibility_drop'
-# What is read of an entry of the log; numbers, if they are there at all.
+# Entries of the log that are read; they may be missing, but must be numbers.
 NUMBERS = frozenset(
     (
         'fit_accuracy',
@@ -31,7 +31,12 @@ NUMBERS = frozenset(
 
 
 def damaged(path: str, why: str) -> UsageError:
-    """Returns the mistake that a file of a run folder is not as written."""
+    """Returns the error for a damaged file of a run folder.
+
+    Args:
+        path: path of the file.
+        why: what is wrong with it.
+    """
     config = os.path.join(os.path.dirname(path), CONFIG)
     remedy = (
         'name another run folder'
@@ -44,7 +49,7 @@ def damaged(path: str, why: str) -> UsageError:
 
 
 def read_options(folder: str) -> dict[str, Any]:
-    """Returns all options of a run, those of its method too.
+    """Returns all options of a run, including those of its method.
 
     Raises:
         UsageError: the file cannot be read, or is damaged.
@@ -58,18 +63,17 @@ def read_options(folder: str) -> dict[str, Any]:
 
 
 def read_object(path: str) -> dict[str, Any]:
-    """Returns what a file holds that is one JSON object.
+    """Returns the JSON object in a file.
 
     Raises:
         UsageError: the file cannot be read, or is damaged.
     """
     try:
         value = json.loads(_text(path))
-    except ValueError as error:
-        line = getattr(error, 'lineno', 1)
-        raise damaged(path, f'line {line} is no JSON') from None
+    except json.JSONDecodeError as error:
+        raise damaged(path, f'line {error.lineno} is not valid JSON') from None
     if not isinstance(value, dict):
-        raise damaged(path, 'it holds no JSON object')
+        raise damaged(path, 'it is not a JSON object')
     return value
 
 
@@ -86,7 +90,7 @@ def read_entries(path: str) -> list[dict[str, Any]]:
         except ValueError:
             entry = None
         if not _is_entry(entry):
-            raise damaged(path, f'line {number} is no entry of an epoch')
+            raise damaged(path, f'line {number} is not an entry of an epoch')
         entries.append({k: plain(v) for k, v in entry.items()})
     return entries
 
@@ -98,11 +102,11 @@ def _text(path: str) -> str:
     except OSError as error:
         raise UsageError(f'{path} cannot be read ({error.strerror}).') from None
     except ValueError:
-        raise damaged(path, 'it is no text') from None
+        raise damaged(path, 'it is not UTF-8 text') from None
 
 
 def _is_entry(entry: Any) -> bool:
-    """Whether a value of JSON is the entry of an epoch."""
+    """Returns whether a JSON value is the entry of an epoch."""
     return (
         isinstance(entry, dict)
         and type(entry.get('epoch')) is int
@@ -114,17 +118,17 @@ def _is_entry(entry: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Returns a value of JSON, None for a number that is not finite."""
+    """Returns a JSON value, or None for a number that is not finite."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
 def make_folder(folder: str) -> None:
-    """Makes a run folder.
+    """Creates a run folder if it does not exist.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: the folder cannot be written.
     """
     try:
         os.makedirs(folder, exist_ok=True)
@@ -132,17 +136,17 @@ def make_folder(folder: str) -> None:
             pass
     except OSError as error:
         raise UsageError(
-            f'The run folder {folder} cannot be written ({error.strerror}); '
+            f'The run folder {folder} cannot be written ({error.strerror}): '
             'choose another --checkpoint_path.'
         ) from error
 
 
 def write_skipped(folder: str, skipped: Sequence[tuple[str, str]]) -> None:
-    """Writes `skipped.csv`, if any file was no image.
+    """Writes `skipped.csv` if any image file was skipped.
 
     Args:
-        folder: of the run.
-        skipped: path and reason of each file.
+        folder: the run folder.
+        skipped: path and reason of each skipped file.
     """
     if not skipped:
         return

@@ -179,7 +179,7 @@ def test_a_method_that_needs_a_probe_says_so(tmp_path, options):
     )
     assert_mistake(
         result,
-        'learns from clean probe images and there are none',
+        'clean probe images',
         '--probe_dataset_hold_ratio',
     )
 
@@ -193,7 +193,7 @@ def test_a_checkpoint_of_other_options_is_a_mistake(trained):
             f'--mode={mode}',
             f'--checkpoint_path={path}',
         )
-        assert_mistake(result, 'elr_lambda is 2.0 there and 3.0 here')
+        assert_mistake(result, 'elr_lambda was 2.0', 'now 3.0')
 
 
 def test_a_shorter_run_than_there_is_is_a_mistake(trained, tmp_path):
@@ -201,7 +201,7 @@ def test_a_shorter_run_than_there_is_is_a_mistake(trained, tmp_path):
     shutil.copytree(path, tmp_path, dirs_exist_ok=True)
     more = (*ELR, f'--checkpoint_path={tmp_path}')
     assert ieg(*more, '--max_epoch=2')[0] == 0
-    assert_mistake(ieg(*more), 'holds 4 steps already', 'ask for 2')
+    assert_mistake(ieg(*more), '4 steps', 'ask for 2', '--checkpoint_path')
 
 
 def flip(content):

@@ -1,7 +1,7 @@
 """The command: `python -m ieg.compare RUN...`.
 
-Which of several runs to trust, and at which epoch, without any clean label.
-Reads run folders only, so it needs no TensorFlow.
+Recommends one of several runs, and its epoch, without any clean label. Only
+reads run folders, so it does not need TensorFlow.
 """
 
 import argparse
@@ -30,7 +30,7 @@ __all__ = ['Report', 'Row', 'compare', 'main', 'table', 'text', 'write']
 
 
 def text(report: Report) -> str:
-    """Returns the report as the command prints it."""
+    """Returns the text that the command prints."""
     parts = [
         '\n'.join(report.left_out),
         _heading(report),
@@ -54,7 +54,7 @@ def _heading(report: Report) -> str:
 
 
 def table(report: Report) -> str:
-    """Returns a line for each run."""
+    """Returns the table, one line per run."""
     lines = [
         ' no.       T  susceptibility  region  regions  lowhalf  corner    '
         'test  run'
@@ -72,34 +72,36 @@ def table(report: Report) -> str:
 
 def _regions(report: Report) -> str:
     lines = [f'{"region":<30}runs  test accuracy: mean, sample sd (ddof 1)']
-    for region, found in report.regions.items():
+    for region, figures in report.regions.items():
         lines.append(
-            f'{region} {found["name"]:<28}{found["runs"]:>4}  {_spread(found)}'
+            f'{region} {figures["name"]:<28}{figures["runs"]:>4}  '
+            f'{_spread(figures)}'
         )
     overall = report.overall
     lines.append(f'{"all":<30}{overall["runs"]:>4}  {_spread(overall)}')
     return '\n'.join(lines)
 
 
-def _spread(found: dict[str, Any]) -> str:
-    mean, deviation = found['test_accuracy_mean'], found['test_accuracy_sd']
+def _spread(figures: dict[str, Any]) -> str:
+    mean, deviation = figures['test_accuracy_mean'], figures['test_accuracy_sd']
     if mean is None:
         return '-'
     return f'{_percent(mean)}, {_percent(deviation)}'
 
 
 def _rankings(report: Report) -> str:
-    """Returns how each ranking did, where all test accuracies are known."""
+    """Returns the outcome of each ranking if all test accuracies are known."""
     outcomes = {n: f['outcome'] for n, f in report.rankings.items()}
     if None in outcomes.values():
         return ''
     lines = ['ranking   first     test    rank  regret  mean of its first']
-    for name, found in outcomes.items():
-        count = found['top_count']
+    for name, outcome in outcomes.items():
+        count = outcome['top_count']
         lines.append(
             f'{name:<10}{report.rankings[name]["order"][0]:<6}'
-            f'{_percent(found["test_accuracy"]):>8}{found["rank"]:>8}'
-            f'{found["regret_points"]:>8.2f}  {_percent(found["top_mean"])} '
+            f'{_percent(outcome["test_accuracy"]):>8}{outcome["rank"]:>8}'
+            f'{outcome["regret_points"]:>8.2f}  '
+            f'{_percent(outcome["top_mean"])} '
             f'({count} run{"s" * (count > 1)})'
         )
     overall = report.overall
@@ -111,29 +113,29 @@ def _rankings(report: Report) -> str:
 
 
 def _correlations(report: Report) -> str:
-    found = report.correlations
-    if found['pearson'] is None:
+    figures = report.correlations
+    if figures['pearson'] is None:
         return ''
     return (
-        'Susceptibility against the fit on wrong labels: Pearson '
-        f'{found["pearson"]:.3f}, Spearman {found["spearman"]:.3f} '
-        f'({found["runs"]} runs).'
+        'Correlation of susceptibility with the fit on wrong labels: Pearson '
+        f'{figures["pearson"]:.3f}, Spearman {figures["spearman"]:.3f} '
+        f'({figures["runs"]} runs).'
     )
 
 
 def _recommendation(report: Report) -> str:
-    found, row = report.recommendation, report.chosen
-    reason = f': {found["reason"]}' if found['reason'] else ''
+    chosen, row = report.recommendation, report.chosen
+    reason = f': {chosen["reason"]}' if chosen['reason'] else ''
     epoch = 'no epoch is recommended'
-    if found['epoch'] is not None:
+    if chosen['epoch'] is not None:
         # The log counts from 0.
-        epoch = f'after epoch {found["epoch"] + 1} (step {found["step"]})'
+        epoch = f'after epoch {chosen["epoch"] + 1} (step {chosen["step"]})'
         if row.test_accuracy_at_epoch is not None:
             known = _percent(row.test_accuracy_at_epoch)
             epoch += f', where test accuracy was {known}'
     return (
         f'Recommended without any clean label ({DEFAULT_RANKING}): run '
-        f'{found["number"]}, {found["label"]}\n  folder: {found["folder"]}\n'
+        f'{chosen["number"]}, {chosen["label"]}\n  folder: {chosen["folder"]}\n'
         f'  {epoch}{reason}'
     )
 
@@ -146,11 +148,11 @@ def write(report: Report, folder: str) -> list[str]:
     """Writes compare.csv, compare.json and compare.png.
 
     Args:
-        report: of `compare`.
-        folder: is made if there is none.
+        report: see `compare`.
+        folder: folder of the files; created if it does not exist.
 
     Returns:
-        paths: of the files.
+        The paths of the files.
 
     Raises:
         UsageError: the folder cannot be written.
@@ -164,19 +166,19 @@ def write(report: Report, folder: str) -> list[str]:
         plane.draw(paths[2], report)
     except OSError as error:
         raise UsageError(
-            f'The folder {folder} cannot be written ({error.strerror}); '
+            f'The folder {folder} cannot be written ({error.strerror}): '
             'choose another --out.'
         ) from error
     return paths
 
 
 EXTENSIONS = ('csv', 'json', 'png')
-# What a line of the table does not hold.
+# Fields of a row without a column.
 NO_COLUMNS = ('options', 'ranks', 'epochs', 'curve')
 
 
 def _csv(report: Report) -> str:
-    """Returns one line per run; options and ranks have columns of their own."""
+    """Returns one line per run, with a column per option and ranking."""
     lines = [
         {
             **{
@@ -189,17 +191,19 @@ def _csv(report: Report) -> str:
         }
         for row in report.rows
     ]
-    # As objects, so that a rank that some runs lack remains a whole number.
+    # As objects, so that ranks stay integers if some runs have none.
     return pd.DataFrame(lines, dtype=object).to_csv(
         index=False, lineterminator='\n'
     )
 
 
 def _json(report: Report) -> str:
-    found = dataclasses.asdict(report)
+    content = dataclasses.asdict(report)
     accuracy, susceptibility = report.boundaries
-    found['boundaries'] = dict(accuracy=accuracy, susceptibility=susceptibility)
-    return json.dumps(found, indent=1, allow_nan=False) + '\n'
+    content['boundaries'] = dict(
+        accuracy=accuracy, susceptibility=susceptibility
+    )
+    return json.dumps(content, indent=1, allow_nan=False) + '\n'
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -217,26 +221,27 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         'run',
         nargs='+',
-        help='Run folder, folder that holds some at any depth, or pattern.',
+        help='Run folder, folder that contains some at any depth, or pattern.',
     )
     parser.add_argument(
         '--y',
         choices=ACCURACIES,
         default=ACCURACIES[0],
         help='Accuracy on the given training labels: in inference mode on a '
-        'fixed part, or while training (default: %(default)s).',
+        'fixed sample, or during training (default: %(default)s).',
     )
     parser.add_argument(
         '--boundary',
         choices=tuple(regions.BOUNDARIES),
         default='mean',
-        help='Where the regions meet (default: %(default)s, as in the paper).',
+        help='Boundary between the regions (default: %(default)s, as in the '
+        'paper).',
     )
     parser.add_argument(
         '--top',
         type=cli.positive,
         default=5,
-        help='How many of the first runs of a ranking are averaged (default: '
+        help='Number of first runs of a ranking to average (default: '
         '%(default)s).',
     )
     parser.add_argument(
@@ -248,7 +253,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         '--force',
         action='store_true',
-        help='Compare runs of different probes or draws of the noise, too.',
+        help='Compare runs with different probes or noise draws.',
     )
     return parser.parse_args(argv)
 
@@ -267,7 +272,7 @@ def _run(argv: Sequence[str]) -> None:
         top=asked.top,
         force=asked.force,
     )
-    # The files first: whoever reads the text may stop early, as `head` does.
+    # The files first: a reader of the text, such as `head`, may stop early.
     paths = write(report, asked.out) if asked.out else []
     print(text(report))
     if paths:

@@ -1,4 +1,4 @@
-"""Compares finished runs: regions, rankings, and which run to trust.
+"""Compares finished runs: regions, rankings, and a recommended run.
 
 Source: "Leveraging Unlabeled Data to Track Memorization" (ICLR 2023), its
 regions; see `ieg.compare.regions` for the rankings.
@@ -17,13 +17,13 @@ from ieg.options import RunConfig
 ACCURACIES = ('fit_accuracy', 'train_accuracy')
 RANKINGS = ('regions', 'lowhalf', 'corner')
 DEFAULT_RANKING = 'lowhalf'
-# How a label begins.
+# Options at the start of a label.
 LEADING = ('method', 'network_name', 'learning_rate', 'lr_schedule')
-# Options that change nothing of what a run computes.
+# Options that do not change the results of a run.
 EXECUTION = {field.name for field in dataclasses.fields(RunConfig)}
-# Means over fewer runs say little of any of them.
+# Boundaries between the regions are arbitrary with fewer runs.
 FEW_RUNS = 8
-# A probe that often makes its own loss worse oversteps.
+# Share of probes that increase their own loss above which a warning is due.
 MANY_NEGATIVE = 0.3
 
 
@@ -32,11 +32,11 @@ class Row:
     """A run in the comparison.
 
     Attributes:
-        number: in the table and the picture, from 1.
-        label: the options in which it differs from the others.
-        options: the same by name, and those a picture may be coloured by.
-        accuracy: the one that was asked for, on the given training labels.
-        ranks: by each ranking, from 1; None where one does not rank the run.
+        number: number in the table and the plot, from 1.
+        label: the options in which the run differs from the others.
+        options: these options by name, and those for colours of the plot.
+        accuracy: the chosen accuracy on the given training labels.
+        ranks: rank in each ranking, from 1; None if it does not rank the run.
 
     The others are those of `ieg.compare.runs.Run`.
     """
@@ -63,24 +63,24 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
-        dataset: of all runs.
-        y: which accuracy is in the plane.
+        dataset: data set of all runs.
+        y: name of the compared accuracy.
         boundary: 'mean' or 'median'.
-        boundaries: the accuracy and the susceptibility where regions meet.
-        top: how many of the first runs of a ranking are averaged.
-        rows: the runs; those that `lowhalf` ranks come first, in its order.
-        regions: count, and mean and sample standard deviation of the test
-            accuracy, of each.
-        rankings: numbers of the runs, best first, and, where all test
-            accuracies are known, how it did.
+        boundaries: the accuracy and the susceptibility that separate regions.
+        top: number of first runs of a ranking that are averaged.
+        rows: the runs; first those that `lowhalf` ranks, in its order.
+        regions: for each region, the number of runs, and the mean and sample
+            standard deviation of their test accuracy.
+        rankings: for each ranking, the numbers of the runs, best first, and
+            its outcome if all test accuracies are known.
         overall: mean, standard deviation and best of the test accuracy.
-        recommendation: number, folder and epoch.
-        correlations: of susceptibility with `fit_wrong`.
+        recommendation: number, folder and epoch of the recommended run.
+        correlations: correlations of susceptibility with `fit_wrong`.
         probe: how susceptibility was measured.
-        warnings: a sentence each.
+        warnings: sentences.
         left_out: a sentence for each run that is not compared.
     """
 
@@ -116,39 +116,34 @@ def compare(
     """Compares finished runs that were trained with --track_memorization.
 
     Args:
-        folders: run folders, folders that hold some, or patterns.
-        y: 'fit_accuracy' (of the network in inference mode) or
-            'train_accuracy' (while it trained, with augmentation).
+        folders: run folders, folders that contain some, or patterns.
+        y: 'fit_accuracy' (in inference mode) or 'train_accuracy' (during
+            training, with augmentation).
         boundary: 'mean' or 'median' over the runs.
-        top: how many of the first runs of a ranking are averaged.
-        force: compare runs of different probes or draws of the noise, too.
+        top: number of first runs of a ranking to average.
+        force: whether to compare runs with different probes or noise draws.
 
     Raises:
-        UsageError: there is nothing to compare, or it cannot be compared.
+        UsageError: there are no runs, or they cannot be compared.
     """
-    found, left_out = compared_runs.load(compared_runs.find(folders), y)
-    warnings = compared_runs.check_comparable(found, force)
-    # The table begins with the runs that are recommended.
-    first = regions_.low_half(*_coordinates(found))
-    rest = set(range(len(found))) - set(first)
-    found = [
-        found[place]
-        for place in [
-            *first,
-            *sorted(rest, key=lambda n: found[n].susceptibility),
-        ]
-    ]
-    where = _coordinates(found)
+    runs, left_out = compared_runs.load(compared_runs.find(folders), y)
+    warnings = compared_runs.check_comparable(runs, force)
+    # The table starts with the runs that `lowhalf` ranks.
+    first = regions_.low_half(*_coordinates(runs))
+    rest = set(range(len(runs))) - set(first)
+    order = [*first, *sorted(rest, key=lambda n: runs[n].susceptibility)]
+    runs = [runs[place] for place in order]
+    where = _coordinates(runs)
     bounds = regions_.boundaries(*where, boundary)
     orders = dict(
         regions=regions_.by_region(*where, bounds),
         lowhalf=regions_.low_half(*where),
         corner=regions_.corner(*where),
     )
-    rows = _rows(found, regions_.assign(*where, bounds), orders)
-    warnings += _warnings(found, rows, orders, top)
+    rows = _rows(runs, regions_.assign(*where, bounds), orders)
+    warnings += _warnings(runs, rows, orders, top)
     return Report(
-        dataset=found[0].options['dataset'],
+        dataset=runs[0].options['dataset'],
         y=y,
         boundary=boundary,
         boundaries=bounds,
@@ -159,24 +154,24 @@ def compare(
         overall=_overall(rows),
         recommendation=_recommendation(rows[orders[DEFAULT_RANKING][0]]),
         correlations=_correlations(rows),
-        probe=found[0].probe,
+        probe=runs[0].probe,
         warnings=warnings,
         left_out=left_out,
     )
 
 
-def _coordinates(found: Sequence[Run]) -> tuple[list[float], list[float]]:
-    return [r.accuracy for r in found], [r.susceptibility for r in found]
+def _coordinates(runs: Sequence[Run]) -> tuple[list[float], list[float]]:
+    return [r.accuracy for r in runs], [r.susceptibility for r in runs]
 
 
 def _rows(
-    found: Sequence[Run],
+    runs: Sequence[Run],
     assigned: Sequence[int],
     orders: dict[str, list[int]],
 ) -> list[Row]:
     shared = {field.name for field in dataclasses.fields(Row)}
     shared &= {field.name for field in dataclasses.fields(Run)} - {'options'}
-    names = dict.fromkeys([*LEADING, 'seed', *differing(found)])
+    names = dict.fromkeys([*LEADING, 'seed', *differing(runs)])
     return [
         Row(
             number=place + 1,
@@ -187,10 +182,10 @@ def _rows(
                 name: order.index(place) + 1 if place in order else None
                 for name, order in orders.items()
             },
-            **{name: getattr(run, name) for name in shared},
+            **{n: value for n, value in vars(run).items() if n in shared},
         )
         for place, (run, label) in enumerate(
-            zip(found, labels(found), strict=True)
+            zip(runs, labels(runs), strict=True)
         )
     ]
 
@@ -200,11 +195,11 @@ def _tested(rows: Sequence[Row]) -> list[float]:
 
 
 def _by_region(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
-    found = {}
+    figures = {}
     for region, name in regions_.NAMES.items():
         inside = [row for row in rows if row.region == region]
         mean, deviation = regions_.spread(_tested(inside))
-        found[region] = dict(
+        figures[region] = dict(
             name=name,
             runs=len(inside),
             numbers=[row.number for row in inside],
@@ -212,7 +207,7 @@ def _by_region(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
             test_accuracy_sd=deviation,
             ddof=1,
         )
-    return found
+    return figures
 
 
 def _overall(rows: Sequence[Row]) -> dict[str, Any]:
@@ -242,12 +237,16 @@ def _judged(
 
 
 def _correlations(rows: Sequence[Row]) -> dict[str, Any]:
-    known = [row for row in rows if row.fit_wrong is not None]
+    pairs = [
+        (row.susceptibility, row.fit_wrong)
+        for row in rows
+        if row.fit_wrong is not None
+    ]
     return dict(
         of='susceptibility with fit_wrong',
         **regions_.correlations(
-            [row.susceptibility for row in known],
-            [row.fit_wrong for row in known],
+            [susceptibility for susceptibility, _ in pairs],
+            [fit for _, fit in pairs],
         ),
     )
 
@@ -265,21 +264,21 @@ def _recommendation(row: Row) -> dict[str, Any]:
 
 
 def _warnings(
-    found: Sequence[Run],
+    runs: Sequence[Run],
     rows: Sequence[Row],
     orders: dict[str, list[int]],
     top: int,
 ) -> list[str]:
-    """Returns what to be wary of, a sentence each."""
+    """Returns warnings, a sentence each."""
     texts = []
     if len(rows) < FEW_RUNS:
         texts.append(
-            f'There are fewer than {FEW_RUNS} runs, so the lines between the '
-            'regions are arbitrary.'
+            f'There are fewer than {FEW_RUNS} runs, so the boundaries between '
+            'the regions are arbitrary.'
         )
     empty = sorted(set(regions_.NAMES) - {row.region for row in rows})
     if empty:
-        instead = '; lowhalf stands in for its ranking' if 1 in empty else ''
+        instead = '; its ranking is that of lowhalf' if 1 in empty else ''
         texts.append(
             f'No run is in region {", ".join(map(str, empty))}{instead}.'
         )
@@ -287,36 +286,36 @@ def _warnings(
     if best not in others:
         texts.append(
             f'Regions and ranking disagree: run {best + 1}, the most accurate '
-            f'of region 1, is not among the first {len(others)} of lowhalf; '
-            'runs that learn all labels by heart may have moved the lines.'
+            f'of region 1, is not among the first {len(others)} of lowhalf. '
+            'Runs that memorize all labels may have moved the boundaries.'
         )
     if 0 < len(_tested(rows)) < len(rows):
         texts.append(
-            'Not all test accuracies are known, so no ranking is judged.'
+            'Not all test accuracies are known, so rankings are not evaluated.'
         )
-    return texts + _probe_warnings(found, rows)
+    return texts + _probe_warnings(runs, rows)
 
 
-def _probe_warnings(found: Sequence[Run], rows: Sequence[Row]) -> list[str]:
-    """Returns what is odd in how susceptibility was measured."""
+def _probe_warnings(runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
+    """Returns warnings about the measured susceptibility."""
     texts = []
     low = sum(row.susceptibility <= 0 for row in rows)
     if low:
         texts.append(
             f'The susceptibility of {low} of the runs is not positive; corner '
-            'counts it as the smallest positive one.'
+            'replaces it by the smallest positive one.'
         )
     overstep = [
         row.number
-        for row, run in zip(rows, found, strict=True)
+        for row, run in zip(rows, runs, strict=True)
         if sum((drop or 0) < 0 for drop in run.drops)
         > MANY_NEGATIVE * len(run.drops)
     ]
     if overstep:
         texts.append(
             f'More than {MANY_NEGATIVE:.0%} of the probes of the runs '
-            f'{", ".join(map(str, overstep))} raised their own loss: their '
-            'step is too long.'
+            f'{", ".join(map(str, overstep))} increased their own loss: their '
+            'step is too large.'
         )
     return texts
 
@@ -324,7 +323,7 @@ def _probe_warnings(found: Sequence[Run], rows: Sequence[Row]) -> list[str]:
 def differing(runs: Sequence[Run]) -> list[str]:
     """Returns the options in which runs differ, those of `LEADING` first.
 
-    An option of one method only counts where runs of that method differ.
+    An option that only some runs have counts if these differ.
     """
     values: dict[str, set[str]] = {name: set() for name in LEADING}
     for run in runs:
@@ -337,21 +336,21 @@ def differing(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-# Options that need no name beside their value.
+# Options whose value is clear without a name.
 TITLES = ('method', 'network_name')
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
-    """Returns a short name of each run: the options in which they differ.
+    """Returns a label of each run: the options in which the runs differ.
 
-    Beside method and network, those in which runs of its method differ.
-    The folder stands beside them where two runs have the same, and a single
-    run is called by its folder.
+    Apart from method and network, only options in which runs of the same method
+    differ. If two runs have the same label, the folder is added; the label of a
+    single run is its folder.
     """
     if len(runs) == 1:
         return [runs[0].folder]
     names = differing(runs)
-    # Methods have presets of their own, which say nothing here.
+    # Each method has its own presets, which do not matter here.
     methods = {run.options.get('method') for run in runs}
     own = {
         method: differing(
@@ -359,7 +358,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
         )
         for method in methods
     }
-    found = [
+    texts = [
         ' '.join(
             str(run.options[name])
             if name in TITLES
@@ -371,6 +370,6 @@ def labels(runs: Sequence[Run]) -> list[str]:
         for run in runs
     ]
     return [
-        label if found.count(label) == 1 else f'{label} {run.folder}'.strip()
-        for label, run in zip(found, runs, strict=True)
+        label if texts.count(label) == 1 else f'{label} {run.folder}'.strip()
+        for label, run in zip(texts, runs, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Pictures of runs in the plane of train accuracy and susceptibility."""
+"""Plots runs in the plane of train accuracy and susceptibility."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from ieg.compare.comparison import Report, Row
 from ieg.utils.files import atomic_open
 
 TINTS = {1: '#2ca02c', 2: '#d62728', 3: '#1f77b4', 4: '#7f7f7f'}
-# Where in its quarter a region's name stands: right and left are those of the
-# picture, with susceptibility across.
+# Position of the name of each region in the plot, with susceptibility on the
+# horizontal axis.
 PLACES = {
     1: (0.02, 0.98, 'left', 'top'),
     2: (0.98, 0.98, 'right', 'top'),
@@ -20,8 +20,7 @@ PLACES = {
 }
 GROUPS = ('method', 'network_name', 'lr_schedule', 'learning_rate')
 MAX_GROUPS = 10
-# Beyond this ratio of susceptibilities a linear axis shows a few runs and a
-# heap.
+# Above this ratio of susceptibilities, the axis is logarithmic.
 LOG_RATIO = 30
 
 
@@ -29,12 +28,12 @@ def draw(path: str, report: Report) -> None:
     """Draws the regions, the test accuracies in them, and the curves.
 
     Source: the figures of the Clothing1M study of the susceptibility paper
-    (ICLR 2023). Runs have the numbers of the table; a star marks the one that
-    is recommended.
+    (ICLR 2023). Runs have the numbers of the table; a star marks the
+    recommended one.
 
     Args:
-        path: of the PNG file.
-        report: of the comparison.
+        path: path of the PNG file.
+        report: the report of the comparison.
     """
     from matplotlib.figure import Figure
 
@@ -66,7 +65,7 @@ def draw(path: str, report: Report) -> None:
 
 
 def _groups(report: Report) -> tuple[str, list[str]]:
-    """Returns an option that sorts the runs into a few colours, and theirs."""
+    """Returns an option with few values, and its value for each run."""
     for name in GROUPS:
         values = [str(row.options.get(name)) for row in report.rows]
         if 1 < len(set(values)) <= MAX_GROUPS:
@@ -84,7 +83,7 @@ def _colours(groups: Sequence[str]) -> dict[str, Any]:
 
 
 def _plane(axes: Any, report: Report) -> None:
-    """Draws the axes, the lines between the regions, and their tints."""
+    """Draws the axes, the boundaries of the regions, and their tints."""
     across = np.array([row.susceptibility for row in report.rows])
     up = np.array([row.accuracy for row in report.rows])
     logarithmic = _is_wide(across)
@@ -127,7 +126,7 @@ def _is_wide(values: np.ndarray) -> bool:
 
 
 def _plain_ticks(axis: Any) -> None:
-    """Writes 0.1, 0.2, 0.5 on a logarithmic axis, and no powers between."""
+    """Labels a logarithmic axis with 0.1, 0.2, 0.5 and so on only."""
     from matplotlib import ticker
 
     axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
@@ -142,7 +141,8 @@ def _limits(values: np.ndarray, logarithmic: bool) -> tuple[float, float]:
     low, high = values.min(), values.max()
     room = 0.12 * (high - low) or 0.1 * max(abs(high), 0.1)
     ends = np.array([low - room, high + room])
-    return tuple((np.exp(ends) if logarithmic else ends).tolist())
+    low, high = (np.exp(ends) if logarithmic else ends).tolist()
+    return low, high
 
 
 def _points(axes: Any, rows: Sequence[Row], **style: Any) -> Any:
@@ -158,7 +158,7 @@ def _points(axes: Any, rows: Sequence[Row], **style: Any) -> Any:
 
 
 def _numbers(axes: Any, report: Report) -> None:
-    """Writes the number of each run beside it and marks the recommended one."""
+    """Adds the number of each run, and marks the recommended one."""
     for row in report.rows:
         axes.annotate(
             str(row.number),
@@ -181,7 +181,7 @@ def _numbers(axes: Any, report: Report) -> None:
 
 
 def _tested(figure: Any, axes: Any, report: Report) -> None:
-    """Draws the same plane, coloured by what was not used to choose."""
+    """Draws the same plane, coloured by test accuracy."""
     _plane(axes, report)
     rows = [row for row in report.rows if row.test_accuracy is not None]
     drawn = _points(
@@ -204,7 +204,7 @@ def _curves(axes: Any, report: Report, colours: Sequence[Any]) -> None:
             linewidth=2 if chosen else 1,
             alpha=1 if chosen or len(report.rows) <= 10 else 0.6,
             zorder=4 if chosen else 2,
-            # A run of one epoch is a point.
+            # A run with one epoch is a point.
             marker='.' if len(epochs) == 1 else '',
             label=f'recommended: {row.number}' if chosen else None,
         )

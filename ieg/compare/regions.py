@@ -1,14 +1,14 @@
-"""Which of several runs to trust, by train accuracy and susceptibility.
+"""Ranks runs by train accuracy and susceptibility.
 
 Source: "Leveraging Unlabeled Data to Track Memorization" (ICLR 2023): the four
-regions at the means over the runs, of which the first is to be chosen from
-(its Clothing1M study), and the correlation of susceptibility with the fit on
-wrong labels. `lowhalf` and `corner` are not of the paper: runs that learn all
-labels by heart drag the means up, so region 1 can hold nothing else, and these
-two were seen to stand that better.
+regions with boundaries at the means over the runs, the first one for the runs
+to choose from (its Clothing1M study), and the correlation of susceptibility
+with the fit on wrong labels. `lowhalf` and `corner` are not from the paper:
+runs that memorize all labels raise the means, so region 1 can contain only
+those, and these two rankings were observed to be more robust.
 
 All functions take one value per run: the accuracy on the given, partly wrong
-training labels, and the susceptibility. Runs are named by their place.
+training labels, and the susceptibility. They return positions of runs.
 """
 
 import math
@@ -23,8 +23,8 @@ NAMES = {
     3: 'not trainable, resistant',
     4: 'neither',
 }
-# The means and medians of `statistics` are exact: equal runs tie, where a sum
-# in floating point may put the mean of equal values beside them.
+# The means and medians of `statistics` are exact: the mean of equal values is
+# that value, unlike a sum in floating point.
 BOUNDARIES: dict[str, Callable] = {
     'mean': statistics.mean,
     'median': statistics.median,
@@ -35,15 +35,15 @@ MIN_CORRELATED = 3
 def boundaries(
     accuracy: Sequence[float], susceptibility: Sequence[float], how: str
 ) -> tuple[float, float]:
-    """Returns where the regions meet.
+    """Returns the boundaries between the regions.
 
     Args:
-        accuracy: of each run, on the given labels.
-        susceptibility: of each run.
+        accuracy: accuracy of each run on the given labels.
+        susceptibility: susceptibility of each run.
         how: 'mean', as in the paper, or 'median'.
 
     Returns:
-        bounds: of accuracy and of susceptibility.
+        The boundary of accuracy and that of susceptibility.
     """
     average = BOUNDARIES[how]
     return (
@@ -59,7 +59,7 @@ def assign(
 ) -> list[int]:
     """Returns the region of each run, 1 to 4.
 
-    A run on a line is trainable, and resistant.
+    A run on a boundary is trainable and resistant.
     """
     trainable = np.asarray(accuracy) >= bounds[0]
     resistant = np.asarray(susceptibility) <= bounds[1]
@@ -76,7 +76,7 @@ def by_region(
     """Returns the runs of region 1, the highest accuracy first.
 
     The paper does not rank within a region. The other regions are not ranked;
-    without a run in region 1 the order is that of `low_half`.
+    if region 1 is empty, the order is that of `low_half`.
     """
     regions = assign(accuracy, susceptibility, bounds)
     chosen = [place for place, region in enumerate(regions) if region == 1]
@@ -90,8 +90,8 @@ def low_half(
 ) -> list[int]:
     """Returns the less susceptible half, the highest accuracy first.
 
-    Of an odd number of runs the half is the larger one; where susceptibility
-    ties at its border, the more accurate run is inside.
+    For an odd number of runs it is the larger half; if susceptibility ties at
+    its end, the more accurate run is included.
     """
     places = sorted(
         range(len(accuracy)), key=lambda n: (susceptibility[n], -accuracy[n])
@@ -105,10 +105,10 @@ def corner(
 ) -> list[int]:
     """Returns all runs by their distance to the ideal corner, nearest first.
 
-    The corner is the highest accuracy with the lowest susceptibility of all
+    The corner has the highest accuracy and the lowest susceptibility of all
     runs. Distances are in the plane of accuracy and log susceptibility, each
-    scaled to [0, 1] over the runs. A susceptibility of zero or less, where
-    steps overshoot, counts as the smallest positive one.
+    scaled to [0, 1] over the runs. A susceptibility of zero or less (if the
+    steps overshoot) is replaced by the smallest positive one.
     """
     values = np.asarray(susceptibility, float)
     positive = values[values > 0]
@@ -122,10 +122,7 @@ def corner(
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
-    """Returns values scaled to [0, 1]; ones where all are equal.
-
-    What all runs share must not tell them apart, so any constant would do.
-    """
+    """Returns values scaled to [0, 1]; ones if all are equal."""
     low, high = values.min(), values.max()
     return (values - low) / (high - low) if high > low else values * 0 + 1.0
 
@@ -133,7 +130,7 @@ def _scaled(values: np.ndarray) -> np.ndarray:
 def spread(values: Sequence[float]) -> tuple[float | None, float | None]:
     """Returns mean and sample standard deviation (ddof 1).
 
-    None for what so few values do not have.
+    None if there are too few values.
     """
     return (
         float(np.mean(values)) if len(values) else None,
@@ -144,17 +141,17 @@ def spread(values: Sequence[float]) -> tuple[float | None, float | None]:
 def judge(
     order: Sequence[int], test_accuracy: Sequence[float], top: int
 ) -> dict[str, float]:
-    """Returns how well a ranking chose, by what it did not know.
+    """Evaluates a ranking with test accuracies, which it does not use.
 
     Args:
-        order: the runs that it ranks, best first.
-        test_accuracy: of all runs.
-        top: how many of the first are averaged, if it ranks as many.
+        order: the ranked runs, best first.
+        test_accuracy: test accuracy of all runs.
+        top: number of first runs to average, if there are as many.
 
     Returns:
-        `test_accuracy` of its first choice; `rank` of that among all runs;
-        `regret_points`, what the best run has more, in percentage points;
-        `top_mean`, the mean test accuracy of its first `top_count` runs.
+        `test_accuracy` of the first run; its `rank` among all runs;
+        `regret_points`, the difference to the best run in percentage points;
+        `top_mean`, the mean test accuracy of the first `top_count` runs.
     """
     pick = test_accuracy[order[0]]
     first = [test_accuracy[place] for place in order[:top]]
@@ -172,9 +169,9 @@ def correlations(
 ) -> dict[str, float | None]:
     """Returns Pearson's and Spearman's correlation, and the number of pairs.
 
-    None where there are fewer than three pairs, or one side is constant.
+    The correlations are None with fewer than three pairs, or a constant side.
     """
-    found: dict[str, float | None] = dict(
+    figures: dict[str, float | None] = dict(
         pearson=None, spearman=None, runs=len(first)
     )
     if (
@@ -182,9 +179,9 @@ def correlations(
         or len(set(first)) == 1
         or len(set(second)) == 1
     ):
-        return found
+        return figures
     from scipy import stats
 
-    found['pearson'] = float(stats.pearsonr(first, second).statistic)
-    found['spearman'] = float(stats.spearmanr(first, second).statistic)
-    return found
+    figures['pearson'] = float(stats.pearsonr(first, second).statistic)
+    figures['spearman'] = float(stats.spearmanr(first, second).statistic)
+    return figures

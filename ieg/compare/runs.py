@@ -1,6 +1,6 @@
-"""Reads finished run folders, for a comparison of runs.
+"""Reads the folders of finished runs for a comparison.
 
-Needs neither TensorFlow nor the method that a run was trained by.
+Needs neither TensorFlow nor the methods of the runs.
 """
 
 import dataclasses
@@ -25,31 +25,32 @@ from ieg.run_folder import (
 )
 from ieg.utils.files import walk
 
-# Only a data set with a noise rate, or a long tail, is drawn.
+# Data sets with a noise rate or a long tail depend on a seed.
 DRAWN = re.compile(r'_[0-9.]+$')
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a comparison knows of a run, at its last epoch.
+    """A finished run, at its last epoch.
 
     Attributes:
-        folder: of the run.
-        options: all of them.
-        accuracy: on the given training labels.
-        susceptibility: mean of the drops of all epochs.
-        drops: of each probed epoch; None where one was not finite.
-        epochs: that have a susceptibility, as the log counts them, from 0.
+        folder: the run folder.
+        options: all options of the run.
+        accuracy: accuracy on the given training labels.
+        susceptibility: mean of the drops of all epochs, in nats.
+        drops: drop of each probed epoch; None if it was not finite.
+        epochs: epochs that have a susceptibility, counted from 0.
         curve: susceptibility of each of these epochs.
         probe: how susceptibility was measured.
-        recommended_epoch: where to stop, by the tracker, counted from 0.
-        recommended_step: the same in steps, for --restore_step.
-        reason: of the tracker's.
-        test_accuracy: None where there are no test labels.
-        test_accuracy_at_epoch: at the recommended epoch, if it was evaluated.
-        valid_accuracy: on noisy labels held out, if there are any.
-        fit_right: share of the right training labels that are predicted.
-        fit_wrong: the same of the wrong ones; None where nobody knows them.
+        recommended_epoch: the epoch that the tracker recommends, from 0.
+        recommended_step: its number of steps, for --restore_step.
+        reason: the reason of the tracker.
+        test_accuracy: test accuracy; None without test labels.
+        test_accuracy_at_epoch: test accuracy at the recommended epoch, if it
+            was evaluated.
+        valid_accuracy: accuracy on held-out noisy labels, if there are any.
+        fit_right: share of the correct training labels that are predicted.
+        fit_wrong: share of the wrong ones; None if they are unknown.
     """
 
     folder: str
@@ -73,32 +74,33 @@ class Run:
 def find(places: Sequence[str]) -> list[str]:
     """Returns the run folders in some places, each once.
 
-    What lies inside a run folder, such as the trials of a search, is no run of
-    its own unless it is named.
+    Folders inside a run folder, such as the trials of a search, only count if
+    they are named.
 
     Args:
-        places: run folders, folders that hold some at any depth, or patterns.
+        places: run folders, folders that contain some at any depth, or
+            patterns.
 
     Raises:
-        UsageError: nothing has this name, or there is no run at all.
+        UsageError: a place does not exist, or there is no run.
     """
-    found: dict[str, str] = {}
+    runs: dict[str, str] = {}
     for place in places:
         place = os.path.expanduser(place)
-        # A name that exists is no pattern, whatever characters it has.
+        # An existing path is not a pattern, whatever characters it has.
         matches = [place] if os.path.exists(place) else []
         matches = matches or sorted(glob.glob(place, recursive=True))
         if not matches:
             raise UsageError(f'No run found: there is no {place}.')
         for match in matches:
             for folder in _below(match):
-                found.setdefault(os.path.realpath(folder), folder)
-    if not found:
+                runs.setdefault(os.path.realpath(folder), folder)
+    if not runs:
         raise UsageError(
-            f'No run found in {", ".join(places)}: no folder there holds a '
+            f'No run found in {", ".join(places)}: no folder there has a '
             f'{CONFIG}.'
         )
-    return list(found.values())
+    return list(runs.values())
 
 
 def _below(top: str) -> list[str]:
@@ -117,11 +119,11 @@ def load(folders: Sequence[str], y: str) -> tuple[list[Run], list[str]]:
     """Reads run folders.
 
     Args:
-        folders: of runs.
-        y: 'fit_accuracy' or 'train_accuracy', whichever is `accuracy`.
+        folders: the run folders.
+        y: 'fit_accuracy' or 'train_accuracy', for `Run.accuracy`.
 
     Returns:
-        runs: that have come to an end.
+        runs: the finished runs.
         left_out: one sentence for each of the others.
 
     Raises:
@@ -132,49 +134,47 @@ def load(folders: Sequence[str], y: str) -> tuple[list[Run], list[str]]:
         options = read_options(folder)
         if not os.path.exists(os.path.join(folder, SUMMARY)):
             left_out.append(
-                f'{folder} is left out: it has no {SUMMARY}, so the run has '
-                'not finished.'
+                f'Skipped {folder}: it has no {SUMMARY}, so the run has not '
+                'finished.'
             )
             continue
         run = _read(folder, options, y)
         if run is None:
             left_out.append(
-                f'{folder} is left out: its last probe gave no number, as '
-                'after a training that diverged.'
+                f'Skipped {folder}: its last drop is not finite; the training '
+                'probably diverged.'
             )
         else:
             runs.append(run)
     if not runs:
         raise UsageError(
-            'No run is left to compare: '
-            + (f'{len(left_out)} such runs; ' if len(left_out) > 1 else '')
-            + left_out[0]
+            f'No run is left to compare, {len(left_out)} skipped. {left_out[0]}'
         )
     return runs, left_out
 
 
 def _read(folder: str, options: dict[str, Any], y: str) -> Run | None:
-    """Returns a finished run, or None if its last probe gave no number."""
+    """Returns a finished run, or None if its last drop is not finite."""
     summary = read_object(os.path.join(folder, SUMMARY))
     entries = read_entries(os.path.join(folder, LOG))
     tracked = os.path.join(folder, ADVICE)
     probed = [e for e in entries if 'susceptibility' in e]
     if not probed or not os.path.exists(tracked):
         raise UsageError(
-            f'{folder} was trained without the tracker, so its susceptibility '
-            'is unknown: train with --track_memorization, or leave it out.'
+            f'{folder} was trained without --track_memorization, so its '
+            'susceptibility is unknown: train again, or leave it out.'
         )
-    found = read_object(tracked)
-    best = found.get('recommended_epoch')
-    if not (isinstance(found.get('probe'), dict) and _is_whole(best)):
-        raise damaged(tracked, 'it is not what --track_memorization writes')
+    advice = read_object(tracked)
+    best = advice.get('recommended_epoch')
+    if not (isinstance(advice.get('probe'), dict) and _is_whole(best)):
+        raise damaged(tracked, 'it lacks what --track_memorization writes')
     accuracy = _last(entries, y)
     if accuracy is None:
         other = {'fit_accuracy', 'train_accuracy'} - {y}
         raise UsageError(
             f'{os.path.join(folder, LOG)} has no {y}: use --y={other.pop()}.'
         )
-    # The mean skips what is not finite, so it alone does not tell.
+    # The mean leaves out drops that are not finite.
     drops = [e[DROP] for e in entries if DROP in e]
     if None in (probed[-1]['susceptibility'], *drops[-1:]):
         return None
@@ -187,10 +187,10 @@ def _read(folder: str, options: dict[str, Any], y: str) -> Run | None:
         drops=drops,
         epochs=[e['epoch'] for e in probed],
         curve=[e['susceptibility'] for e in probed],
-        probe=found['probe'],
+        probe=advice['probe'],
         recommended_epoch=best,
-        recommended_step=found.get('recommended_step'),
-        reason=found.get('reason'),
+        recommended_step=advice.get('recommended_step'),
+        reason=advice.get('reason'),
         test_accuracy=_last(entries, 'test_accuracy', tested),
         test_accuracy_at_epoch=_last(
             [e for e in entries if e['epoch'] == best], 'test_accuracy'
@@ -202,40 +202,40 @@ def _read(folder: str, options: dict[str, Any], y: str) -> Run | None:
 
 
 def _is_whole(value: Any) -> bool:
-    """Whether a value is a whole number, or there is none."""
+    """Returns whether a value is an integer or None."""
     return value is None or type(value) is int
 
 
 def _last(
     entries: Sequence[dict[str, Any]], key: str, default: float | None = None
 ) -> float | None:
-    """Returns the latest value; most epochs may go without an evaluation."""
+    """Returns the latest value; most epochs may have none."""
     values = [e[key] for e in entries if e.get(key) is not None]
     return values[-1] if values else default
 
 
 def check_comparable(runs: Sequence[Run], force: bool) -> list[str]:
-    """Checks that runs learnt from the same labels and met the same probe.
+    """Checks that runs have the same labels and the same probe.
 
     Susceptibility is in nats and depends on the classes, the batch and the
-    rate of the probe, so it means nothing across data sets or probes.
+    rate of the probe, so it cannot be compared across data sets or probes.
 
     Args:
-        runs: to compare.
-        force: compare other probes and other draws of the noise, all the same.
+        runs: the runs.
+        force: whether to allow different probes and noise draws.
 
     Returns:
-        warnings: what was forced, a sentence each.
+        A warning for each allowed difference.
 
     Raises:
-        UsageError: runs are of different data sets; or of different probes or
-            draws of the noise, without `force`.
+        UsageError: runs have different data sets; or different probes or noise
+            draws, without `force`.
     """
     first, warnings = runs[0], []
     for run in runs:
         _same_data(first, run)
     for what, value, option in (
-        ('draws of the noise', _noise, ' train with one --noise_seed, or'),
+        ('noise draws', _noise, ' train with one --noise_seed, or'),
         ('probes', lambda run: run.probe, ''),
     ):
         other = next((r for r in runs if value(r) != value(first)), None)
@@ -245,15 +245,15 @@ def check_comparable(runs: Sequence[Run], force: bool) -> list[str]:
         sentence = f'{first.folder} and {other.folder} have different {what}'
         if not force:
             raise UsageError(
-                f'{sentence} ({differ}):{option} compare them all the same '
-                'with --force.'
+                f'{sentence} ({differ}):{option} compare them anyway with '
+                '--force.'
             )
-        warnings.append(f'{sentence} ({differ}); --force compares them.')
+        warnings.append(f'{sentence} ({differ}), allowed by --force.')
     return warnings
 
 
 def _noise(run: Run) -> dict[str, Any]:
-    """Returns what tells two draws of the same noise apart."""
+    """Returns the options that determine the noise draw."""
     if not DRAWN.search(run.options['dataset']):
         return {}
     seed = run.options.get('noise_seed', -1)

@@ -1,7 +1,7 @@
-"""The table of labels of a run, the most suspicious first, and its file.
+"""The table of label issues, the most suspicious first, and its file.
 
-From the evidence about labels to the rows of `label_issues.csv`, and figures
-about them.
+Turns the evidence about labels into the rows of `label_issues.csv` and their
+figures.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from ieg.label_issues.evidence import Evidence, detection, estimate
 from ieg.utils.files import atomic_write
 
 # Column of the file -> field of `Issues`, and its type. Text is kept as
-# objects: a file name need not be Unicode, which pandas' own type insists on.
+# objects, because pandas' string type does not allow all file names.
 COLUMNS = {
     'rank': ('rank', int),
     'index': ('index', int),
@@ -41,20 +41,21 @@ class Issues:
     Attributes:
         rank: 1 is the most suspicious.
         index: position of the example in the data set's own order.
-        path: of its file; '' for images that are arrays.
-        split: 'train', 'valid', or 'test' where a run held some of its own
-            images out.
-        given: name of the class that it is labelled as.
+        path: path of its file; '' for images in arrays.
+        split: 'train', 'valid', or 'test' if a run held out some of a user's
+            own images.
+        given: name of the given class.
         suggested: name of the class that it looks like.
-        score: quality of the given label in [0, 1]; small is probably wrong.
-        margin: mean probability of the given label less the largest other
-            one, in [-1, 1].
-        agreement: share of the visits at which the given label was predicted.
-        in_selection: whether the method trained on the label as clean, 1 or
-            0; NaN where it selects nothing.
+        score: quality of the given label in [0, 1]; a low score means that it
+            is probably wrong.
+        margin: mean probability of the given class minus that of the most
+            probable other class, in [-1, 1].
+        agreement: share of the visits that predicted the given label.
+        in_selection: whether the method selected the label as clean, 1 or 0;
+            NaN if it does not select.
         is_issue: whether the label is probably wrong.
-        is_hard: whether the image is hard, and its label probably right.
-        corrected: name of the right class, as a person has filled it in.
+        is_hard: whether the image is hard, and its label probably correct.
+        corrected: name of the correct class, filled in by a person.
     """
 
     rank: np.ndarray
@@ -77,16 +78,16 @@ class Issues:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """Labelled examples of a run; n of them.
+    """Labelled examples of a split of a run; n of them.
 
     Attributes:
-        split: where they are: 'train', 'valid' or 'test'.
+        split: name of the split: 'train', 'valid' or 'test'.
         indices: positions in the data set's own order [n].
-        names: of their files, str [n]; None for arrays.
-        evidence: about their labels.
-        chosen: whether the method trained on the label as clean [n]; None
-            where it selects nothing.
-        clean: true labels [n], for figures only; None where unknown.
+        names: paths of their files, str [n]; None for arrays.
+        evidence: evidence about their labels.
+        chosen: whether the method selected the label as clean [n]; None if it
+            does not select.
+        clean: true labels [n], for figures only; None if unknown.
     """
 
     split: str
@@ -100,17 +101,17 @@ class Examples:
 def audit(
     parts: Sequence[Examples], class_names: Sequence[str]
 ) -> tuple[Issues, dict[str, Any]]:
-    """Ranks labels by how wrong they look.
+    """Ranks labels by their score.
 
     Args:
-        parts: the training examples, then others, whose evidence is held
-            against the threshold of the former.
+        parts: the training examples, then others, which are compared with the
+            threshold of the training examples.
         class_names: one name per class.
 
     Returns:
-        The rows, most suspicious first, and for `summary.json` the figures of
-        `label_issues`: how many there are, the estimated noise, and how good
-        the ranking of the training examples is where their truth is known.
+        The rows, most suspicious first, and `label_issues` of `summary.json`:
+        the number of issues, the estimated noise, and the quality of the
+        ranking of the training examples if their true labels are known.
     """
     train = parts[0]
     noise = estimate(train.evidence)
@@ -141,10 +142,10 @@ def audit(
 def _judged(
     part: Examples, names: np.ndarray, threshold: float
 ) -> pd.DataFrame:
-    """Returns the rows of some examples, in their order, without ranks."""
+    """Returns the rows of a part, in its order, without ranks."""
     evidence = part.evidence
     wrong = evidence.wrong(threshold)
-    # What is suspicious is more likely anything else than what it is called.
+    # A suspicious example is more likely of any other class than the given one.
     looks = np.where(wrong, evidence.rival, evidence.suggested)
     chosen = part.chosen
     return pd.DataFrame(
@@ -170,16 +171,16 @@ def _text(values: np.ndarray) -> pd.Series:
 
 
 def write(path: str, issues: Issues) -> None:
-    """Writes the file; a reader never sees half of it.
+    """Writes the file atomically.
 
     Args:
-        path: of the file.
-        issues: its rows, in order.
+        path: path of the file.
+        issues: the rows, in order.
     """
     table = pd.DataFrame(
         {
             column: pd.Series(
-                getattr(issues, field), dtype=int if kind is bool else kind
+                vars(issues)[field], dtype=int if kind is bool else kind
             )
             for column, (field, kind) in COLUMNS.items()
         }
@@ -191,13 +192,15 @@ def write(path: str, issues: Issues) -> None:
 def read(path: str) -> Issues:
     """Reads the file.
 
+    Args:
+        path: path of the file.
+
     Raises:
-        UsageError: it is missing, or not such a table.
+        UsageError: the file is missing, or is not such a table.
     """
     try:
         with open(path, encoding='utf-8', newline='') as file:
-            # Without a header: a line that is longer than the first is an
-            # error then.
+            # Without a header, a line longer than the first is an error.
             cells = pd.read_csv(
                 file,
                 header=None,
@@ -208,12 +211,12 @@ def read(path: str) -> Issues:
     except (OSError, ValueError) as error:
         reason = ' '.join(str(error).split())
         raise UsageError(
-            f'{path} cannot be read ({reason}); train again to get it back.'
+            f'{path} cannot be read ({reason}): train again to restore it.'
         ) from error
     if cells.iloc[0].tolist() != list(COLUMNS):
         raise UsageError(
-            f'{path} does not begin with the columns {", ".join(COLUMNS)}; '
-            'train again to get it back.'
+            f'{path} must start with the columns {", ".join(COLUMNS)}: train '
+            'again to restore it.'
         )
     return Issues(
         **{
@@ -227,7 +230,7 @@ def _values(path: str, cells: pd.Series, kind: type) -> np.ndarray:
     """Returns the values of a column; an empty cell of a float is NaN.
 
     Raises:
-        UsageError: a cell is not of this type.
+        UsageError: a cell does not have this type.
     """
     if kind is object:
         return cells.to_numpy(object, copy=True)
@@ -241,10 +244,11 @@ def _values(path: str, cells: pd.Series, kind: type) -> np.ndarray:
     else:
         wrong |= values % 1 != 0
     if wrong.any():
-        line = wrong.idxmax()
+        place = int(np.argmax(wrong.to_numpy()))
+        # The first line has the columns.
         raise UsageError(
-            f'Line {line + 1} of {path} has {cells[line]!r} where a number '
-            'belongs; correct it.'
+            f'Line {place + 2} of {path}: {cells.iloc[place]!r} must be a '
+            'number.'
         )
     # A copy: what pandas hands out may be read-only.
     return np.array(values, kind)

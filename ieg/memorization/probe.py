@@ -1,4 +1,4 @@
-"""One step on random labels, and the images for it; see `tracking`."""
+"""A training step on random labels that is undone, and images for it."""
 
 import dataclasses
 import hashlib
@@ -19,7 +19,8 @@ from ieg.utils.files import walk
 from ieg.utils.randomness import generator
 from ieg.utils.text import unreadable
 
-# Never the run's: every run must be measured by the same images and labels.
+# Not the seed of the run: all runs are measured with the same images and
+# labels.
 SEED = 0
 BATCH = 128
 POOL = 1000
@@ -32,7 +33,7 @@ class Pool:
     Attributes:
         fetch: (ids int64 [b], None) -> uint8 [b, H, W, channels].
         ids: int64 [n].
-        source: where they are from, in a few words.
+        source: 'test images', or the folder.
     """
 
     fetch: Callable[[Any, Any], tf.Tensor]
@@ -40,13 +41,13 @@ class Pool:
     source: str
 
     def images(self, epoch: int) -> tf.Tensor:
-        """Returns the next images of the order, at its end from its start."""
+        """Returns the images of an epoch; the order wraps around."""
         count = min(BATCH, len(self.ids))
         places = np.arange(epoch * count, (epoch + 1) * count)
         return self.fetch(self.ids[places % len(self.ids)], None)
 
     def sha256(self) -> str:
-        """Returns what the images are known by: the first batch."""
+        """Returns a digest of the first batch, which identifies the images."""
         images = np.ascontiguousarray(self.images(0))
         digest = hashlib.sha256(repr((len(self.ids), images.shape)).encode())
         digest.update(images.tobytes())
@@ -54,22 +55,22 @@ class Pool:
 
 
 def held_out(data: Data, folder: str = '') -> Pool:
-    """Returns images whose labels nobody looks at.
+    """Returns images to measure with; their labels are not used.
 
     Args:
-        data: of the run; its test images are taken.
-        folder: of other images, at any depth; '' for none.
+        data: data of the run; its test images are used without a folder.
+        folder: folder of other images, at any depth; '' for none.
 
     Raises:
-        UsageError: there is no image in the folder that can be used, or there
-            is neither a folder nor a test image.
+        UsageError: the folder has no image that can be read, or there is
+            neither a folder nor a test image.
     """
     if folder:
         return _from_folder(data, os.path.expanduser(folder))
     if data.test is None:
         raise UsageError(
-            '--track_memorization measures with test images and there are '
-            'none; give a folder of other images by --unlabeled_dir.'
+            '--track_memorization needs test images, and this data set has '
+            'none: give a folder of other images with --unlabeled_dir.'
         )
     order = generator(SEED, 'held out').permutation(len(data.test))[:POOL]
     return Pool(data.test.fetch, order, 'test images')
@@ -79,12 +80,12 @@ def _from_folder(data: Data, folder: str) -> Pool:
     height, width, channels = data.image_shape
     if height != width or channels not in (1, 3):
         raise UsageError(
-            '--unlabeled_dir needs a data set of square images, grey or of '
-            f'three channels; those of {data.spec.base} are {height} x {width} '
+            '--unlabeled_dir needs a data set of square images with 1 or 3 '
+            f'channels, but those of {data.spec.base} are {height} x {width} '
             f'x {channels}.'
         )
     try:
-        found = sorted(
+        candidates = sorted(
             path
             for inner in walk(folder, seen=set())
             for path in inner.files
@@ -93,11 +94,12 @@ def _from_folder(data: Data, folder: str) -> Pool:
     except OSError as error:
         reason = unreadable('folder', error.filename or folder, error)
         raise UsageError(f'--unlabeled_dir: {reason}') from None
-    order = generator(SEED, 'held out').permutation(len(found))
-    paths, odd = [], []
-    # Of a large folder only as many are opened as are used.
+    order = generator(SEED, 'held out').permutation(len(candidates))
+    paths: list[bytes] = []
+    odd: list[bool] = []
+    # Opens no more files of a large folder than it uses.
     for start in range(0, len(order), POOL):
-        block = [found[i] for i in order[start : start + POOL]]
+        block = [candidates[i] for i in order[start : start + POOL]]
         facts = survey(block)
         readable = np.flatnonzero(facts.readable)
         paths += [os.fsencode(block[i]) for i in readable]
@@ -106,33 +108,35 @@ def _from_folder(data: Data, folder: str) -> Pool:
             break
     if not paths:
         raise UsageError(
-            f'--unlabeled_dir={folder} holds no image that can be read.'
+            f'--unlabeled_dir={folder} has no image that can be read.'
         )
-    # As the run sees its own images: files are cropped, arrays are not.
-    whole = {'fraction': 1.0} if data.in_memory else {}
-    framing = Framing(height, channels, **whole)
+    # As the run treats its own images: files are cropped, arrays are not.
+    framing = Framing(height, channels)
+    if data.in_memory:
+        framing = dataclasses.replace(framing, fraction=1.0)
     images = FileImages(paths[:POOL], np.array(odd[:POOL]), framing)
     return Pool(images.fetch, np.arange(len(images)), folder)
 
 
 def random_labels(epoch: int, count: int, num_classes: int) -> np.ndarray:
-    """Returns labels of an epoch, int32 `[count]`, uniform over all classes."""
+    """Returns uniformly random labels of an epoch, int32 `[count]`."""
     rng = generator(SEED, 'random labels', epoch)
     return rng.integers(num_classes, size=count, dtype=np.int32)
 
 
 class Probe:
-    """One step of one network on one batch, undone at once.
+    """One step of one network on one batch, undone immediately.
 
-    Both losses are of training mode: BatchNorm takes the statistics of the
-    batch. The step is w - rate * gradient (the paper's), or one of the
-    training's optimizer with its momentum and weight decay (its code's).
+    Both losses are computed in training mode: BatchNorm uses the statistics of
+    the batch. The step is w - rate * gradient (as in the paper), or one of the
+    method's optimizer with its momentum and weight decay (as in the released
+    code).
 
     Args:
         method: owns the network.
-        number: of the network.
+        number: number of the network.
         strategy: where steps run. Every replica gets the whole batch, so that
-            all of them make the step that one alone would.
+            each makes the same step as a single replica would.
         sgd_rate: fixed rate of plain SGD; None for the method's optimizer.
     """
 
@@ -148,8 +152,8 @@ class Probe:
         self._strategy = strategy
         self._sgd_rate = sgd_rate
         net, optimizer = method.nets[number], method.optimizers[number]
-        # `variables`, not `weights`: also the seeds of dropout. And every
-        # replica's own copy.
+        # `variables` includes the seeds of dropout, unlike `weights`. Each
+        # replica has its own copy.
         self._kept = [
             copy
             for variable in [*net.variables, *optimizer.variables]
@@ -163,9 +167,9 @@ class Probe:
         """Returns the cross-entropy before and after the step.
 
         Args:
-            images: as the network sees them `[b, H, W, channels]`.
+            images: preprocessed, float32 `[b, H, W, channels]`.
             labels: int32 `[b]`.
-            rate: of the method's optimizer.
+            rate: learning rate of the method's optimizer.
         """
         dtype = self._method.optimizers[self._number].learning_rate.dtype
         before, after = self._run(
@@ -176,14 +180,14 @@ class Probe:
     def _probe(
         self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor
     ) -> tf.Tensor:
-        # In one graph, where TensorFlow keeps reads and writes of a variable
-        # in this order; nothing can come between a step and its undoing.
+        # In one graph, TensorFlow keeps reads and writes of a variable in this
+        # order, so nothing can come between the step and undoing it.
         values = [variable.read_value() for variable in self._kept]
-        found = self._strategy.run(self._step, args=(images, labels, rate))
-        found = self._strategy.reduce('MEAN', found, axis=None)
+        losses = self._strategy.run(self._step, args=(images, labels, rate))
+        losses = self._strategy.reduce('MEAN', losses, axis=None)
         for variable, value in zip(self._kept, values, strict=True):
             variable.assign(value)
-        return found
+        return losses
 
     def _step(
         self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor

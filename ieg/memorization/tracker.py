@@ -1,14 +1,14 @@
-"""Tracks memorisation: how easily networks learn random labels.
+"""Tracks memorization: how easily networks learn random labels.
 
 Forouzesh, Sedghi, Thiran, "Leveraging Unlabeled Data to Track Memorization",
 ICLR 2023, section 3. Before each epoch, a network makes one step on a batch of
-held-out images with random labels; by how much their cross-entropy falls is
-the drop, and its mean over the epochs so far the susceptibility. A network
-that resists noise has a low one. Nothing of the step remains.
+held-out images with random labels, which is then undone. The drop is the
+decrease of their cross-entropy, and the susceptibility is the mean drop over
+the epochs so far. A network that resists noise has a low susceptibility.
 
-Beside it stands what the network has learnt of the given labels, and how many
-predictions changed (Yuan et al., "Early Stopping Against Label Noise Without
-Validation Data", ICLR 2024).
+The tracker also measures how well the network fits the given labels, and how
+many predictions changed (Yuan et al., "Early Stopping Against Label Noise
+Without Validation Data", ICLR 2024).
 """
 
 import json
@@ -18,30 +18,36 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from ieg.data.augment.views import VIEWS
+from ieg.data.augment.views import normalise
 from ieg.data.dataset import Data
 from ieg.errors import UsageError
 from ieg.memorization.probe import BATCH, SEED, Probe, held_out, random_labels
+from ieg.options import RunConfig
+from ieg.training.callbacks import Callback
+from ieg.training.trainer import Trainer
 from ieg.utils.files import atomic_write
 from ieg.utils.randomness import generator
 
 DROP = 'susceptibility_drop'
-# The fit is measured on all training examples, or on some of more than these.
+# With more training examples than this, the fit is measured on a sample.
 ALL_EXAMPLES = 5000
-# Images at a time.
+# Images per batch of predictions.
 ROWS = 256
 # Epochs after the recommended one until a run is marked or stopped.
 PATIENCE = 5
-# Epochs of the moving average of changed predictions.
+# Window of the moving average of changed predictions, in epochs.
 SMOOTHED = 5
 
 
 def some_examples(count: int) -> np.ndarray:
-    """Returns which of `count` training examples the fit is measured on."""
+    """Returns the sorted ids of the examples that measure the fit, int64 `[n]`.
+
+    Args:
+        count: number of training examples.
+    """
     if count <= ALL_EXAMPLES:
         return np.arange(count)
     size = max(500, count // 100)
@@ -49,29 +55,29 @@ def some_examples(count: int) -> np.ndarray:
     return np.sort(rng.choice(count, size, replace=False))
 
 
-class MemorizationTracker(keras.callbacks.Callback):
-    """Adds how much is memorised to the log entry of each epoch.
+class MemorizationTracker(Callback):
+    """Adds measures of memorization to the log entry of each epoch.
 
-    Training is bit for bit the same with it. A run that goes on from a
-    checkpoint goes on with its means: they are made of the log's entries.
+    Training is bit for bit the same with it. The means are computed from the
+    entries of the log, so a resumed run continues them.
 
     Args:
-        trainer: has `method` and `log`.
-        data: true labels are used for two figures only.
+        trainer: of the run.
+        data: data of the run; clean labels are used for two figures only.
         strategy: where steps run.
-        run: has the options of the tracker (`options.RunConfig`).
-        path: of `memorization.json`; None writes none.
+        run: options of the tracker.
+        path: path of `memorization.json`; None writes no file.
 
     Raises:
-        UsageError: the options do not fit.
+        UsageError: the options do not fit the data.
     """
 
     def __init__(
         self,
-        trainer: Any,
+        trainer: Trainer,
         data: Data,
         strategy: tf.distribute.Strategy,
-        run: Any,
+        run: RunConfig,
         path: str | None = None,
     ):
         super().__init__()
@@ -102,21 +108,21 @@ class MemorizationTracker(keras.callbacks.Callback):
             autograph=False,
         )
         self._predictions: np.ndarray | None = None
-        self._found: dict[str, float] = {}
+        self._drops: dict[str, float] = {}
         self._seconds = 0.0
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Goes on where the log ends.
+        """Continues from the end of the log.
 
         Raises:
-            UsageError: that was measured in another way.
+            UsageError: its entries were measured with another probe.
         """
         entries = self._trainer.log.entries
         if not entries:
             return
         self._check_probe(entries)
         self._predictions = self._predict()
-        # It was the last epoch of a run that was stopped.
+        # The run had been stopped.
         if self._mode == 'stop' and _is_over(entries):
             self.model.stop_training = True
 
@@ -125,8 +131,7 @@ class MemorizationTracker(keras.callbacks.Callback):
         if len(tracked) < len(entries):
             self.model.remark(
                 f'{len(entries) - len(tracked)} epochs were trained without '
-                '--track_memorization, so the susceptibility is a mean over '
-                'fewer'
+                '--track_memorization; the susceptibility leaves them out'
             )
         if not tracked or not self._path or not os.path.exists(self._path):
             return
@@ -136,17 +141,19 @@ class MemorizationTracker(keras.callbacks.Callback):
         if wrong:
             raise UsageError(
                 'The run in this folder was tracked with another probe '
-                f'({", ".join(wrong)} differ); go on with the old options, or '
+                f'({", ".join(wrong)} differ): resume with the old options, or '
                 'choose another --checkpoint_path.'
             )
 
     def on_epoch_begin(
         self, epoch: int, logs: Mapping[str, Any] | None = None
     ) -> None:
-        """Makes the probing steps; none before an epoch without training."""
+        """Runs the probes, unless the epoch has no training steps."""
         started = time.monotonic()
         rates = (logs or {}).get('learning_rates')
-        self._found = self._probe(epoch, np.float32(rates[0])) if rates else {}
+        # As the optimizer has it.
+        rate = float(np.float32(rates[0])) if rates else 0.0
+        self._drops = self._probe(epoch, rate) if rates else {}
         self._seconds = time.monotonic() - started
 
     def _probe(self, epoch: int, rate: float) -> dict[str, float]:
@@ -156,51 +163,51 @@ class MemorizationTracker(keras.callbacks.Callback):
         pairs = [probe(images, labels, rate) for probe in self._probes]
         before, after = np.mean(pairs, axis=0)
         drops = [one - other for one, other in pairs]
-        found = {
+        figures = {
             DROP: float(np.mean(drops)),
             'phi_before': float(before),
             'phi_after': float(after),
         }
         if len(drops) > 1:
             for number, drop in enumerate(drops):
-                found[f'{DROP}_network{number}'] = drop
-        return found
+                figures[f'{DROP}_network{number}'] = drop
+        return figures
 
-    def figures(self, entry: Mapping[str, Any]) -> dict[str, float]:
-        """Returns what joins the log entry of an epoch at its end."""
+    def figures(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the measures of an epoch, for its log entry."""
         started = time.monotonic()
         entries = self._trainer.log.entries
-        found = dict(self._found)
-        for name in self._found:
+        figures: dict[str, Any] = dict(self._drops)
+        for name in self._drops:
             if name.startswith(DROP):
-                drops = [e.get(name) for e in [*entries, found]]
-                found[name.replace('_drop', '')] = susceptibility(drops)
-        if not self._found and entries:
-            # Nothing was learnt since.
-            found |= _means(entries[-1])
-        found |= self._fit()
-        self._advise([*entries, {**entry, **found}])
+                drops = [e.get(name) for e in [*entries, figures]]
+                figures[name.replace('_drop', '')] = susceptibility(drops)
+        if not self._drops and entries:
+            # The network has not changed.
+            figures |= _means(entries[-1])
+        figures |= self._fit()
+        self._advise([*entries, {**entry, **figures}])
         seconds = self._seconds + time.monotonic() - started
-        return found | {'tracker_seconds': seconds}
+        return figures | {'tracker_seconds': seconds}
 
     def _plain(self, images: tf.Tensor) -> tf.Tensor:
-        return VIEWS['plain'](images, None, self._data.preprocessing)
+        return normalise(images, self._data.preprocessing)
 
     def _predict(self) -> np.ndarray:
-        """Returns the predicted classes of the examples of the fit."""
-        train, found = self._data.train, []
+        """Returns predicted classes of the examples that measure the fit."""
+        train, batches = self._data.train, []
         for start in range(0, len(self._examples), ROWS):
             ids = self._examples[start : start + ROWS]
             # `fetch` would hold a second copy of all images in memory.
-            held = train.images is not None
-            raw = train.images[ids] if held else train.fetch(ids, None)
+            held = train.images
+            raw = train.fetch(ids, None) if held is None else held[ids]
             images = self._plain(tf.convert_to_tensor(raw))
-            found.append(self._classes(images).numpy())
-        return np.concatenate(found)
+            batches.append(self._classes(images).numpy())
+        return np.concatenate(batches)
 
     def _replica_classes(self, images: tf.Tensor) -> tf.Tensor:
-        # All replicas compute the same; a dataset that shares the images out
-        # would take longer to build than this.
+        # All replicas compute the same; distributing the images over them would
+        # take longer.
         classes = self._strategy.run(
             lambda rows: tf.argmax(self._trainer.method.call(rows), -1),
             args=(images,),
@@ -208,21 +215,22 @@ class MemorizationTracker(keras.callbacks.Callback):
         return self._strategy.experimental_local_results(classes)[0]
 
     def _fit(self) -> dict[str, float]:
-        """Returns what is learnt of the given labels, and what changed."""
-        before, self._predictions = self._predictions, self._predict()
+        """Returns the fit of the given labels, and the share that changed."""
+        before, predictions = self._predictions, self._predict()
+        self._predictions = predictions
         given = self._data.train.labels[self._examples]
-        learnt = self._predictions == given
-        found = {'fit_accuracy': float(np.mean(learnt))}
+        learnt = predictions == given
+        figures = {'fit_accuracy': float(np.mean(learnt))}
         clean = self._data.train.clean_labels
         if clean is not None:
             right = clean[self._examples] == given
             for name, chosen in (('fit_right', right), ('fit_wrong', ~right)):
                 if chosen.any():
-                    found[name] = float(np.mean(learnt[chosen]))
+                    figures[name] = float(np.mean(learnt[chosen]))
         if before is not None:
-            changed = before != self._predictions
-            found['prediction_changes'] = float(np.mean(changed))
-        return found
+            changed = before != predictions
+            figures['prediction_changes'] = float(np.mean(changed))
+        return figures
 
     def _advise(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Writes the recommended epoch, and marks or stops the run."""
@@ -235,11 +243,11 @@ class MemorizationTracker(keras.callbacks.Callback):
         if self._mode == 'stop':
             self.model.stop_training = True
         elif _is_over(entries[:-1]):
-            return  # It was said before.
+            return  # Already reported.
         self.model.remark(
-            f'memorisation seems to begin after epoch '
-            f'{advice["recommended_epoch"] + 1}; a checkpoint that is kept is '
-            f'restored by --restore_step={advice["recommended_step"]}'
+            'memorization seems to begin after epoch '
+            f'{advice["recommended_epoch"] + 1}; if its checkpoint is kept, '
+            f'restore it with --restore_step={advice["recommended_step"]}'
         )
 
 
@@ -247,9 +255,9 @@ def susceptibility(drops: Sequence[float | None]) -> float:
     """Returns the mean of the drops of all epochs so far (the paper's zeta).
 
     The notebook of the paper's code leaves the first epoch out and divides by
-    one epoch too many. The result does not depend on the order of adding, so
-    a run that goes on gets the same; a drop that is not finite, None in a log,
-    is left out.
+    one epoch too many. The result does not depend on the order of summation,
+    so a resumed run gets the same value. Drops that are not finite (None in a
+    log) are left out.
     """
     finite = [d for d in drops if d is not None and math.isfinite(d)]
     return math.fsum(finite) / len(finite) if finite else math.nan
@@ -264,23 +272,24 @@ def _means(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_over(entries: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the recommended epoch is `PATIENCE` epochs ago."""
+    """Returns whether the recommended epoch is `PATIENCE` epochs ago."""
     best = recommend(entries)['recommended_epoch'] if entries else None
     return best is not None and entries[-1]['epoch'] - best >= PATIENCE
 
 
 def recommend(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns which epoch's networks to take, without any clean label.
+    """Recommends an epoch whose networks to use, without any clean label.
 
-    A heuristic of our own from two signals, not the rule of a paper. Both must
-    have passed: the last epoch in which the fit of the given labels rose while
-    the drop stayed under its running mean, and the first minimum of the
-    smoothed number of changed predictions (the rule of Label Wave). While
-    there is no such minimum, the last epoch is recommended. The first signal
-    is often silent: from the initial weights on, drops mostly grow.
+    A heuristic from two signals, not the rule of a paper. It waits for both:
+    the last epoch in which the fit of the given labels rose while the drop was
+    at most its running mean, and the first minimum of the smoothed share of
+    changed predictions (the rule of Label Wave). Until there is such a
+    minimum, the last epoch is recommended. The first signal is often missing:
+    from the initial weights on, drops mostly grow.
 
     Args:
-        entries: of the log, those without a tracker's figures left out.
+        entries: entries of the log; those without the tracker's figures are
+            ignored.
 
     Returns:
         `recommended_epoch` (counted from 0) and `recommended_step`, its
@@ -293,7 +302,7 @@ def recommend(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return nothing | {'reason': 'No epoch was tracked.'}
     quiet, wave = _last_quiet(entries), _first_minimum(entries)
     if wave is None:
-        chosen, reason = entries[-1], 'the predictions still settle'
+        chosen, reason = entries[-1], 'the predictions are still settling'
     elif quiet is not None and quiet['epoch'] > wave['epoch']:
         chosen = quiet
         reason = 'later the fit rises only with drops above their mean'
@@ -312,14 +321,14 @@ def _last_quiet(
     entries: Sequence[Mapping[str, Any]],
 ) -> Mapping[str, Any] | None:
     """Returns the last epoch whose fit rose while its drop was small."""
-    found = None
+    quiet = None
     for before, entry in zip(entries, entries[1:], strict=False):
         drop, mean = (entry.get(name) for name in (DROP, 'susceptibility'))
         if drop is None or mean is None:
             continue
         if entry['fit_accuracy'] > before['fit_accuracy'] and drop <= mean:
-            found = entry
-    return found
+            quiet = entry
+    return quiet
 
 
 def _first_minimum(

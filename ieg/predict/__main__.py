@@ -1,15 +1,16 @@
 """The command: `python -m ieg.predict MODEL IMAGES...`.
 
-What an exported model says of images, as a table.
+Writes a table of predictions of an exported model.
 """
 
 import argparse
 import contextlib
 import csv
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -19,7 +20,11 @@ from ieg.predict import inputs as predict_inputs
 from ieg.utils import cli
 from ieg.utils.files import atomic_open
 
-# Files that are no images are named up to this number.
+if TYPE_CHECKING:
+    from ieg.predict.model import Classifier
+    from ieg.predict.reading import Inputs
+
+# Maximum number of unreadable files in the message.
 _NAMED = 5
 
 
@@ -32,8 +37,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = cli.Parser(
         prog='python -m ieg.predict',
         description='Predicts the classes of images with the model of a '
-        'finished run: the predictions of its evaluation. Writes CSV with '
-        'the columns path, label and probability.',
+        'finished run, as in its evaluation. Writes CSV with the columns '
+        'path, label and probability.',
     )
     parser.add_argument(
         'model', help='model.keras of a run, or the run folder.'
@@ -47,41 +52,41 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         '--output',
         default='',
-        help='File to write instead of standard output.',
+        help='Output file (default: standard output).',
     )
     parser.add_argument(
         '--top',
         type=cli.positive,
         default=1,
-        help='How many of the most probable classes are written, in the '
-        'columns label_2, probability_2, ... (default: %(default)s).',
+        help='Number of most probable classes to write, in the columns '
+        'label_2, probability_2, ... (default: %(default)s).',
     )
     parser.add_argument(
         '--batch_size',
         type=cli.positive,
         default=64,
-        help='Images at a time (default: %(default)s).',
+        help='Images per batch (default: %(default)s).',
     )
     parser.add_argument(
         '--plugin',
         default='',
-        help='Module of yours with the layers of the network; several are '
-        'separated by commas.',
+        help='Your modules with the layers of the network, separated by '
+        'commas.',
     )
     return parser.parse_args(argv)
 
 
 def run(asked: argparse.Namespace) -> None:
-    """Predicts what was asked for.
+    """Runs the command.
 
     Args:
         asked: see `parse`.
 
     Raises:
         UsageError: there is no such model, or there are no such images.
-        RunError: not one image can be read.
+        RunError: no image can be read.
     """
-    # What is wrong with the images is known before TensorFlow is there.
+    # Mistakes in the paths are reported before TensorFlow is imported.
     groups = predict_inputs.find(asked.images)
     cli.import_tensorflow()
     cli.import_plugins(asked.plugin)
@@ -92,29 +97,29 @@ def run(asked: argparse.Namespace) -> None:
     reading.check_takes_files(model)
     if asked.top > len(model.class_names):
         raise UsageError(
-            f'--top={asked.top} is more than the {len(model.class_names)} '
-            'classes that the model knows.'
+            f'--top={asked.top} must be at most the '
+            f'{len(model.class_names)} classes of the model.'
         )
     problems: list[tuple[str, str]] = []
     total = sum(map(len, groups))
     with _opened(asked.output) as file:
         table = csv.writer(file, lineterminator='\n')
         table.writerow(header(asked.top))
-        # Lines and bars would get into each other's way.
+        # A progress bar would mix with the lines of the table.
         quiet = file.isatty()
         with _bar(total, 'predicting', quiet) as bar:
             for inputs in _inputs(groups, model, problems, quiet):
-                for names, found in reading.predictions(
+                for names, probabilities in reading.predictions(
                     model, inputs, asked.batch_size, problems
                 ):
                     table.writerows(
-                        rows(names, found, model.class_names, asked.top)
+                        rows(names, probabilities, model.class_names, asked.top)
                     )
                     bar.update(len(names))
         if len(problems) == total:
             path, reason = problems[0]
             raise RunError(
-                f'Not one of {total} images can be read; {path}: {reason}.'
+                f'None of the {total} images can be read; {path}: {reason}.'
             )
     if problems:
         print(f'ieg: {_about(problems, total)}', file=sys.stderr)
@@ -122,11 +127,11 @@ def run(asked: argparse.Namespace) -> None:
 
 def _inputs(
     groups: Sequence[list[str] | predict_inputs.Array],
-    model: Any,
+    model: 'Classifier',
     problems: list[tuple[str, str]],
     quiet: bool,
-) -> Iterator[Any]:
-    """Yields what `reading.predictions` takes, in order."""
+) -> Iterator['Inputs']:
+    """Yields the inputs of `reading.predictions`, in order."""
     from ieg.predict import reading
 
     for group in groups:
@@ -140,7 +145,7 @@ def _inputs(
 
 
 def _bar(total: int, title: str, quiet: bool) -> tqdm:
-    """Returns a progress bar; there is none where nobody watches it."""
+    """Returns a progress bar, disabled if standard error is not a terminal."""
     return tqdm(
         total=total,
         desc=title,
@@ -153,12 +158,12 @@ def _bar(total: int, title: str, quiet: bool) -> tqdm:
 
 
 def _about(problems: Sequence[tuple[str, str]], total: int) -> str:
-    """Returns a sentence about files that are no images."""
+    """Returns a sentence about unreadable files."""
     named = '; '.join(f'{path} {why}' for path, why in problems[:_NAMED])
     more = '; ...' if len(problems) > _NAMED else ''
     return (
-        f'{len(problems)} of {total} images are left out, because they cannot '
-        f'be read: {named}{more}.'
+        f'Skipped {len(problems)} of {total} images that cannot be read: '
+        f'{named}{more}.'
     )
 
 
@@ -176,35 +181,35 @@ def rows(
     class_names: Sequence[str],
     top: int,
 ) -> list[list[str]]:
-    """Returns the lines of images.
+    """Returns one row of the table per image.
 
     Args:
-        names: of the images, b.
+        names: names of b images.
         probabilities: `[b, C]`.
-        class_names: C.
-        top: how many classes of each.
+        class_names: C names.
+        top: number of classes per image.
     """
-    # The first of equals, as argmax has it.
+    # The first one of a tie, as in argmax.
     order = np.argsort(-probabilities, axis=1, kind='stable')[:, :top]
-    found = []
+    lines = []
     for name, own, best in zip(names, probabilities, order, strict=True):
         line = [name]
         for place in best:
             line += [class_names[place], f'{own[place]:.7g}']
-        found.append(line)
-    return found
+        lines.append(line)
+    return lines
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[TextIO]:
-    """Gives the file to write to, which is in its place when it is whole.
+def _opened(path: str) -> Iterator[IO[str]]:
+    """Yields the output file, which gets its name when it is complete.
 
     Raises:
         UsageError: it cannot be written.
     """
     if not path:
-        # The names of files and classes, whatever the terminal is set to.
-        if hasattr(sys.stdout, 'reconfigure'):
+        # Names of files and classes need it, whatever the terminal's encoding.
+        if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding='utf-8')
         yield sys.stdout
         return

@@ -1,6 +1,7 @@
-"""Writes trained networks in forms that others can use."""
+"""Exports trained networks as files."""
 
 import contextlib
+import functools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,26 +18,26 @@ from ieg.utils.files import atomic_path, remove
 
 
 def kinds(run: RunConfig) -> tuple[str, ...]:
-    """Returns the forms that are asked for beside `model.keras`."""
+    """Returns the formats of `--export`, in addition to `model.keras`."""
     return tuple(kind for kind in run.export.split(',') if kind)
 
 
 def write(
     method: Method, data: Data, folder: str, kinds: Sequence[str] = ()
 ) -> list[str]:
-    """Writes `model.keras`, and with `kinds` `savedmodel/`, `model.tflite`.
+    """Writes `model.keras`, and `savedmodel/` or `model.tflite` for `kinds`.
 
-    What cannot be written costs the run nothing else: that is said, and an
-    older file of the name is removed, as it would be of other weights.
+    A format that cannot be written does not end the run. An older file of that
+    name is removed, because it would have other weights.
 
     Args:
-        method: trained.
-        data: what it was trained on.
-        folder: of the run.
-        kinds: of 'savedmodel' and 'litert'.
+        method: the trained method.
+        data: the data it was trained on.
+        folder: the run folder.
+        kinds: any of 'savedmodel' and 'litert'.
 
     Returns:
-        Sentences about what could not be written.
+        A sentence for each file that could not be written.
     """
     path = os.path.join(folder, FILE)
     remarks = attempt(path, lambda: save_model(method, data, path))
@@ -46,23 +47,35 @@ def write(
         remarks += (
             [f'{target} is not written without {path}.']
             if remarks and not os.path.exists(path)
-            else attempt(target, lambda s=save, t=target: s(load(path), t))
+            else attempt(
+                target, functools.partial(_convert, save, path, target)
+            )
         )
     return remarks
 
 
-def attempt(path: str, save: Callable[[], None]) -> list[str]:
-    """Saves something; returns a sentence if that is impossible."""
+def _convert(
+    save: Callable[[Classifier, str], None], source: str, target: str
+) -> None:
+    save(load(source), target)
+
+
+def attempt(path: str, save: Callable[[], object]) -> list[str]:
+    """Calls `save`; if it fails, removes `path` and returns a sentence.
+
+    Args:
+        path: path of the file or folder that `save` writes.
+        save: called without arguments.
+    """
     try:
         save()
-    # Networks of a plug-in may do anything, and converters say so in many
-    # kinds of errors.
+    # Converters raise many kinds of errors for the networks of a plugin.
     except Exception as error:
         remove(path)
         text = str(error).strip().splitlines() or [type(error).__name__]
         return [
-            f'{path} cannot be written ({text[0][:300].rstrip(".")}); the '
-            'same command tries again from the last checkpoint.'
+            f'{path} cannot be written ({text[0][:300].rstrip(".")}). Run the '
+            'same command again to retry from the last checkpoint.'
         ]
     return []
 
@@ -72,15 +85,15 @@ def save_model(
 ) -> None:
     """Writes the networks used for evaluation, with preprocessing.
 
-    See `serving.classifier.Classifier` for what the model takes and gives.
-    `serving.classifier.load` reads it, and so does `keras.saving.load_model`
-    when `ieg.predict.export` is imported.
+    See `ieg.predict.model.Classifier` for the inputs and outputs of the model.
+    `ieg.predict.model.load` reads it, and so does `keras.saving.load_model`
+    once `ieg.predict.model` is imported.
 
     Args:
-        method: trained, on any number of replicas.
-        data: what it was trained on.
-        path: of the file; ends in '.keras'.
-        framing: how files become images; None is as for the data.
+        method: the trained method, on any number of replicas.
+        data: the data it was trained on.
+        path: path of the file; must end in '.keras'.
+        framing: how files become images; None for that of the data.
 
     Raises:
         OSError: the file cannot be written.
@@ -105,8 +118,8 @@ def save_savedmodel(model: Classifier, folder: str) -> None:
     `tf.saved_model.load(folder).serve(images)` gives the probabilities.
 
     Args:
-        model: of `serving.classifier.load`.
-        folder: is replaced if it is there.
+        model: see `ieg.predict.model.load`.
+        folder: path of the folder; replaced if it exists.
 
     Raises:
         OSError: it cannot be written.
@@ -118,7 +131,7 @@ def save_savedmodel(model: Classifier, folder: str) -> None:
             verbose=False,
             input_signature=_signature(model),
         )
-        # A folder with content cannot be replaced by renaming another.
+        # Renaming cannot replace a folder that is not empty.
         remove(os.path.realpath(folder))
 
 
@@ -128,12 +141,12 @@ def save_litert(model: Classifier, path: str) -> None:
     It computes in float32: LiteRT has no bfloat16.
 
     Args:
-        model: of `serving.classifier.load`.
-        path: ends in '.tflite'.
+        model: see `ieg.predict.model.load`.
+        path: path of the file; must end in '.tflite'.
 
     Raises:
         OSError: the file cannot be written.
-        Exception: of the converter, if the networks do what LiteRT cannot.
+        Exception: the converter does not support the networks.
     """
     model = model.in_full_precision()
     with atomic_path(path, '.tflite') as temporary, _quiet():
@@ -146,7 +159,8 @@ def save_litert(model: Classifier, path: str) -> None:
         )
 
 
-KINDS = {
+# --export -> name in the run folder, and function.
+KINDS: dict[str, tuple[str, Callable[[Classifier, str], None]]] = {
     'savedmodel': ('savedmodel', save_savedmodel),
     'litert': ('model.tflite', save_litert),
 }
@@ -159,7 +173,7 @@ def _signature(model: Classifier) -> list[keras.InputSpec]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps back what Keras makes NumPy and TensorFlow warn of."""
+    """Suppresses a warning of NumPy that Keras causes."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
             'ignore', '__array__ impl', category=DeprecationWarning

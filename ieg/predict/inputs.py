@@ -1,4 +1,4 @@
-"""What a user names as images: files, folders of them, and arrays."""
+"""Finds the images of a command line: files, folders and arrays."""
 
 import contextlib
 import dataclasses
@@ -23,8 +23,8 @@ class Array:
     """Images of an array.
 
     Attributes:
-        name: of the file, and of the array in it.
-        images: uint8 [N, H, W, channels], of 1 or 3 channels.
+        name: the file, and the name of the array in it.
+        images: uint8 [N, H, W, channels] with 1 or 3 channels.
     """
 
     name: str
@@ -34,57 +34,58 @@ class Array:
         return len(self.images)
 
     def names(self) -> Iterator[str]:
-        """Yields what each image is called: 'x.npy[0]', 'x.npz[test][0]'."""
+        """Yields names such as 'x.npy[0]' and 'x.npz[test][0]'."""
         for number in range(len(self.images)):
             yield f'{self.name}[{number}]'
 
 
 def find(arguments: Sequence[str]) -> list[list[str] | Array]:
-    """Returns what arguments stand for, in their order.
+    """Returns the images of the arguments, in order.
 
-    Of a folder, at any depth, all files with the extension of an image,
-    sorted; those that are hidden are passed over. A file that is named itself
-    is one of an image whatever its extension, unless that is of arrays. A
-    file that is found again is left out.
+    A folder stands for all files with the extension of an image at any depth,
+    sorted, without hidden ones. A file given by its path counts as an image
+    whatever its extension, except for .npy and .npz. Repeated files are
+    dropped.
 
     Args:
         arguments: paths.
 
     Returns:
-        Paths of files that are next to each other, or an array.
+        Lists of consecutive files, and arrays.
 
     Raises:
-        UsageError: a path leads nowhere, nothing is in a folder, or an array
-            is none of images.
+        UsageError: a path does not exist, a folder has no image, or an array
+            does not have the shape and type of images.
     """
-    found: list[list[str] | Array] = []
+    groups: list[list[str] | Array] = []
     seen: set[str] = set()
     for argument in arguments:
         path = os.path.expanduser(argument)
         if path.lower().endswith(ARRAYS) and not os.path.isdir(path):
-            found += _arrays(path)
+            groups += _arrays(path)
             continue
-        paths = {os.path.normpath(p): p for p in _files(path)}
-        paths = [p for key, p in paths.items() if key not in seen]
-        seen.update(map(os.path.normpath, paths))
-        if found and isinstance(found[-1], list):
-            found[-1] += paths
+        named = {os.path.normpath(p): p for p in _files(path)}
+        paths = [p for key, p in named.items() if key not in seen]
+        seen |= named.keys()
+        last = groups[-1] if groups else None
+        if isinstance(last, list):
+            last += paths
         elif paths:
-            found.append(paths)
-    return found
+            groups.append(paths)
+    return groups
 
 
 def _files(path: str) -> list[str]:
-    """Returns the paths of the images that a path stands for."""
+    """Returns the image files of a path."""
     if not os.path.isdir(path):
-        # A link to nothing is there, and can be told like other bad files.
+        # A broken link is reported with the unreadable files.
         if not os.path.lexists(path):
             raise UsageError(
                 f'there is no file or folder {shown(path)}: check the path.'
             )
         return [path]
     try:
-        # A link to nothing is an image that cannot be read.
+        # A broken link counts as an image that cannot be read.
         paths = sorted(
             inner
             for folder in walk(path, seen=set())
@@ -97,7 +98,7 @@ def _files(path: str) -> list[str]:
     if not paths:
         raise UsageError(
             f'the folder {shown(path)} has no images '
-            f'({", ".join(EXTENSIONS)}): name one that has, or the files.'
+            f'({", ".join(EXTENSIONS)}): give another folder, or files.'
         )
     return paths
 
@@ -106,13 +107,13 @@ def _arrays(path: str) -> list[Array]:
     """Returns the arrays of images in a file.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the file cannot be read, or has no images.
     """
     shown_path = shown(path)
     try:
         with open(path, 'rb') as file:
             if file.read(len(_NPY)) == _NPY:
-                # What is asked for is read, when it is asked for.
+                # Reads images on access.
                 array = np.load(path, mmap_mode='r', allow_pickle=False)
                 return [Array(shown_path, _checked(array, shown_path))]
             with zipfile.ZipFile(file):
@@ -120,10 +121,10 @@ def _arrays(path: str) -> list[Array]:
                 arrays = dict(_readable(np.load(file, allow_pickle=False)))
     except OSError as error:
         raise unreadable('file of arrays', shown_path, error) from None
-    # No array file, pickles, or damaged.
+    # Not a file of arrays, pickled objects, or damaged.
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(
-            f'{shown_path} cannot be read as arrays of numbers: write it by '
+            f'{shown_path} cannot be read as arrays of numbers: write it with '
             'numpy.save or numpy.savez.'
         ) from error
     # Labels are often in the same file.
@@ -134,8 +135,8 @@ def _arrays(path: str) -> list[Array]:
     }
     if not images:
         raise UsageError(
-            f'{shown_path} has no array of images, which are uint8 [N, H, W] '
-            'or [N, H, W, channels].'
+            f'{shown_path} has no array of images, uint8 [N, H, W] or '
+            '[N, H, W, channels].'
         )
     return [Array(name, _checked(a, name)) for name, a in images.items()]
 
@@ -143,7 +144,7 @@ def _arrays(path: str) -> list[Array]:
 def _readable(
     held: np.lib.npyio.NpzFile,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields the arrays of a file but those of Python's objects."""
+    """Yields the arrays of a file, except those of Python objects."""
     for name in held.files:
         with contextlib.suppress(ValueError):
             yield name, held[name]
@@ -152,10 +153,10 @@ def _readable(
 def _checked(array: np.ndarray, name: str) -> np.ndarray:
     """Returns images as [N, H, W, channels].
 
-    A single image [H, W, 3] is taken for what it is.
+    An array [H, W, 3] is a single image.
 
     Raises:
-        UsageError: they are none.
+        UsageError: the array does not have the shape or type of images.
     """
     images = array
     if images.ndim == 3:
@@ -163,11 +164,10 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
         images = images[np.newaxis] if colours else images[..., np.newaxis]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
         raise UsageError(
-            f'{name} has the shape {list(array.shape)}: images are [N, H, W] '
-            'or [N, H, W, channels] with 1 or 3 channels.'
+            f'{name}: images must have the shape [N, H, W] or '
+            '[N, H, W, channels] with 1 or 3 channels, got '
+            f'{list(array.shape)}.'
         )
     if images.dtype != np.uint8:
-        raise UsageError(
-            f'{name} is {images.dtype}: images are uint8, from 0 to 255.'
-        )
+        raise UsageError(f'{name}: images must be uint8, got {images.dtype}.')
     return images

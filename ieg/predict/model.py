@@ -18,12 +18,12 @@ from ieg.data.images.files import Framing
 from ieg.errors import UsageError
 
 
-def to_bytes(model: Any) -> bytes:
-    """Returns a Keras model as the content of its file."""
+def to_bytes(model: keras.Model) -> bytes:
+    """Returns the content of the file of a Keras model."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'model.keras')
         with warnings.catch_warnings():
-            # Keras makes NumPy warn.
+            # Keras causes a warning of NumPy.
             warnings.filterwarnings(
                 'ignore', '__array__ impl', category=DeprecationWarning
             )
@@ -32,9 +32,8 @@ def to_bytes(model: Any) -> bytes:
             return file.read()
 
 
-def from_bytes(content: bytes) -> Any:
-    """Returns the exported model that `to_bytes` was given."""
-
+def from_bytes(content: bytes) -> 'Classifier':
+    """Returns the exported model whose file has this content."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'model.keras')
         with open(path, 'wb') as file:
@@ -48,25 +47,25 @@ _CLASS = 'Classifier'
 
 @keras.saving.register_keras_serializable(package='ieg')
 class Classifier(keras.Model):
-    """Trained networks with all that makes a prediction of an image.
+    """Trained networks with their preprocessing, for prediction.
 
-    Called with uint8 images [b, H, W, channels] it returns float32
+    Called with uint8 images [b, H, W, channels], it returns float32
     probabilities [b, C]: the softmax of the networks' summed logits, as in
-    evaluation. The networks compute in the precision that they were trained
-    in. All arguments are in the saved file.
+    evaluation. The networks compute in the precision of their training. All
+    arguments are in the saved file.
 
     Args:
-        networks: float images [b, H, W, channels] -> logits [b, C].
+        networks: networks, float images [b, H, W, channels] -> logits [b, C].
         image_shape: (H, W, channels).
-        mean: per channel, of pixels in [0, 1].
-        std: per channel, of pixels in [0, 1].
+        mean: mean per channel, of pixels in [0, 1].
+        std: standard deviation per channel, of pixels in [0, 1].
         class_names: one name per class.
-        dataset: what the networks were trained on.
-        framing: what of an image file a network sees, as `files.Framing` or
-            its `size`, `channels` and `fraction`; None where images were
-            arrays, so that files are resized as a whole.
-        ieg_version: that made it.
-        **kwargs: of `keras.Model`.
+        dataset: the data set that the networks were trained on.
+        framing: how image files are cropped, as `Framing` or its `size`,
+            `channels` and `fraction`; None for networks that were trained on
+            arrays, where files are resized as a whole.
+        ieg_version: version of ieg that exported the model.
+        **kwargs: arguments of `keras.Model`.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Classifier(keras.Model):
         ieg_version: str = ieg.__version__,
         **kwargs: Any,
     ):
-        # What the networks do in bfloat16 they say themselves.
+        # The networks have their own dtype policies.
         super().__init__(**{'dtype': 'float32', 'name': 'ieg', **kwargs})
         self.networks = list(networks)
         self.image_shape = tuple(image_shape)
@@ -96,7 +95,7 @@ class Classifier(keras.Model):
         self.built = True
 
     def build(self, input_shape: Any = None) -> None:
-        """Does nothing: the networks are built."""
+        """Does nothing, because the networks are built."""
         self.built = True
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -108,10 +107,11 @@ class Classifier(keras.Model):
         return tf.nn.softmax(total)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, as JSON has them."""
+        """Returns the arguments of the constructor, for JSON."""
         framing = self.framing and {
-            name: getattr(self.framing, name)
-            for name in ('size', 'channels', 'fraction')
+            'size': self.framing.size,
+            'channels': self.framing.channels,
+            'fraction': self.framing.fraction,
         }
         return {
             **super().get_config(),
@@ -130,7 +130,7 @@ class Classifier(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> 'Classifier':
-        """Returns a model with fresh weights."""
+        """Returns a model with new weights."""
         networks = [
             keras.saving.deserialize_keras_object(net)
             for net in config['networks']
@@ -160,36 +160,37 @@ def load(path: str) -> Classifier:
     """Loads an exported model.
 
     Args:
-        path: of the file, or of the run folder that has it.
+        path: path of the file, or of the run folder.
 
     Raises:
-        UsageError: there is none, or it is another kind of file.
+        UsageError: the file does not exist, is not an exported model, or
+            cannot be loaded.
     """
     path = _file(os.path.expanduser(path))
     _check(path)
     try:
         return keras.saving.load_model(path, compile=False)
-    # Keras raises anything where a file is damaged or of another version.
+    # Keras raises many kinds of errors for damaged files and other versions.
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(
             f'the model {path} cannot be loaded ({reason[:200].rstrip(".")}): '
-            'copy it again, name the module of its network by --plugin, or '
+            'copy it again, give the module of its network with --plugin, or '
             'use the versions that it was written with.'
         ) from error
 
 
 def _file(path: str) -> str:
-    """Returns the path of the model that is meant.
+    """Returns the path of the model file.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such file.
     """
     if os.path.isdir(path):
         if os.path.exists(os.path.join(path, 'saved_model.pb')):
             raise UsageError(
-                f'{path} is a SavedModel, which does not say how images are '
-                f'read: give the {FILE} beside it.'
+                f'{path} is a SavedModel, which does not define how to read '
+                f'images: give {FILE} of the run instead.'
             )
         inner = os.path.join(path, FILE)
         if not os.path.isfile(inner):
@@ -204,11 +205,11 @@ def _file(path: str) -> str:
 
 
 def _check(path: str) -> None:
-    """Raises UsageError where a file is no model of this package."""
+    """Raises UsageError if a file is not a model of this package."""
     if path.lower().endswith('.tflite'):
         raise UsageError(
-            f'{path} is a LiteRT model, which does not say how images are '
-            f'read: give the {FILE} beside it.'
+            f'{path} is a LiteRT model, which does not define how to read '
+            f'images: give {FILE} of the run instead.'
         )
     try:
         with zipfile.ZipFile(path) as archive:
@@ -219,19 +220,19 @@ def _check(path: str) -> None:
             f'the model {path} cannot be read ({error.strerror}): check its '
             'permissions.'
         ) from error
-    # No zip file, or one of anything.
+    # Not a zip file, or one with other content.
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f'{path} is no Keras model, or a damaged one: give the {FILE} of '
-            'a finished run.'
+            f'{path} is not a Keras model, or it is damaged: give {FILE} of a '
+            'finished run.'
         ) from error
     if name != f'ieg>{_CLASS}':
         raise UsageError(
-            f'{path} is a Keras model of another program, which does not say '
-            f'how images are read: give the {FILE} of a finished run.'
+            f'{path} is a Keras model of another program, which does not '
+            f'define how to read images: give {FILE} of a finished run.'
         )
     if not path.endswith('.keras'):
         raise UsageError(
-            f'{path} does not end in .keras, without which Keras does not '
-            'read it: rename it.'
+            f'{path} must end in .keras, because Keras does not read it '
+            'otherwise: rename it.'
         )

@@ -1,7 +1,7 @@
-"""Images as an exported model takes them: the pixels of evaluation.
+"""Reads images for an exported model, exactly as its evaluation did.
 
-Whatever a run on files does to an image for evaluation, `data.files` does it
-here too. Models of array data sets resize whole images.
+For models of image files, `ieg.data.images.files` does the same as in
+evaluation. For models of arrays, whole images are resized.
 """
 
 import concurrent.futures
@@ -9,7 +9,7 @@ import functools
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -22,15 +22,18 @@ from ieg.predict.inputs import Array
 from ieg.predict.model import Classifier
 from ieg.utils.text import shown
 
-# Files that are looked at before the bar moves.
+# Files between two updates of the progress bar.
 _BLOCK = 256
+
+_Argument = TypeVar('_Argument')
+_Result = TypeVar('_Result')
 
 
 class Inputs(Protocol):
-    """Images that a model can take.
+    """Images for a model.
 
     Attributes:
-        names: of N images.
+        names: names of N images.
     """
 
     names: list[str]
@@ -38,8 +41,11 @@ class Inputs(Protocol):
     def fetch(self, places: Sequence[int]) -> np.ndarray:
         """Returns images, uint8 [b, H, W, channels].
 
+        Args:
+            places: positions of b images.
+
         Raises:
-            Exception: of any kind; one of them cannot be read any more.
+            Exception: one of them can no longer be read.
         """
         ...
 
@@ -48,9 +54,9 @@ class Files:
     """Images in files; see `Inputs`.
 
     Args:
-        paths: of files that have been found readable, N.
-        odd: bool [N], as `survey` says.
-        model: that takes them.
+        paths: paths of N readable files.
+        odd: bool [N], see `survey`.
+        model: the model.
     """
 
     def __init__(
@@ -81,12 +87,12 @@ class Files:
 class Pixels:
     """Images of an array; see `Inputs`.
 
-    Those of the network's size are taken as they are, others as if they were
-    in files.
+    Images of the network's size are used as they are, others as if they were
+    files.
 
     Args:
         array: the images.
-        model: that takes them.
+        model: the model.
     """
 
     def __init__(self, array: Array, model: Classifier):
@@ -130,14 +136,14 @@ def _picture(image: np.ndarray) -> Image.Image:
 
 
 def _png(image: np.ndarray) -> bytes:
-    """Returns an image [h, w, channels] as a file that is read like others."""
+    """Returns an image [h, w, channels] as a PNG file."""
     content = io.BytesIO()
     _picture(image).save(content, 'PNG', compress_level=1)
     return content.getvalue()
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Returns an image uint8 [h, w, channels] in another size, all of it."""
+    """Returns a whole image uint8 [h, w, channels] in another size."""
     if image.shape[:2] == (height, width):
         return image
     picture = _picture(image).resize((width, height), Image.Resampling.BILINEAR)
@@ -147,28 +153,34 @@ def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
 def look_at(
     paths: Sequence[str],
     model: Classifier,
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Callable[[int], object] = lambda count: None,
 ) -> tuple[Files, list[tuple[str, str]]]:
-    """Opens files once, to find out which of them are images.
+    """Opens files once, to find those that are images.
 
     Args:
-        paths: of files.
-        model: that is to take them.
-        progress: is told how many more were looked at.
+        paths: paths of the files.
+        model: the model.
+        progress: called with the number of files that were opened since the
+            last call.
 
     Returns:
-        The images, and (path, reason) of each file that is none.
+        The images, and (path, reason) of each unreadable file.
     """
-    kept, odd, problems = [], [], []
+    kept: list[str] = []
+    odd: list[np.ndarray] = []
+    problems: list[tuple[str, str]] = []
     for start in range(0, len(paths), _BLOCK):
         block = paths[start : start + _BLOCK]
         seen = survey(block)
         places = np.flatnonzero(seen.readable)
-        kept += [block[place] for place in places]
+        kept += [block[place] for place in places.tolist()]
         odd.append(seen.odd[places])
-        problems += [(shown(path), why) for path, why in seen.problems]
+        problems += [
+            (shown(os.fsdecode(path)), why) for path, why in seen.problems
+        ]
         progress(len(block))
-    return Files(kept, np.concatenate(odd or [[]]), model), problems
+    flags = np.concatenate(odd) if odd else np.zeros(0, bool)
+    return Files(kept, flags, model), problems
 
 
 def predictions(
@@ -179,16 +191,16 @@ def predictions(
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yields names and probabilities of images, batch by batch.
 
-    While the model works on a batch, the next one is read.
+    While the model computes a batch, the next one is read.
 
     Args:
         model: the model.
-        inputs: what it takes, N.
-        batch_size: images at a time.
-        problems: gets (name, reason) of what cannot be read any more.
+        inputs: N images.
+        batch_size: images per batch.
+        problems: receives (name, reason) of images that can no longer be read.
 
-    Returns:
-        Names [b], and float32 [b, C].
+    Yields:
+        Names [b], and probabilities float32 [b, C].
     """
     shape = (None, *model.image_shape)
     run = tf.function(
@@ -210,9 +222,9 @@ def predictions(
 
 
 def _ahead(
-    function: Callable[[Any], Any], arguments: Sequence[Any]
-) -> Iterator[Any]:
-    """Yields results in order, and works on the next one meanwhile."""
+    function: Callable[[_Argument], _Result], arguments: Sequence[_Argument]
+) -> Iterator[_Result]:
+    """Yields results in order, computing the next one in the background."""
     with concurrent.futures.ThreadPoolExecutor(1) as worker:
         waiting = None
         for argument in arguments:
@@ -227,10 +239,10 @@ def _ahead(
 def _fetch(
     inputs: Inputs, places: Sequence[int]
 ) -> tuple[list[int], np.ndarray | None, list[tuple[str, str]]]:
-    """Returns which images could be read, they, and what the others lack."""
+    """Returns the places of readable images, their pixels, and problems."""
     try:
         return list(places), inputs.fetch(places), []
-    # A decoder refuses what Pillow took, or a file is gone: which one is it?
+    # A decoder refuses a file that Pillow accepts, or it is gone: try each one.
     except Exception:
         kept, images, lost = [], [], []
     for place in places:
@@ -243,10 +255,10 @@ def _fetch(
 
 
 def check_takes_files(model: Classifier) -> None:
-    """Raises UsageError for a model of other channels than grey or colours."""
+    """Raises UsageError if a model does not take images of 1 or 3 channels."""
     channels = model.image_shape[-1]
     if channels not in (1, 3):
         raise UsageError(
-            f'the model takes images with {channels} channels, which no image '
-            'file has.'
+            'the model must take images with 1 or 3 channels, but takes '
+            f'{channels} channels.'
         )

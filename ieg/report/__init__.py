@@ -8,7 +8,7 @@ same name in `templates/`, which is its HTML; `render` lists them.
 """
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -25,15 +25,18 @@ from ieg.report import (
 from ieg.report import run as report_run
 from ieg.utils.files import atomic_write
 
+if TYPE_CHECKING:
+    from ieg.data.dataset import Data
+
 NAME = 'report.html'
 
 
-def write(folder: str, data: Any = None, reason: str = '') -> str:
+def write(folder: str, data: 'Data | None' = None, reason: str = '') -> str:
     """Writes the report of a run into its folder.
 
     Args:
-        folder: of the run; it need not have finished.
-        data: `Data` that the run was trained on, for pictures; None for a
+        folder: the run folder; the run need not have finished.
+        data: the data that the run was trained on, for pictures; None for a
             report without them.
         reason: why there are no data, a sentence.
 
@@ -56,7 +59,7 @@ def write(folder: str, data: Any = None, reason: str = '') -> str:
 
 
 def render(
-    run: report_run.RunFolder, data: Any = None, reason: str = ''
+    run: report_run.RunFolder, data: 'Data | None' = None, reason: str = ''
 ) -> Markup:
     """Returns the page.
 

@@ -7,12 +7,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ieg import report, run_folder
 from ieg.errors import RunError, UsageError
 from ieg.report import run
 from ieg.utils import cli
+
+if TYPE_CHECKING:
+    from ieg.data.dataset import Data
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -53,11 +56,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return asked
 
 
-def load(folder: str) -> tuple[Any, str]:
+def load(folder: str) -> tuple['Data | None', str]:
     """Loads the data that a run was trained on.
 
     Returns:
-        data: `ieg.data.dataset.Data`, or None.
+        data: the data, or None.
         reason: why there are no images, a sentence; empty otherwise.
     """
     from ieg import config as ieg_config

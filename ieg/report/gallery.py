@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
@@ -14,13 +14,16 @@ from ieg.report.html import render
 from ieg.report.run import ISSUES, RunFolder
 from ieg.utils.text import shown
 
+if TYPE_CHECKING:
+    from ieg.data.dataset import Data
 
-def build(run: RunFolder, data: Any, reason: str) -> Markup:
+
+def build(run: RunFolder, data: 'Data | None', reason: str) -> Markup:
     """Returns the section.
 
     Args:
-        run: has the list of issues, if it is there.
-        data: `ieg.data.dataset.Data` with the images, or None.
+        run: the run; its list of issues may be missing.
+        data: the data with the images, or None.
         reason: why there are no data, a sentence.
     """
     issues = run.issues

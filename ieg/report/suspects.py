@@ -2,12 +2,15 @@
 
 import base64
 import io
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from ieg.label_issues.table import Issues
+
+if TYPE_CHECKING:
+    from ieg.data.dataset import Data, Split
 
 # Examples in all, of each given class at least, and hard ones at most.
 MOST, EACH_CLASS, MOST_HARD = 300, 5, 40
@@ -55,14 +58,14 @@ def _places_in_class(labels: np.ndarray) -> np.ndarray:
 
 
 def pictures(
-    data: Any, issues: Issues, rows: np.ndarray
+    data: 'Data | None', issues: Issues, rows: np.ndarray
 ) -> tuple[dict[int, str], str]:
     """Returns pictures of some rows.
 
     Args:
-        data: `ieg.data.dataset.Data` that the run was trained on, or None.
+        data: the data that the run was trained on, or None.
         issues: all rows.
-        rows: int [n], of them, those to show.
+        rows: places of the rows to show, int [n].
 
     Returns:
         pictures: data URI by row; empty where there are none.
@@ -78,14 +81,16 @@ def pictures(
         chosen = rows[issues.split[rows] == split]
         if not len(chosen):
             continue
-        places = _places(data, split, issues, chosen)
-        if places is None:
+        part = data.split(split)
+        names = np.asarray(data.class_names)
+        places = None if part is None else _places(part, names, issues, chosen)
+        if part is None or places is None:
             return {}, (
                 'There are no images: the data differ from those of the run, '
                 'in their examples or their labels.'
             )
         try:
-            images = _fetch(data.split(split), places)
+            images = _fetch(part, places)
         # TensorFlow's, Pillow's and the operating system's have no common one.
         except Exception as error:
             return {}, (
@@ -98,22 +103,20 @@ def pictures(
 
 
 def _places(
-    data: Any, split: str, issues: Issues, rows: np.ndarray
+    part: 'Split', class_names: np.ndarray, issues: Issues, rows: np.ndarray
 ) -> np.ndarray | None:
-    """Returns where rows are in a split, None if they do not match it."""
-    part = data.split(split)
-    if part is None or not len(part.indices):
+    """Returns the places of rows in a split, None if they do not match it."""
+    if not len(part.indices):
         return None
     indices = issues.index[rows]
     places = np.searchsorted(part.indices, indices)
     places = places.clip(max=len(part.indices) - 1)
-    names = np.asarray(data.class_names)[part.labels[places]]
     same = part.indices[places] == indices
-    same &= names == issues.given[rows]
+    same &= class_names[part.labels[places]] == issues.given[rows]
     return places if same.all() else None
 
 
-def _fetch(part: Any, places: np.ndarray) -> list[np.ndarray]:
+def _fetch(part: 'Split', places: np.ndarray) -> list[np.ndarray]:
     """Returns the uint8 [H, W, channels] images at some places of a split."""
     if part.images is not None:
         return list(part.images[places])

@@ -1,9 +1,8 @@
-"""The search for good options that comes before a training.
+"""Searches for good options before the final training.
 
-First what is known to be worth a trial, then what a searcher asks for, then
-the best ones again with other seeds. Scores are accuracies on a part of the
-*noisy* training data that trials do not learn from; trials never see the test
-split.
+The trials are the configured options and other promising ones, then the
+candidates of a searcher, then the best ones again with another seed. The score
+is the accuracy on *noisy* validation labels; trials never see the test split.
 """
 
 import os
@@ -33,9 +32,6 @@ from ieg.search.store import Result, Store, Trial
 from ieg.training import devices
 from ieg.utils.randomness import generator
 
-# How long a search is; it can become longer until something was trained.
-LENGTHS = ('search_iterations', 'search_again')
-
 
 def search(
     config: Config,
@@ -44,64 +40,66 @@ def search(
 ) -> Config:
     """Searches, and returns the configuration of the final training.
 
-    Goes on from where an earlier call with the same configuration ended.
+    Resumes an earlier search with the same configuration.
 
     Args:
-        config: with `search.search`.
-        plugins: modules that its names come from.
+        config: a configuration with `search.search`.
+        plugins: modules that register names of the configuration.
         opened: the data set, if it has been opened already.
 
     Raises:
-        UsageError: the options do not fit, or the folder is of another search.
-        RunError: no trial came to an end, or files cannot be written.
+        UsageError: the options do not fit together, or the folder has another
+            search.
+        RunError: no trial finished, or files cannot be written.
     """
     _check(config)
     run_folder.make_folder(ieg_config.folder_of(config))
     _check_training(config)
     try:
-        # Trials may train in this process.
+        # Trials may run in this process.
         with devices.restoring():
             outcome = _Search(config, plugins, opened).run()
     except OSError as error:
-        # Such as a full disk.
+        # For instance a full disk.
         raise RunError(
-            f'The search stopped ({error}); the same command goes on from here.'
+            f'The search stopped ({error}). Run the same command again to '
+            'resume.'
         ) from error
     return final_config(config, outcome['options'])
 
 
 def found(config: Config) -> Config:
-    """Returns the configuration that a finished search led to.
+    """Returns the configuration of the final training after a search.
 
     Raises:
-        UsageError: it is not finished.
+        UsageError: the search has not finished.
     """
     return final_config(config, store.outcome(folder_of(config))['options'])
 
 
 def folder_of(config: Config) -> str:
-    """Returns the folder of a search, in the run folder."""
+    """Returns the folder of a search inside the run folder."""
     return os.path.join(ieg_config.folder_of(config), 'search')
 
 
 def final_config(config: Config, options: dict[str, Any]) -> Config:
-    """Returns a configuration with options that were searched for."""
+    """Returns a configuration with the options that a search chose."""
     values = config.flat() | vars(SearchConfig()) | options
     return ieg_config.resolve(values)
 
 
 def trial_options(config: Config) -> dict[str, Any]:
-    """Returns the options that all trials of a search have in common.
+    """Returns the options that all trials of a search share.
 
     Raises:
-        UsageError: trials cannot be as short as asked for.
+        UsageError: `--search_epochs` does not fit the run.
     """
     values = config.flat() | vars(SearchConfig())
     values |= {'mode': 'train', 'restore_step': 0, 'eval_every': 1}
     if config.search.search_epochs:
         values |= shorten(config, config.search.search_epochs)
     if config.run.distribution_strategy == 'auto':
-        # One GPU each, so that it does not matter how many train at a time.
+        # One GPU each, so that the number of parallel trials does not matter.
         values['distribution_strategy'] = 'default'
     return values
 
@@ -110,28 +108,28 @@ def _check(config: Config) -> None:
     SEARCHERS.get(config.search.searcher)
     if not config.data.valid_ratio:
         raise UsageError(
-            'A search compares trials on a part of the noisy training data; '
-            'hold it out with --valid_ratio (0.1 is usual).'
+            '--search needs --valid_ratio (0.1 is usual): it compares trials '
+            'on noisy labels that are held out.'
         )
     if os.environ.get('TF_CONFIG'):
         raise UsageError(
-            'A search runs on one machine; unset TF_CONFIG, and search with '
+            '--search runs on one machine: unset TF_CONFIG, and use '
             '--parallel_trials.'
         )
     mirrored = config.run.distribution_strategy == 'mirrored'
     if mirrored and config.search.parallel_trials > 1:
         raise UsageError(
-            '--parallel_trials gives each trial a GPU and '
-            '--distribution_strategy=mirrored gives it all of them; leave one '
-            'of the two away.'
+            '--parallel_trials gives one GPU to each trial, but '
+            '--distribution_strategy=mirrored gives it all GPUs: use only one '
+            'of the two.'
         )
 
 
 def _check_training(config: Config) -> None:
-    """Makes sure that the outcome of the search can be trained.
+    """Checks that the final training can follow in this run folder.
 
     Raises:
-        UsageError: the run folder holds another training.
+        UsageError: the run folder has another training.
     """
     folder = ieg_config.folder_of(config)
     checkpoints = os.path.join(folder, 'checkpoints')
@@ -141,21 +139,32 @@ def _check_training(config: Config) -> None:
         outcome = store.outcome(folder_of(config))
     except UsageError as error:
         raise UsageError(
-            f'{folder} holds a training that no search led to; use another '
+            f'{folder} has a training without a search: use another '
             '--checkpoint_path or --seed.'
         ) from error
-    for name in LENGTHS:
-        here, there = getattr(config.search, name), outcome.get(name)
-        if here != there:
+    for name, length in lengths(config.search).items():
+        before = outcome.get(name)
+        if length != before:
             raise UsageError(
-                f'{folder} holds a training that the search led to with '
-                f'--{name}={there}; use that, or move {checkpoints} away to '
-                'search on.'
+                f'{folder} has a training after a search with '
+                f'--{name}={before}: use that value, or move {checkpoints} '
+                'away to extend the search.'
             )
 
 
+def lengths(search: SearchConfig) -> dict[str, int]:
+    """Returns the options that set the length of a search, by name.
+
+    A search can be extended until its final training has started.
+    """
+    return {
+        'search_iterations': search.search_iterations,
+        'search_again': search.search_again,
+    }
+
+
 class _Search:
-    """One search: what it asks, trains and remembers."""
+    """One search: its trials, and what is known of them."""
 
     def __init__(
         self, config: Config, plugins: Sequence[str], opened: Opened | None
@@ -176,29 +185,30 @@ class _Search:
             else Pool(options, plugins, size)
         )
         self._seen: dict[str, str] = {}
-        self._facts: Facts | None = None
-        self._bar: tqdm | None = None
+        # Set by `run`.
+        self._facts: Facts
+        self._bar: tqdm
 
     def _head(self, trial: Config) -> dict[str, Any]:
-        """Returns what must agree for a search to be continued."""
+        """Returns the options that a resumed search must have."""
         asked = self._config.search
-        found = {
+        head = {
             'search': asked.search,
             'searcher': asked.searcher,
             'search_population': asked.search_population,
         }
         length = (trial.train.max_epoch, trial.train.max_iteration)
-        return found | {'length': list(length)} | trial.identity(1)
+        return head | {'length': list(length)} | trial.identity(1)
 
-    # The course of it.
+    # Stages.
 
     def run(self) -> dict[str, Any]:
-        """Makes all trials that are missing; returns the outcome."""
+        """Runs the missing trials; returns the outcome."""
         try:
             self._facts = self._workers.facts()
             warm = self._space.warm(self._facts.epochs)
             total = self._total(len(warm))
-            self._tell_length(total)
+            self._print_length(total)
             with tqdm(total=total, desc='search', disable=None) as self._bar:
                 self._warm_up(warm)
                 self._iterate(warm)
@@ -210,7 +220,7 @@ class _Search:
     def _total(self, warm: int) -> int:
         asked = self._config.search
         searched = asked.search_iterations * asked.search_population
-        # One more if the configuration is not among the best.
+        # One more if the configured options are not among the best.
         return warm + searched + asked.search_again
 
     def _warm_up(self, warm: Sequence[Warm]) -> None:
@@ -249,16 +259,16 @@ class _Search:
             searcher.tell(points, np.array([r.score for r in results]))
 
     def _repeat(self) -> tuple[Trial, list[float]]:
-        """Trains the best ones again; returns the best of them on average.
+        """Repeats the best trials; returns the best one and its scores.
 
-        The best of many is best by luck as well, so its score alone is too
-        good to be true. The configuration itself is always among them: what
-        is chosen must beat it twice on average.
+        The score of the best of many trials is biased upwards, so trials are
+        compared by the mean of two. The configured options are always among
+        them.
         """
         ranked = self.ranking()
         if not ranked:
             remark = self._store.results['0'].remark
-            raise RunError(f'No trial came to an end; the first one: {remark}')
+            raise RunError(f'No trial finished. The first one: {remark}')
         best = ranked[: self._config.search.search_again]
         best += [t for t in ranked if t.name == '0' and t not in best]
         seed = generator(self._config.train.seed, 'again').integers(2**31)
@@ -272,13 +282,13 @@ class _Search:
         return best[winner], scores[winner]
 
     def _scores(self, name: str) -> list[float]:
-        """Returns the scores of a trial: the first one, and that of `again`."""
+        """Returns the score of a trial, and that of its repetition."""
         names = (name, f'{name}_again')
         results = self._store.results
         return [results[n].score for n in names if n in results]
 
     def ranking(self) -> list[Trial]:
-        """Returns the trials that came to an end, best first."""
+        """Returns the finished trials, best first."""
         done = [
             trial
             for name, trial in self._store.trials.items()
@@ -292,7 +302,7 @@ class _Search:
     # Trials.
 
     def _train(self, trials: Sequence[Trial]) -> list[Result]:
-        """Returns how trials end; trains those that nobody has trained."""
+        """Trains the trials that have no result; returns all results."""
         twins = {trial.name: self._twin(trial) for trial in trials}
         trained = self._workers.run(
             [
@@ -311,7 +321,7 @@ class _Search:
         return [self._store.results[trial.name] for trial in trials]
 
     def _twin(self, trial: Trial) -> str | None:
-        """Returns the name of an earlier trial that does the same."""
+        """Returns the name of an earlier, equivalent trial."""
         facts = self._facts
         key = self._space.key(trial.options, facts.epochs, facts.batch_size)
         key = f'{trial.seed} {key}'
@@ -321,25 +331,25 @@ class _Search:
     def _same(self, twin: str) -> Result:
         return Result('same', self._store.results[twin].score, remark=twin)
 
-    # What is told.
+    # Output.
 
-    def _tell_length(self, total: int) -> None:
-        """Says how long it will take, the final training included."""
+    def _print_length(self, total: int) -> None:
+        """Prints the expected time, including the final training."""
         facts, train = self._facts, self._config.train
         done = len(self._store.results)
-        time = 'none is left'
+        time = 'no trials left'
         if done < total:
-            epochs = (total - done) * facts.epochs
-            # On a processor trials at a time share it.
+            epochs: float = (total - done) * facts.epochs
+            # Parallel trials on a CPU share it.
             if devices.has_gpu():
                 epochs /= self._config.search.parallel_trials
             epochs += train.max_epoch
             epochs += train.max_iteration / facts.steps_per_epoch
             time = summary.duration(epochs * self._workers.seconds())
-            time = f'about {time} with the final training, evaluations aside'
+            time = f'about {time} with the final training, without evaluations'
         print(
-            f'Search: about {total} trials of {facts.epochs} epochs, {done} of '
-            f'them done; {time}.',
+            f'Search: about {total} trials of {facts.epochs} epochs, {done} '
+            f'done; {time}.',
             file=sys.stderr,
             flush=True,
         )
@@ -354,7 +364,6 @@ class _Search:
             print(line, file=sys.stderr, flush=True)
 
     def _finish(self, best: Trial, scores: list[float]) -> dict[str, Any]:
-        asked = self._config.search
         outcome = {
             'trial': best.name,
             'options': best.options,
@@ -362,7 +371,7 @@ class _Search:
             'scores': scores,
             'score_as_configured': float(np.mean(self._scores('0'))),
             'trials': len(self._store.results),
-        } | {name: getattr(asked, name) for name in LENGTHS}
+        } | lengths(self._config.search)
         self._store.finish(outcome)
         folder = ieg_config.folder_of(self._config)
         try:

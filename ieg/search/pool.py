@@ -1,7 +1,7 @@
-"""Trains the trials of a search, several at a time, each in a process.
+"""Trains the trials of a search in parallel processes.
 
-Processes import TensorFlow after they know their devices, so nothing that
-needs it is imported at the top of this module.
+Processes import TensorFlow after their devices are set, so this module does
+not import anything that needs it at the top.
 """
 
 import collections
@@ -14,24 +14,27 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ieg.errors import RunError, UsageError
 from ieg.search.store import LOWEST, Result, Trial
 from ieg.utils import cli
 
-# How often a trial is tried whose process dies.
+if TYPE_CHECKING:
+    from ieg.search.runner import Facts, Runner
+
+# How often to try a trial whose process dies.
 TRIES = 2
 
 
 class Died(Exception):
-    """A process ended without an answer."""
+    """A process ended without a result."""
 
 
 def devices(slot: int) -> str | None:
-    """Returns the visible GPUs of a slot; None = as they are.
+    """Returns `CUDA_VISIBLE_DEVICES` of a slot; None leaves it unchanged.
 
-    Every slot gets one GPU; several share one where there are more slots.
+    Every slot gets one GPU; with more slots than GPUs, several share one.
     """
     visible = os.environ.get('CUDA_VISIBLE_DEVICES')
     if visible is None:
@@ -52,14 +55,16 @@ def devices(slot: int) -> str | None:
 def _die_with_parent() -> None:
     """Ends this process when the one that started it ends.
 
-    A killed search must not leave processes that go on training, least of all
-    in the folders of the search that goes on from there.
+    A killed search must not leave processes that keep training, because they
+    would write to the folders of a resumed search.
     """
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
     os._exit(1)
 
 
-def _make_runner(options: dict[str, Any], plugins: Sequence[str]) -> Any:
+def _make_runner(options: dict[str, Any], plugins: Sequence[str]) -> 'Runner':
     cli.import_tensorflow()
     for plugin in plugins:
         cli.import_plugin(plugin)
@@ -75,15 +80,15 @@ def _serve(
     plugins: Sequence[str],
     visible: str | None,
 ) -> None:
-    """Answers requests until there is nobody who asks."""
-    # Ctrl-C reaches all processes; the parent decides what comes of it.
+    """Answers requests until the connection is closed."""
+    # Ctrl-C reaches all processes; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if visible is not None:
         os.environ['CUDA_VISIBLE_DEVICES'] = visible
         # Several trials may share a GPU.
         os.environ['TF_FORCE_GPU_ALLOW_GROWTH'] = 'true'
-    runner = None
+    runner: Runner | None = None
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             name, arguments = connection.recv()
@@ -93,12 +98,12 @@ def _serve(
             except (UsageError, RunError, OSError) as error:
                 answer = error
             except Exception:
-                # Any other exception might not survive the journey.
+                # Other exceptions may not be picklable.
                 answer = RuntimeError(traceback.format_exc())
             connection.send(answer)
 
 
-# In the process that searches.
+# In the parent process.
 
 
 class _Worker:
@@ -115,20 +120,21 @@ class _Worker:
             daemon=True,
         )
         self._process.start()
-        # So that the end of the process is the end of the connection.
+        # The connection is closed when the process ends.
         theirs.close()
 
     def ask(self, name: str, *arguments: Any) -> None:
-        """Asks for the result of a method of the `Runner`."""
-        # Whoever has died is noticed when the answer does not come.
+        """Calls a method of the `Runner`; `answer` returns the result."""
+        # `answer` notices if the process has died.
         with contextlib.suppress(OSError):
             self.connection.send((name, arguments))
 
     def answer(self) -> Any:
-        """Waits for the result, and raises what was raised.
+        """Waits for the result and returns it.
 
         Raises:
-            Died: there is none.
+            Died: the process ended without a result.
+            Exception: the method raised it.
         """
         try:
             answer = self.connection.recv()
@@ -139,17 +145,17 @@ class _Worker:
         return answer
 
     def end(self) -> None:
-        """Ends the process, at whatever it is."""
+        """Kills the process."""
         self._process.kill()
         self._process.join()
         self.connection.close()
 
 
 class Pool:
-    """Does what a `Runner` does, in several processes.
+    """A `Runner` in several processes.
 
     Args:
-        options: of every trial, but for its own.
+        options: options of every trial, apart from those that are searched.
         plugins: modules that each process imports first.
         size: number of processes.
     """
@@ -162,20 +168,21 @@ class Pool:
         self._size = size
         self._workers: dict[int, _Worker] = {}
 
-    def facts(self) -> Any:
-        """Returns what `Runner.facts` does."""
+    def facts(self) -> 'Facts':
+        """See `Runner.facts`."""
         return self._ask('facts')
 
     def seconds(self) -> float:
-        """Returns what `Runner.seconds` does."""
+        """See `Runner.seconds`."""
         return self._ask('seconds')
 
     def run(
         self, trials: Sequence[tuple[Trial, str]]
     ) -> Iterator[tuple[Trial, Result]]:
-        """Trains trials; yields them in their order as they are finished.
+        """Trains trials and yields them, with their results, in order.
 
-        A trial whose process dies is tried once more, then taken for failed.
+        A trial whose process dies is tried once more and then counts as
+        failed.
         """
         waiting = collections.deque(range(len(trials)))
         going: dict[int, int] = {}
@@ -211,12 +218,12 @@ class Pool:
             except Died:
                 self._end(0)
         raise RunError(
-            'The process that was to train trials died, perhaps for lack of '
-            'memory; lower --batch_size or --parallel_trials.'
+            'The process that trains the trials died, possibly for lack of '
+            'memory: lower --batch_size or --parallel_trials.'
         )
 
     def _worker(self, slot: int) -> _Worker:
-        """Returns the process of a slot, started if there is none."""
+        """Returns the process of a slot, starting it if necessary."""
         if slot not in self._workers:
             self._workers[slot] = _Worker(self._options, self._plugins, slot)
         return self._workers[slot]
@@ -230,17 +237,17 @@ class Pool:
         going: dict[int, int],
         trials: Sequence[tuple[Trial, str]],
     ) -> None:
-        """Gives trials that wait to the processes that are free."""
+        """Gives waiting trials to idle processes."""
         for slot in range(self._size):
             if waiting and slot not in going:
                 going[slot] = waiting.popleft()
                 self._worker(slot).ask('train', *trials[going[slot]])
 
     def _ready(self, going: dict[int, int]) -> list[int]:
-        """Waits until a process has an answer or is dead; returns them."""
-        slots = {self._workers[slot].connection: slot for slot in going}
-        ready = multiprocessing.connection.wait(list(slots))
-        return [slots[connection] for connection in ready]
+        """Waits for results; returns the slots that have one or are dead."""
+        connections = {slot: self._workers[slot].connection for slot in going}
+        ready = multiprocessing.connection.wait(list(connections.values()))
+        return [slot for slot, own in connections.items() if own in ready]
 
 
 def _lost() -> Result:

@@ -1,7 +1,7 @@
-"""Searchers: where in the unit cube to look next, given scores so far.
+"""Searchers propose points of the unit cube, given the scores so far.
 
-Ask and tell, so that whoever trains the candidates decides where and when. A
-searcher holds nothing that replaying its asks and tells would not restore.
+They have an ask-and-tell interface, so that the caller decides where and when
+to train the candidates. Replaying the asks and tells restores a searcher.
 """
 
 import abc
@@ -13,14 +13,14 @@ from scipy.special import digamma, polygamma
 from ieg.registry import SEARCHERS
 from ieg.utils.randomness import generator
 
-# Candidates stay this far from 0 and 1, where the score is infinite.
+# Distance of candidates from 0 and 1, where the score function is infinite.
 MARGIN = 1e-6
 # Parameters of a Beta distribution: log-concave from 1 on, and Beta(200, 200)
 # has a standard deviation of 0.025.
 SMALLEST, LARGEST = 1.0, 200.0
 # Length of the longest step, in the norm of the Fisher information.
 LONGEST_STEP = 2.0
-# How sure a start point is: mode at the point, Beta(2, 2) at one half.
+# Weight of a start point: mode at the point, Beta(2, 2) at one half.
 START_WEIGHT = 2.0
 
 
@@ -29,12 +29,12 @@ class Searcher(abc.ABC):
 
     Args:
         dimension: d.
-        population: K, candidates of an iteration.
-        seed: of the candidates.
-        start: a point `[d]` to start around, for searchers that can.
+        population: K, number of candidates per iteration.
+        seed: seed of the candidates.
+        start: a point `[d]` to start from; some searchers ignore it.
 
     Raises:
-        ValueError: the start is no point of the cube.
+        ValueError: the start is not a point of the cube.
     """
 
     def __init__(
@@ -47,13 +47,16 @@ class Searcher(abc.ABC):
         self.dimension = dimension
         self.population = population
         self.seed = seed
-        self.start = None if start is None else np.asarray(start, np.float64)
+        self.start = None
         self._iteration = 0
-        if start is not None and (
-            self.start.shape != (dimension,)
-            or not ((self.start >= 0) & (self.start <= 1)).all()
-        ):
-            raise ValueError(f'{start} is no point of [0, 1]^{dimension}')
+        if start is not None:
+            point = np.asarray(start, np.float64)
+            in_cube = np.all((point >= 0) & (point <= 1))
+            if point.shape != (dimension,) or not in_cube:
+                raise ValueError(
+                    f'start must be a point of [0, 1]^{dimension}, got {start}'
+                )
+            self.start = point
 
     def ask(self) -> np.ndarray:
         """Returns the candidates of the next iteration, float64 `[K, d]`."""
@@ -68,20 +71,22 @@ class Searcher(abc.ABC):
 
         Args:
             candidates: `[K, d]`; K may differ from the population.
-            scores: `[K]`, larger is better, -inf for a trial that failed.
+            scores: `[K]`, larger is better, -inf for a failed trial.
 
         Raises:
-            ValueError: shapes do not fit, or a score is not a number.
+            ValueError: the shapes do not match, or a score is NaN.
         """
         candidates = np.asarray(candidates, np.float64)
         scores = np.asarray(scores, np.float64)
         if candidates.shape != (len(scores), self.dimension):
             raise ValueError(
-                f'{len(scores)} scores for candidates of the shape '
-                f'{candidates.shape} in {self.dimension} dimensions'
+                f'candidates must have the shape [{len(scores)}, '
+                f'{self.dimension}], got {list(candidates.shape)}'
             )
         if np.isnan(scores).any():
-            raise ValueError('a score is not a number; a failed trial has -inf')
+            raise ValueError(
+                'scores must not be NaN; use -inf for failed trials'
+            )
         if len(scores):
             self._learn(candidates, scores)
 
@@ -91,12 +96,12 @@ class Searcher(abc.ABC):
 
     @abc.abstractmethod
     def _learn(self, candidates: np.ndarray, scores: np.ndarray) -> None:
-        """Takes at least one candidate `[K, d]` and its score `[K]`."""
+        """Learns from candidates `[K, d]` and their scores `[K]`, K > 0."""
 
 
 @SEARCHERS.register('random')
 class RandomSearch(Searcher):
-    """Uniform candidates, whatever the scores and `start`."""
+    """Uniform candidates; ignores the scores and `start`."""
 
     def _draw(self, iteration: int) -> np.ndarray:
         rng = generator(self.seed, 'search', iteration)
@@ -110,9 +115,9 @@ class RandomSearch(Searcher):
 class BetaNES(Searcher):
     """Natural gradient over Beta distributions, with weights by rank.
 
-    The step that S2E describes (arXiv:1911.02377, first version), but with
-    all candidates of an iteration instead of the best one, and a bound on its
-    length. Only the order of the scores counts.
+    The step of S2E (arXiv:1911.02377, first version), but with all candidates
+    of an iteration instead of the best one, and a bound on its length. Only the
+    order of the scores matters.
 
     Attributes:
         theta: parameters (a, b) of each coordinate, float64 `[d, 2]`.
@@ -133,22 +138,22 @@ class BetaNES(Searcher):
 
     def _draw(self, iteration: int) -> np.ndarray:
         rng = generator(self.seed, 'search', iteration)
-        shape = (self.population, self.dimension)
-        return inside(rng.beta(*self.theta.T, size=shape))
+        a, b = self.theta.T
+        return inside(rng.beta(a, b, size=(self.population, self.dimension)))
 
     def _learn(self, candidates: np.ndarray, scores: np.ndarray) -> None:
         if (scores == scores[0]).all():
-            return  # Utilities are zero but for rounding.
+            return  # Utilities are zero, apart from rounding.
         gradients = beta_score(self.theta, inside(candidates))
         ascent = np.einsum('k,kdi->di', utilities(scores), gradients)
         step = np.einsum('dij,dj->di', inverse_fisher(self.theta), ascent)
         # n^T F n of n = F^-1 g is n^T g.
         length = np.sqrt(max(np.sum(step * ascent), 0.0))
         step *= LONGEST_STEP / max(length, LONGEST_STEP)
-        # By factors, and with a ceiling for both parameters of a coordinate
-        # together: added up and cut one by one, a step can throw a coordinate
-        # that is nearly settled back to uniform, and the ceiling moves its
-        # mean. The first order is the same.
+        # Multiplicative, with one ceiling for both parameters of a coordinate:
+        # an additive step that is clipped per parameter can reset a nearly
+        # converged coordinate to uniform, and its ceiling moves the mean. To
+        # first order both are equal.
         theta = np.maximum(self.theta * np.exp(step / self.theta), SMALLEST)
         excess = np.maximum(theta.max(axis=1, keepdims=True) / LARGEST, 1)
         self.theta = np.clip(theta / excess, SMALLEST, LARGEST)
@@ -156,18 +161,17 @@ class BetaNES(Searcher):
 
 @SEARCHERS.register('reference')
 class ReferenceNewton(Searcher):
-    """S2E's search as its released code ran it, for comparison.
+    """S2E's search as in its released code, for comparison.
 
     It differs from the paper's Newton step: the inverse of the Hessian is
-    multiplied with the gradient element by element. Of each population the
-    best candidate counts, and of equally good ones the last; recorded numbers
-    support the former only, for no scores in them are equal. `start` is
-    ignored.
+    multiplied with the gradient element by element. Only the best candidate of
+    each population counts, the last one of a tie; the recorded numbers do not
+    contain a tie.
 
     Args:
         dimension: see `Searcher`.
         population: see `Searcher`.
-        seed: of NumPy's old generator.
+        seed: seed of NumPy's legacy generator.
         start: ignored.
         delta: factor of the step.
 
@@ -192,28 +196,29 @@ class ReferenceNewton(Searcher):
     def _draw(self, iteration: int) -> np.ndarray:
         del iteration
         a, b = self.theta.T[..., np.newaxis]
-        # Three draws for each coordinate, of which the last one is used.
+        # Three draws per coordinate; the last one is used.
         shape = (self.population, self.dimension, 3)
         return self._random.beta(a, b, size=shape)[..., 2]
 
     def _learn(self, candidates: np.ndarray, scores: np.ndarray) -> None:
         best = candidates[np.argsort(scores, kind='stable')[-1]]
-        # Changes no draw, but the code stops at a 0 or 1 that it is told of.
+        # Leaves all draws unchanged; the released code fails at 0 and 1.
         best = inside(best, np.finfo(np.float64).eps)
         step = newton_step(self.theta, best, len(scores))
         self.theta = np.maximum(self.theta + self.delta * step, SMALLEST)
 
 
 def inside(points: np.ndarray, margin: float = MARGIN) -> np.ndarray:
-    """Returns points of any shape, at least a margin away from 0 and 1."""
+    """Returns points of any shape, clipped to [margin, 1 - margin]."""
     return np.clip(points, margin, 1 - margin)
 
 
 def utilities(scores: np.ndarray) -> np.ndarray:
-    """Returns how much each candidate counts, `[K]`; the sum is 0.
+    """Returns the weight of each candidate, `[K]`; the sum is 0.
 
     By rank, as in CMA-ES and natural evolution strategies: the better half
-    shares 1 logarithmically, and everyone pays 1 / K. Equal scores share.
+    shares 1 logarithmically, then 1 / K is subtracted from all. Ties share
+    their weights.
 
     Args:
         scores: larger is better, -inf allowed, `[K]`.
@@ -267,7 +272,7 @@ def newton_step(theta: np.ndarray, best: np.ndarray, count: int) -> np.ndarray:
     Args:
         theta: parameters (a, b), `[d, 2]`.
         best: the best candidate, `[d]`.
-        count: how many candidates there were.
+        count: number of candidates.
 
     Returns:
         step: `[d, 2]`.
@@ -277,7 +282,7 @@ def newton_step(theta: np.ndarray, best: np.ndarray, count: int) -> np.ndarray:
     for i, block in enumerate(fisher(theta)):
         curvature[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = -block
     left, singular, right = np.linalg.svd((score * score.T + curvature) / count)
-    # This leaves negative eigenvalues negative, but it bounds the inverse.
+    # Negative eigenvalues stay negative, but the inverse is bounded.
     floored = left @ np.diag(np.maximum(singular, 1e-5)) @ right
     product = np.linalg.inv(floored) * (score / count)
     return product[:, 0].reshape(theta.shape)

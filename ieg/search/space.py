@@ -1,4 +1,4 @@
-"""What a search chooses from: a unit cube whose points stand for options."""
+"""Search spaces: a unit cube whose points represent options."""
 
 import abc
 import dataclasses
@@ -17,23 +17,23 @@ from ieg.errors import UsageError, nearest
 from ieg.methods import keep_schedules
 from ieg.utils.randomness import generator
 
-# How much more than the noise rate is worth dropping (Co-teaching, table 8).
+# It can pay to drop more than the noise rate (Co-teaching, table 8).
 MORE = 1.25
-# Of so many random points, the fit of a schedule starts at the best few.
+# The fit of a schedule starts from the best few of so many random points.
 NEAREST_DRAWS, NEAREST_STARTS = 500, 4
-# Options that count epochs.
+# Options in epochs.
 SHRINKING = {'warmup_epochs', 'num_gradual', 'beta1_epoch', 'init_epoch'}
 
 
 @dataclasses.dataclass(frozen=True)
 class Warm:
-    """Options known to be worth a trial before the search starts.
+    """Promising options to try before the search starts.
 
     Attributes:
-        name: for the table of trials.
-        options: what they differ in from the configuration.
-        point: where they are in the unit cube `[d]`, or close to it; None
-            where they are nowhere.
+        name: title of the trial.
+        options: options that differ from the configuration.
+        point: the (nearest) point of the unit cube `[d]`; None if the options
+            are outside.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Axis:
     """One numeric option and its range, ends included.
 
     Attributes:
-        name: of the option.
+        name: name of the option.
         low: smallest value.
         high: largest value.
-        log: whether equal steps are equal ratios.
-        kind: type of the option; a string holds the number as text.
+        log: whether the scale is logarithmic.
+        kind: type of the option; a string option has the number as text.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Axis:
 
     def value(self, place: float) -> Any:
         """Returns the value at a place in [0, 1]."""
-        # Each whole number has a part of [0, 1] for itself.
+        # Each integer has an interval of [0, 1].
         top = self.high + 1 if self.kind is int else self.high
         if self.log:
             value = self.low * (top / self.low) ** place
@@ -69,15 +69,15 @@ class Axis:
             value = self.low + (top - self.low) * place
         if self.kind is int:
             value = math.floor(value)
-        # Rounding must not lead beyond an end.
+        # Rounding must not exceed the range.
         value = min(max(value, self.low), self.high)
         return str(value) if self.kind is str else self.kind(value)
 
     def place(self, value: Any) -> float | None:
-        """Returns where a value is in [0, 1]; None = nowhere."""
+        """Returns the place of a value in [0, 1]; None if it is outside."""
         try:
             number = float(value)
-        except ValueError:  # Such as auto.
+        except ValueError:  # For instance auto.
             return None
         if not self.low <= number <= self.high:
             return None
@@ -93,7 +93,7 @@ class Space(abc.ABC):
     """A unit cube of options.
 
     Attributes:
-        dimension: how many numbers make a point.
+        dimension: d, the number of coordinates.
     """
 
     dimension: int
@@ -104,19 +104,19 @@ class Space(abc.ABC):
 
     @abc.abstractmethod
     def warm(self, epochs: int) -> list[Warm]:
-        """Returns what to try before the search, first the configuration.
+        """Returns options to try before the search, the configured ones first.
 
         Args:
-            epochs: length of a trial.
+            epochs: number of epochs of a trial.
         """
 
     @abc.abstractmethod
     def key(self, options: Mapping[str, Any], epochs: int, batch: int) -> str:
-        """Returns what two trials have in common that do the same.
+        """Returns a key that is equal for equivalent trials.
 
         Args:
-            options: of a trial.
-            epochs: its length.
+            options: options of a trial.
+            epochs: number of epochs of a trial.
             batch: examples per step.
 
         Raises:
@@ -128,13 +128,13 @@ class OptionSpace(Space):
     """Numeric options of a method or of its training.
 
     Args:
-        text: `name:low..high`, several separated by commas; `:log` behind one
-            searches it by ratios.
-        config: the configuration that is searched around.
+        text: `name:low..high`, several separated by commas; with `:log` at the
+            end, the scale is logarithmic.
+        config: configuration of the trials.
 
     Raises:
         UsageError: the text is malformed, a range is reversed, or an option is
-            unknown, no number, or cannot have these values.
+            unknown, not numeric, or cannot have these values.
     """
 
     def __init__(self, text: str, config: Config):
@@ -155,7 +155,7 @@ class OptionSpace(Space):
         }
 
     def warm(self, epochs: int) -> list[Warm]:
-        """Returns the configuration itself, whether it is in range or not."""
+        """Returns the configured options, in range or not."""
         del epochs
         values = self._configured.values()
         places = [a.place(v) for a, v in zip(self._axes, values, strict=True)]
@@ -163,7 +163,7 @@ class OptionSpace(Space):
         return [Warm('as configured', {}, point)]
 
     def key(self, options: Mapping[str, Any], epochs: int, batch: int) -> str:
-        """Returns the values of all options that are searched."""
+        """Returns the values of all searched options."""
         del epochs, batch
         return json.dumps(self._configured | dict(options), sort_keys=True)
 
@@ -178,17 +178,18 @@ def _axis(text: str, config: Config) -> Axis:
         ends = (math.nan, math.nan)
     if not all(map(math.isfinite, ends)) or scale not in ('', 'log'):
         raise UsageError(
-            f'--search={text} is not understood; write keep_schedule, or '
-            'name:low..high or name:low..high:log, separated by commas.'
+            f'--search={text} must be keep_schedule, name:low..high or '
+            'name:low..high:log, separated by commas.'
         )
     if not ends[0] < ends[1]:
         raise UsageError(
-            f'--search={text} has a reversed or empty range: {low} is not '
+            f'--search={text}: the range is reversed or empty, {low} must be '
             f'less than {high}.'
         )
     if scale and ends[0] <= 0:
         raise UsageError(
-            f'--search={text} cannot go by ratios from {low}; begin above 0.'
+            f'--search={text}: a logarithmic range must start above 0, not '
+            f'at {low}.'
         )
     axis = Axis(name, *ends, bool(scale), _kind(name, config))
     _check_axis(axis, text, config)
@@ -196,43 +197,42 @@ def _axis(text: str, config: Config) -> Axis:
 
 
 def _check_axis(axis: Axis, text: str, config: Config) -> None:
-    """Makes sure that an option can have the values at both ends."""
+    """Checks that an option can have the values at both ends."""
     if axis.kind is int and not (axis.low % 1 == axis.high % 1 == 0):
         raise UsageError(
-            f'--search={text} needs whole numbers: --{axis.name} is one.'
+            f'--search={text}: the range of --{axis.name} must consist of '
+            'integers.'
         )
     for place in (0.0, 1.0):
         try:
             value = {axis.name: axis.value(place)}
             ieg_config.resolve(config.flat() | value)
         except UsageError as error:
-            raise UsageError(f'--search={text} is impossible: {error}') from (
-                error
-            )
+            raise UsageError(f'--search={text}: {error}') from error
 
 
 def _kind(name: str, config: Config) -> type:
     """Returns the type of an option that can be searched."""
     known = {
-        field.name: field.type
+        option: type(value)
         for part in (config.train, config.method)
-        for field in ieg_config.fields_of(type(part))
-        if field.name not in ('seed', 'max_epoch', 'max_iteration')
-        and _is_numeric(field.type, getattr(part, field.name))
+        for option, value in vars(part).items()
+        if option not in ('seed', 'max_epoch', 'max_iteration')
+        and _is_numeric(value)
     }
     if name not in known:
         raise UsageError(
-            f'--search names {name!r}, which is no numeric option of '
+            f'--search: {name!r} is not a numeric option of '
             f'--method={config.train.method} or its training.'
             f'{nearest(name, known)}'
         )
     return known[name]
 
 
-def _is_numeric(kind: type, value: Any) -> bool:
-    """Whether an option is a number, or a text that holds one (or auto)."""
-    if kind is not str:
-        return kind in (int, float)
+def _is_numeric(value: object) -> bool:
+    """Returns whether a value is a number, text of one, or 'auto'."""
+    if not isinstance(value, str):
+        return type(value) in (int, float)
     try:
         return value == 'auto' or math.isfinite(float(value))
     except ValueError:
@@ -243,22 +243,22 @@ class ScheduleSpace(Space):
     """S2E's family of keep schedules (released code; ICML 2020).
 
     Args:
-        config: the configuration that is searched around; its method must
-            have a keep schedule.
+        config: configuration of the trials; its method must have a keep
+            schedule.
 
     Raises:
-        UsageError: it has none.
+        UsageError: the method has no keep schedule.
     """
 
     dimension = 12
 
     def __init__(self, config: Config):
-        if not hasattr(config.method, 'keep_schedule'):
-            raise UsageError(
-                f'--method={config.train.method} has no keep schedule to '
-                'search for; use --method=s2e.'
-            )
         self._options = vars(config.method)
+        if 'keep_schedule' not in self._options:
+            raise UsageError(
+                '--search=keep_schedule needs a method with a keep schedule, '
+                f'such as --method=s2e; {config.train.method} has none.'
+            )
 
     def decode(self, point: Sequence[float]) -> dict[str, Any]:
         """Returns the options at a point of the unit cube `[12]`."""
@@ -266,46 +266,46 @@ class ScheduleSpace(Space):
         return {'keep_schedule': f's2e:{numbers}'}
 
     def warm(self, epochs: int) -> list[Warm]:
-        """Returns the configured schedule, and the same with more dropped."""
+        """Returns the configured schedule, and one that drops more."""
         more = {'tau_multiplier': self._options['tau_multiplier'] * MORE}
-        found = [Warm('as configured', {}, self._nearest({}, epochs))]
+        starts = [Warm('as configured', {}, self._nearest({}, epochs))]
         if self._tau(more) < 1:
             point = self._nearest(more, epochs)
-            found.append(Warm(f'tau x {MORE}', more, point))
-        return found
+            starts.append(Warm(f'tau x {MORE}', more, point))
+        return starts
 
     def key(self, options: Mapping[str, Any], epochs: int, batch: int) -> str:
-        """Returns a digest of how many examples are kept in each epoch."""
+        """Returns a digest of the number of kept examples per epoch."""
         schedule = self._schedule(options)
         if schedule is None:
             return json.dumps(options, sort_keys=True)
         sizes = np.array([batch])
         if self._options['selection'] == 'coteaching_plus':
-            # It chooses among parts of the batch as well.
+            # It also selects among parts of the batch.
             sizes = np.arange(batch + 1)
         counts = np.floor(np.outer(schedule.rates(epochs), sizes))
         return hashlib.sha256(counts.astype(np.int32).tobytes()).hexdigest()
 
     def _tau(self, options: Mapping[str, Any]) -> float:
-        """Returns the share to drop, 0 where the noise rate is not known."""
-        found = self._options | dict(options)
-        rate = 0.0 if found['noise_rate'] == 'auto' else found['noise_rate']
-        return float(rate) * found['tau_multiplier']
+        """Returns the share to drop, 0 if the noise rate is not known."""
+        values = self._options | dict(options)
+        rate = 0.0 if values['noise_rate'] == 'auto' else values['noise_rate']
+        return float(rate) * values['tau_multiplier']
 
     def _schedule(
         self, options: Mapping[str, Any]
     ) -> keep_schedules.KeepSchedule | None:
-        """Returns the schedule of a trial; None = it depends on what it finds.
+        """Returns the schedule of a trial; None if the method estimates it.
 
         Raises:
             UsageError: the schedule is impossible.
         """
-        found = self._options | dict(options)
-        text = found['keep_schedule']
-        if found['noise_rate'] == 'auto' and not text.startswith('s2e:'):
+        values = self._options | dict(options)
+        text = values['keep_schedule']
+        if values['noise_rate'] == 'auto' and not text.startswith('s2e:'):
             return None
         return keep_schedules.parse(
-            text, self._tau(options), found['num_gradual'], found['exponent']
+            text, self._tau(options), values['num_gradual'], values['exponent']
         )
 
     def _nearest(
@@ -320,13 +320,13 @@ class ScheduleSpace(Space):
 
 
 def nearest_point(rates: np.ndarray) -> np.ndarray:
-    """Returns the point of S2E's space closest to a course of keep rates.
+    """Returns the point of S2E's space nearest to given keep rates, `[12]`.
 
     Least squares from a few starts. Co-teaching's ramps are not in the space;
-    they are met to a root mean square of 0.012.
+    they are approximated to a root mean square error of 0.012.
 
     Args:
-        rates: of all epochs of a run, `[T]`.
+        rates: keep rate of each epoch of a run, `[T]`.
     """
     epochs = np.arange(len(rates)) * (keep_schedules.S2E_EPOCHS / len(rates))
 
@@ -334,7 +334,7 @@ def nearest_point(rates: np.ndarray) -> np.ndarray:
         return keep_schedules.s2e_curve(points, epochs) - rates
 
     def slopes(point: np.ndarray) -> np.ndarray:
-        # All at once, which is much faster than what SciPy does.
+        # All at once, which is much faster than SciPy's own differences.
         steps = 1e-6 * np.eye(len(point))
         return (gaps(point + steps) - gaps(point - steps)).T / 2e-6
 
@@ -346,7 +346,7 @@ def nearest_point(rates: np.ndarray) -> np.ndarray:
         )
         for start in draws[order[:NEAREST_STARTS]]
     ]
-    # Rounded, for another machine may have other last digits.
+    # Rounded, because the last digits depend on the machine.
     return min(fits, key=lambda fit: fit.cost).x.round(4)
 
 
@@ -354,11 +354,11 @@ def make_space(text: str, config: Config) -> Space:
     """Returns the space that `--search` describes.
 
     Args:
-        text: of `--search`.
-        config: of a trial.
+        text: value of `--search`.
+        config: configuration of the trials.
 
     Raises:
-        UsageError: see the spaces.
+        UsageError: see `ScheduleSpace` and `OptionSpace`.
     """
     if text == 'keep_schedule':
         return ScheduleSpace(config)
@@ -368,28 +368,29 @@ def make_space(text: str, config: Config) -> Space:
 def shorten(config: Config, epochs: int) -> dict[str, Any]:
     """Returns the options of trials that are shorter than the run.
 
-    What training and keep schedules count in epochs or steps shrinks with
-    them.
+    Options in epochs or steps are scaled accordingly.
+
+    Args:
+        config: configuration of the run.
+        epochs: number of epochs of a trial.
 
     Raises:
-        UsageError: the run is not longer, or its length is not in epochs.
+        UsageError: the run is shorter, or its length is not in epochs.
     """
     whole = config.train.max_epoch
     if not whole:
-        raise UsageError(
-            '--search_epochs needs a run whose length is given by --max_epoch.'
-        )
+        raise UsageError('--search_epochs needs --max_epoch.')
     if epochs > whole:
         raise UsageError(
-            f'--search_epochs={epochs} is more than the {whole} epochs of the '
-            'run; a trial cannot be longer.'
+            f'--search_epochs={epochs} must be at most the {whole} epochs of '
+            'the run.'
         )
     part, values = epochs / whole, config.flat()
-    found: dict[str, Any] = {'max_epoch': epochs}
+    options: dict[str, Any] = {'max_epoch': epochs}
     for name in SHRINKING & values.keys():
-        if values[name]:  # 0 stands for something else.
-            found[name] = max(1, round(values[name] * part))
+        if values[name]:  # 0 has another meaning.
+            options[name] = max(1, round(values[name] * part))
     for name in ('decay_epochs', 'decay_steps'):
         numbers = [float(n) for n in values[name].split(',') if n.strip()]
-        found[name] = ','.join(f'{number * part:g}' for number in numbers)
-    return found
+        options[name] = ','.join(f'{number * part:g}' for number in numbers)
+    return options

@@ -1,7 +1,7 @@
-"""What a search has found out so far: `search.json` and `trials.jsonl`.
+"""The files of a search: `search.json` and `trials.jsonl`.
 
-The two are the truth: a search that is started again asks its searcher the
-same questions and takes the answers from there.
+A resumed search asks its searcher for the same candidates again, and takes the
+results of finished trials from these files.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from typing import Any
 from ieg.errors import UsageError
 from ieg.utils.files import atomic_write
 
-# Score of a trial that has no accuracy.
+# Score of a trial without an accuracy.
 LOWEST = -2.0
 HEAD, TRIALS, BEST = 'search.json', 'trials.jsonl', 'best.json'
 
@@ -24,11 +24,11 @@ class Trial:
     """One training with some options.
 
     Attributes:
-        name: unique in the search; also of its folder.
+        name: unique in the search; part of the folder's name.
         stage: 'warm', 'search', or 'again' for a repetition.
-        options: what differs from the configuration.
-        seed: of the training.
-        point: in the unit cube, where it comes from there.
+        options: options that differ from the configuration.
+        seed: seed of the training.
+        point: the candidate `[d]` of the searcher, if it proposed the trial.
     """
 
     name: str
@@ -40,17 +40,17 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """How a trial ended.
+    """The result of a trial.
 
     Attributes:
-        status: 'done'; 'stopped' (hopeless); 'same' as an earlier one;
-            'refused' (impossible options) or 'failed'.
-        score: mean validation accuracy of the last epochs; of a stopped trial
-            the accuracy so far less 1, and of one without any `LOWEST`, so
-            that worse ends rank lower.
-        epochs: how many were trained.
-        seconds: how long that took.
-        remark: why, or the name of the trial that this one is the same as.
+        status: 'done'; 'stopped' (hopeless); 'same' as an earlier trial;
+            'refused' (invalid options) or 'failed'.
+        score: mean validation accuracy of the last epochs. It is the accuracy
+            so far minus 1 for a stopped trial, and `LOWEST` for a trial without
+            any, so that these rank lower.
+        epochs: number of trained epochs.
+        seconds: duration of the training.
+        remark: the reason, or the name of the earlier trial.
     """
 
     status: str
@@ -64,12 +64,12 @@ class Store:
     """The folder of a search.
 
     Args:
-        folder: of the search; made if it is not there.
-        head: what the search is, JSON-able.
-        introduced: values of options that an older search does not know.
+        folder: the folder; created if it does not exist.
+        head: options that identify the search, which JSON can hold.
+        introduced: values of options that are newer than a search.
 
     Raises:
-        UsageError: the folder is of another search, or cannot be read.
+        UsageError: the folder has another search, or cannot be read.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Store:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
             raise UsageError(
-                f'The folder {folder} cannot be made ({error.strerror}); '
+                f'The folder {folder} cannot be created ({error.strerror}): '
                 'choose another --checkpoint_path.'
             ) from error
         self._check(json.loads(json.dumps(head)), introduced)
@@ -97,7 +97,7 @@ class Store:
                 trial, result = entry
                 self.trials[trial.name] = trial
                 self.results[trial.name] = result
-        # Without a line that was cut by a kill.
+        # Drops a line that was cut off when the process was killed.
         text = ''.join(f'{line}\n' for line in lines)
         atomic_write(self._path(TRIALS), text)
 
@@ -113,27 +113,26 @@ class Store:
             return
         try:
             with open(path, encoding='utf-8') as file:
-                found = dict(json.load(file))
+                saved = dict(json.load(file))
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(
-                f'{path} cannot be read; delete the folder {self.folder} to '
-                'search anew.'
+                f'{path} cannot be read: delete the folder {self.folder} to '
+                'start a new search.'
             ) from error
-        found = {name: introduced.get(name) for name in head} | found
-        for name in found:
-            if found.get(name) != head.get(name):
+        saved = {name: introduced.get(name) for name in head} | saved
+        for name, value in saved.items():
+            if value != head.get(name):
                 raise UsageError(
-                    f'{self.folder} holds another search: {name} is '
-                    f'{found.get(name)!r} there and {head.get(name)!r} here. '
-                    'Use another --checkpoint_path or --seed, or the old '
-                    'values.'
+                    f'{self.folder} has a search with other options: {name} '
+                    f'was {value!r} and is now {head.get(name)!r}. Use another '
+                    '--checkpoint_path or --seed, or the old values.'
                 )
 
     def _lines(self) -> list[str]:
         path = self._path(TRIALS)
         if not os.path.exists(path):
             return []
-        # A crash of the machine can leave anything at the end.
+        # A crash of the machine can corrupt the end.
         with open(path, encoding='utf-8', errors='replace') as file:
             return file.read().splitlines()
 
@@ -149,19 +148,19 @@ class Store:
         return os.path.join(self.folder, f'trial_{trial.name}')
 
     def known(self, trial: Trial) -> Result | None:
-        """Returns how a trial ended, if it has.
+        """Returns the result of a trial, or None if it has not finished.
 
         Raises:
-            UsageError: a trial of this name had other options.
+            UsageError: the recorded trial of this name has other options.
         """
-        found = self.trials.get(trial.name)
-        if found is None:
+        recorded = self.trials.get(trial.name)
+        if recorded is None:
             return None
-        if found != trial:
+        if recorded != trial:
             raise UsageError(
-                f'{self._path(TRIALS)} has another trial {trial.name} than '
-                f'this search makes; delete the folder {self.folder} to search '
-                'anew.'
+                f'{self._path(TRIALS)}: trial {trial.name} does not belong to '
+                f'this search: delete the folder {self.folder} to start a new '
+                'search.'
             )
         return self.results[trial.name]
 
@@ -179,24 +178,23 @@ class Store:
         self.results[trial.name] = result
 
     def tidy(self, trial: Trial) -> None:
-        """Deletes the checkpoints of a recorded trial; its log is for people.
+        """Deletes the checkpoints of a recorded trial; its log is kept.
 
-        Not before it is recorded: a trial that ends in a kill goes on from
-        them.
+        Until the trial is recorded, it is resumed from them.
         """
         checkpoints = os.path.join(self.trial_folder(trial), 'checkpoints')
         shutil.rmtree(checkpoints, ignore_errors=True)
 
-    def finish(self, found: dict[str, Any]) -> None:
+    def finish(self, outcome: dict[str, Any]) -> None:
         """Records the outcome of the search."""
-        atomic_write(self._path(BEST), json.dumps(found, indent=1) + '\n')
+        atomic_write(self._path(BEST), json.dumps(outcome, indent=1) + '\n')
 
 
 def outcome(folder: str) -> dict[str, Any]:
-    """Returns what `finish` recorded in a folder.
+    """Returns the outcome that `Store.finish` recorded in a folder.
 
     Raises:
-        UsageError: the search has not come to its end.
+        UsageError: the search has not finished.
     """
     path = os.path.join(folder, BEST)
     try:
@@ -204,6 +202,6 @@ def outcome(folder: str) -> dict[str, Any]:
             return dict(json.load(file))
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(
-            f'The search in {folder} has not come to its end; train first with '
-            'the same flags and --mode=train.'
+            f'The search in {folder} has not finished: train first with the '
+            'same flags and --mode=train.'
         ) from error

@@ -1,4 +1,4 @@
-"""What a search prints and draws."""
+"""The printed and drawn summary of a search."""
 
 import json
 import os
@@ -16,9 +16,9 @@ WIDTH = 50
 
 
 def line(trial: Trial, result: Result) -> str:
-    """Returns how a trial ended."""
+    """Returns a line about a finished trial."""
     remark = f' ({result.remark})' if result.remark else ''
-    # The score of a trial that was given up is a matter of ranks.
+    # The score of a stopped trial only ranks it.
     score = f', {result.score:.4f}' if result.score >= 0 else ''
     return (
         f'trial {trial.name}, {trial.stage}: {result.status}{remark}{score}, '
@@ -27,12 +27,12 @@ def line(trial: Trial, result: Result) -> str:
 
 
 def table(store: Store, ranked: Sequence[Trial], best: Trial) -> str:
-    """Returns the best trials, and how many ended in which way.
+    """Returns a table of the best trials, and the number of each status.
 
     Args:
         store: all trials.
-        ranked: those that came to an end, best first.
-        best: the one that was chosen.
+        ranked: the finished trials, best first.
+        best: the chosen trial.
     """
     lines = [f'{"trial":<8}{"score":<9}{"again":<9}options']
     for trial in ranked[:SHOWN_TRIALS]:
@@ -53,7 +53,7 @@ def table(store: Store, ranked: Sequence[Trial], best: Trial) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a length of time in words."""
+    """Returns a duration as text."""
     if seconds >= 3600:
         return f'{seconds / 3600:.1f} h'
     return f'{max(seconds / 60, 1):.0f} min'
@@ -68,15 +68,15 @@ def _short(text: str) -> str:
 
 
 def draw(path: str, store: Store, best: Trial) -> None:
-    """Draws the scores of all trials, and the keep rates that were found.
+    """Draws the scores of all trials, and the chosen keep rates.
 
     Args:
-        path: of the PNG file.
+        path: path of the PNG file.
         store: the trials.
-        best: the one that was chosen.
+        best: the chosen trial.
 
     Raises:
-        ImportError: there is no Matplotlib.
+        ImportError: Matplotlib is not installed.
     """
     from matplotlib.figure import Figure
 
@@ -85,7 +85,7 @@ def draw(path: str, store: Store, best: Trial) -> None:
         curves[f'chosen: trial {best.name}'] = _keep_rates(store, best)
     curves = {label: rates for label, rates in curves.items() if rates}
     figure = Figure(figsize=(10 if curves else 5, 4), layout='constrained')
-    axes = np.atleast_1d(figure.subplots(1, 2 if curves else 1))
+    axes = figure.subplots(1, 2 if curves else 1, squeeze=False)[0]
     _progress(axes[-1], store)
     if curves:
         _schedules(axes[0], curves)
@@ -96,7 +96,7 @@ def draw(path: str, store: Store, best: Trial) -> None:
 def _keep_rates(store: Store, trial: Trial) -> list[float]:
     """Returns the keep rate of each epoch, from the log of a trial.
 
-    Empty where the method has none, or the log is gone.
+    The list is empty if the method has none, or the log is missing.
     """
     path = os.path.join(store.trial_folder(trial), 'log.jsonl')
     try:
@@ -117,13 +117,13 @@ def _progress(axes: Any, store: Store) -> None:
     axes.step(places, best, where='post', label='best so far')
     for place in places[~ended]:
         axes.axvline(place, color='0.85', zorder=0)
-    axes.set_xlabel('trial (grey: given up)')
+    axes.set_xlabel('trial (grey: stopped)')
     axes.set_ylabel('accuracy on noisy validation labels')
     axes.legend()
 
 
 def _schedules(axes: Any, curves: dict[str, list[float]]) -> None:
-    """Draws the keep rate that was found beside the configured one."""
+    """Draws the chosen keep rates and the configured ones."""
     for label, rates in curves.items():
         axes.plot(np.arange(1, len(rates) + 1), rates, label=label)
     axes.set_ylim(0, 1.02)

@@ -1,1 +1,1 @@
-"""What turns example ids and a method into a trained network."""
+"""Trains a method: the loop, its devices, checkpoints and log."""

@@ -1,8 +1,8 @@
-"""What watches a run: a progress bar and TensorBoard."""
+"""Callbacks of a run: their base class, a progress bar and TensorBoard."""
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import keras
 import numpy as np
@@ -17,18 +17,45 @@ SHOWN = {
 }
 
 
-class Progress(keras.callbacks.Callback):
-    """A bar over the whole run with the time that is left of it.
+class Callback(keras.callbacks.Callback):
+    """A Keras callback that can also add to the log and receive remarks.
 
-    Where the output is no terminal it prints one line per epoch instead.
-
-    Args:
-        costs: how long each epoch takes relative to the others.
-        start: epochs done before.
-        stream: where to print.
+    The trainer accepts plain Keras callbacks as well.
     """
 
-    def __init__(self, costs: np.ndarray, start: int = 0, stream=None):
+    def figures(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns figures to add to the log entry of an epoch.
+
+        Called after the evaluation of each epoch.
+
+        Args:
+            entry: the log entry so far.
+        """
+        return {}
+
+    def remark(self, epoch: int, text: str) -> None:
+        """Receives a remark of the method.
+
+        Args:
+            epoch: counted from 0.
+            text: one sentence.
+        """
+
+
+class Progress(Callback):
+    """A progress bar over the whole run with the remaining time.
+
+    If the output is not a terminal, it prints one line per epoch instead.
+
+    Args:
+        costs: time of each epoch relative to the others.
+        start: number of epochs already done.
+        stream: where to print; standard error by default.
+    """
+
+    def __init__(
+        self, costs: np.ndarray, start: int = 0, stream: TextIO | None = None
+    ):
         super().__init__()
         self._epochs = len(costs)
         self._until = np.concatenate([[0], np.cumsum(costs)])
@@ -44,7 +71,7 @@ class Progress(keras.callbacks.Callback):
                 initial=self._until[self._start],
                 file=self._stream,
                 dynamic_ncols=True,
-                # Recent steps tell most.
+                # Recent steps predict the remaining time best.
                 smoothing=0.2,
                 bar_format='{percentage:3.0f}%|{bar}| {desc}'
                 '[{elapsed}, {remaining} left]{postfix}',
@@ -53,21 +80,21 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: Mapping[str, Any] | None = None
     ) -> None:
-        """Moves the bar to what is done."""
+        """Moves the bar to the current position."""
         if self._bar is not None and logs:
-            self._move(logs['progress'])
+            self._move(self._bar, logs['progress'])
 
-    def _move(self, epochs: float) -> None:
+    def _move(self, bar: tqdm, epochs: float) -> None:
         done = np.interp(epochs, np.arange(self._epochs + 1), self._until)
-        self._bar.set_description_str(
+        bar.set_description_str(
             f'{epochs:.1f}/{self._epochs} epochs ', refresh=False
         )
-        self._bar.update(max(0.0, done - self._bar.n))
+        bar.update(max(0.0, float(done) - bar.n))
 
     def on_epoch_end(
         self, epoch: int, logs: Mapping[str, Any] | None = None
     ) -> None:
-        """Shows the figures of the epoch and what the method remarks."""
+        """Shows the figures of the epoch."""
         logs = logs or {}
         figures = ', '.join(
             f'{short} {logs[name]:.4f}'
@@ -75,7 +102,7 @@ class Progress(keras.callbacks.Callback):
             if name in logs
         )
         if self._bar is not None:
-            self._move(epoch + 1)
+            self._move(self._bar, epoch + 1)
             self._bar.set_postfix_str(figures)
             return
         seconds = logs.get('seconds', 0)
@@ -86,7 +113,7 @@ class Progress(keras.callbacks.Callback):
         )
 
     def remark(self, epoch: int, text: str) -> None:
-        """Prints a sentence without tearing the bar."""
+        """Prints a remark above the bar."""
         tqdm.write(f'epoch {epoch + 1}: {text}', file=self._stream)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -95,17 +122,17 @@ class Progress(keras.callbacks.Callback):
             self._bar.close()
 
 
-class TensorBoardScalars(keras.callbacks.Callback):
+class TensorBoardScalars(Callback):
     """Writes the figures of `log.jsonl` for TensorBoard.
 
     Args:
-        folder: where the event files go.
+        folder: where to write the event files.
     """
 
     def __init__(self, folder: str):
         super().__init__()
         self._folder = folder
-        self._writer = None
+        self._writer: tf.summary.SummaryWriter | None = None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Opens an event file."""
@@ -115,6 +142,8 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self, epoch: int, logs: Mapping[str, Any] | None = None
     ) -> None:
         """Writes one point per figure."""
+        if self._writer is None:
+            return
         with self._writer.as_default():
             for name, value in (logs or {}).items():
                 tf.summary.scalar(name, value, step=epoch)
@@ -122,4 +151,5 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Closes the event file."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()

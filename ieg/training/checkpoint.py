@@ -1,4 +1,4 @@
-"""One checkpoint per epoch: variables, host state, history, and what it is of.
+"""One checkpoint per epoch: variables, host state, history and options.
 
 `tf.train.Checkpoint(model=...)` silently skips networks held in a list and
 every Keras seed generator, so the variables are listed one by one.
@@ -20,30 +20,33 @@ from ieg.methods.base import Method
 from ieg.options import DataConfig, TrainConfig
 from ieg.registry import introduced
 
+# Options that are compared first.
 MOST_TELLING = ('method', 'dataset', 'network_name')
-# What TensorFlow and NumPy raise for files that are cut or altered.
+# Exceptions of TensorFlow and NumPy for truncated or altered files.
 DAMAGED = (tf.errors.OpError, ValueError, LookupError, zipfile.BadZipFile)
 STATE_KEY = 'state/.ATTRIBUTES/py_state'
 
 
 class _State(tf.train.experimental.PythonState):
-    """Facts (JSON) and arrays that travel inside a checkpoint."""
+    """Facts (JSON) and arrays that are stored in a checkpoint."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.facts: dict[str, Any] = {}
         self.arrays: dict[str, np.ndarray] = {}
 
     def serialize(self) -> bytes:
-        """Returns everything as the bytes of one npz file."""
+        """Returns the bytes of an npz file."""
         buffer = io.BytesIO()
         facts = np.frombuffer(json.dumps(self.facts).encode(), np.uint8)
-        arrays = {f'array/{name}': a for name, a in self.arrays.items()}
+        arrays: dict[str, Any] = {
+            f'array/{name}': array for name, array in self.arrays.items()
+        }
         np.savez(buffer, facts=facts, **arrays)
         return buffer.getvalue()
 
     def deserialize(self, string_value: bytes) -> None:
-        """Takes everything from the bytes of one npz file."""
+        """Restores facts and arrays from the bytes of an npz file."""
         with np.load(io.BytesIO(string_value)) as content:
             self.facts = json.loads(content['facts'].tobytes())
             self.arrays = {
@@ -58,13 +61,13 @@ class Checkpoints:
 
     Args:
         method: with its networks and optimizers built.
-        folder: where checkpoints are.
-        identity: what a checkpoint is of, a flat JSON-able dictionary. A
-            checkpoint of another identity is refused; an option that a
-            checkpoint does not know counts as its value at introduction.
-        keep: how many to keep.
-        chief: whether this process writes to `folder`; others, which must
-            save too where saving communicates, write to a temporary folder.
+        folder: folder of the checkpoints.
+        identity: options of the run, a flat dictionary that JSON can hold. A
+            checkpoint with other options is refused; an option that is newer
+            than a checkpoint counts as its value at introduction.
+        keep: number of checkpoints to keep.
+        chief: whether this process writes to `folder`; others write to a
+            temporary folder, because saving may need all processes.
     """
 
     def __init__(
@@ -84,14 +87,16 @@ class Checkpoints:
         tracked = [v.value for v in [*method.variables, *optimizers]]
         checkpoint = tf.train.Checkpoint(variables=tracked, state=self._state)
         self._checkpoint = checkpoint
-        self._elsewhere = None if chief else tempfile.TemporaryDirectory()
-        target = folder if chief else self._elsewhere.name
+        target = folder
+        if not chief:
+            self._elsewhere = tempfile.TemporaryDirectory()
+            target = self._elsewhere.name
         self._manager = tf.train.CheckpointManager(
             checkpoint, target, max_to_keep=keep
         )
 
     def save(self, step: int, facts: dict[str, Any]) -> None:
-        """Saves under the number `step`; `facts` must be JSON-able."""
+        """Saves checkpoint number `step` with `facts`, which JSON can hold."""
         self._state.facts = facts | {'identity': self._identity}
         self._state.arrays = dict(self._method.host_state)
         self._manager.save(checkpoint_number=step)
@@ -102,15 +107,15 @@ class Checkpoints:
         """Restores a checkpoint into the method.
 
         Args:
-            step: its number; 0 = the latest.
-            ignore: parts of the identity that may differ.
+            step: number of the checkpoint; 0 = the latest.
+            ignore: options that may differ.
 
         Returns:
-            The facts that were saved, or None where there is no checkpoint.
+            The saved facts, or None if there is no checkpoint.
 
         Raises:
-            UsageError: there is none of this number, or it is of another
-                configuration, or it cannot be read.
+            UsageError: no checkpoint has this number, or it was saved with
+                other options, or it cannot be read.
         """
         path = self._path(step)
         if path is None:
@@ -118,12 +123,12 @@ class Checkpoints:
         try:
             reader = tf.train.load_checkpoint(path)
             self._state.deserialize(reader.get_tensor(STATE_KEY))
-            # Restoring must not stop half way.
+            # Restoring must not fail halfway.
             for name in reader.get_variable_to_shape_map():
                 reader.get_tensor(name)
         except DAMAGED as error:
             raise UsageError(
-                f'The checkpoint {path} cannot be read; delete it, or '
+                f'The checkpoint {path} cannot be read: delete it, or '
                 'choose an earlier one with --restore_step.'
             ) from error
         self._check_identity(path, self._state.facts['identity'], ignore)
@@ -147,37 +152,36 @@ class Checkpoints:
             )
             if name.startswith('ckpt-') and name.endswith('.index')
         )
-        there = ', '.join(map(str, known)) or 'none'
+        steps = ', '.join(map(str, known)) or 'none'
         raise UsageError(
-            f'There is no checkpoint of step {step} in {self._folder}; there: '
-            f'{there}. Give one of them as --restore_step.'
+            f'--restore_step={step}: there is no such checkpoint in '
+            f'{self._folder} (available: {steps}).'
         )
 
     def _check_identity(
-        self, path: str, found: dict[str, Any], ignore: Sequence[str]
+        self, path: str, saved: dict[str, Any], ignore: Sequence[str]
     ) -> None:
-        old = {n: self._introduced.get(n) for n in self._identity} | found
-        # What says most comes first.
+        old = {n: self._introduced.get(n) for n in self._identity} | saved
         names = dict.fromkeys([*MOST_TELLING, *old])
         differences = [
-            f'{name} is {old.get(name)!r} there and '
-            f'{self._identity.get(name)!r} here'
+            f'{name} was {old.get(name)!r} and is now '
+            f'{self._identity.get(name)!r}'
             for name in names
             if name not in ignore and old.get(name) != self._identity.get(name)
         ]
         if differences:
             raise UsageError(
-                f'The checkpoint {path} is of another configuration: '
+                f'The checkpoint {path} was saved with other options: '
                 f'{"; ".join(differences[:3])}. Use another --checkpoint_path '
                 'or --seed, or the old values.'
             )
 
 
 class Rewind:
-    """Remembers a method as it was built.
+    """Resets a method to its initial state.
 
-    Training again from there is bit for bit what a freshly built method with
-    the same seed would do, but its compiled functions stay.
+    Training again from there is bit for bit what a newly built method with the
+    same seed would do, but keeps the compiled functions.
 
     Args:
         method: before its first step.
@@ -191,7 +195,7 @@ class Rewind:
         self._host_state = _copy(method.host_state)
 
     def apply(self) -> None:
-        """Brings everything that the method remembers back."""
+        """Restores the variables and the host state of the method."""
         for variable, value in zip(self._variables, self._values, strict=True):
             variable.assign(value)
         self._method.host_state.clear()

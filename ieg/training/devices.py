@@ -16,22 +16,22 @@ import tensorflow as tf
 
 from ieg.config import Config
 from ieg.errors import RunError, UsageError
-from ieg.methods.base import Method
+from ieg.methods.base import Method, Phase
 
-# Whether tapes of this process add two at a time at present.
+# Whether tapes of this process currently add two tensors at a time.
 _fixed = False
 
 
 def fix_order() -> None:
     """Makes this process add tensors two at a time, see `restoring_order`.
 
-    TensorFlow's `AddN` of three or more begins with whichever one's memory is
-    free, which depends on the timing of threads, deterministic kernels or not.
-    It stands where a gradient tape meets a tensor that was used three times
-    (once and in two ways by a convolution, under forward mode through a
-    residual network), and where the graph optimizer merges additions. Only
-    the latter has a public switch. Where TensorFlow does not have the private
-    entry for the former, tapes stay as they are, and a warning says so once.
+    TensorFlow's `AddN` of three or more tensors starts with the one whose
+    memory is free, which depends on the timing of threads, even with
+    deterministic kernels. Gradient tapes use it for a tensor with three uses
+    (as in forward mode through a residual network), and the graph optimizer
+    for merged additions. Only the latter has a public switch. If TensorFlow
+    lacks the private entry for the former, tapes are left as they are, with
+    one warning.
     """
     global _fixed
     tf.config.optimizer.set_experimental_options(
@@ -42,7 +42,7 @@ def fix_order() -> None:
 
 @contextlib.contextmanager
 def restoring_order() -> Iterator[None]:
-    """Undoes on leaving what `fix_order` has done since entering."""
+    """Undoes on exit what `fix_order` has done since entry."""
     global _fixed
     before = _fixed
     name = 'arithmetic_optimization'
@@ -77,18 +77,19 @@ def _register(in_order: bool) -> bool:
 def _warn() -> None:
     """Warns once in a process."""
     warnings.warn(
-        f'TensorFlow {tf.__version__} does not allow to set the order in which '
-        'gradients are added, so runs with the same seed may differ slightly.',
+        f'TensorFlow {tf.__version__} does not allow setting the order in '
+        'which gradients are added, so runs with the same seed may differ '
+        'slightly.',
         RuntimeWarning,
         stacklevel=2,
     )
 
 
 def _aggregate(usual: Any, gradients: Sequence[Any]) -> Any:
-    """Returns the sum of the gradients that a tape has for one tensor.
+    """Returns the sum of the gradients of one tensor.
 
     Args:
-        usual: TensorFlow's function for it, which sparse gradients need.
+        usual: TensorFlow's function, which sparse gradients need.
         gradients: tensors or sparse gradients.
     """
     if all(isinstance(gradient, tf.Tensor) for gradient in gradients):
@@ -97,19 +98,19 @@ def _aggregate(usual: Any, gradients: Sequence[Any]) -> Any:
 
 
 def set_numerics(config: Config) -> None:
-    """Sets precision and determinism, see `distribution.restoring`."""
+    """Sets precision and determinism of the process, see `restoring`."""
     precision = config.train.precision
     if precision == 'auto':
-        # On CPUs always the same, so that the same command gives the same
-        # kind of numbers on each of them.
+        # The same on all CPUs, so that a command computes in the same
+        # precision on each of them.
         fast = has_gpu() and has_fast_bfloat16()
         precision = 'bfloat16' if fast else 'float32'
     keras.config.set_floatx('float32')
     keras.config.set_dtype_policy(
         'mixed_bfloat16' if precision == 'bfloat16' else 'float32'
     )
-    # Ops with randomness of their own would need a global seed; there are
-    # none, but Keras checks that one was set.
+    # Ops that draw their own random numbers need a global seed. The package
+    # has none, but Keras checks that it is set.
     keras.utils.set_random_seed(config.train.seed)
     if config.run.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -117,7 +118,7 @@ def set_numerics(config: Config) -> None:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether the GPU, or without one the CPU, multiplies bfloat16 fast."""
+    """Whether the GPU (the CPU if there is none) has fast bfloat16."""
     gpus = tf.config.list_physical_devices('GPU')
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
@@ -136,7 +137,14 @@ def has_gpu() -> bool:
 
 
 def use_jit(config: Config, method: Method) -> bool:
-    """Decides about XLA, which has no deterministic gradient of max-pooling."""
+    """Returns whether to compile the steps with XLA.
+
+    XLA has no deterministic gradient of max-pooling.
+
+    Raises:
+        UsageError: `--jit=on`, but the network has max-pooling and kernels
+            must be deterministic.
+    """
     pooled = config.run.deterministic and any(
         isinstance(layer, keras.layers.MaxPooling2D)
         for net in method.nets
@@ -153,18 +161,18 @@ def use_jit(config: Config, method: Method) -> bool:
 
 
 def make_strategy(name: str, num_replicas: int = 0) -> tf.distribute.Strategy:
-    """Returns a distribution strategy, the same one for the same request.
+    """Returns a distribution strategy; the same one for the same arguments.
 
     Args:
         name: auto, default, mirrored or multi_worker. auto is multi_worker
-            where `TF_CONFIG` names several workers, mirrored on several GPUs,
-            and the default strategy otherwise.
-        num_replicas: replicas to make on one CPU (for tests); 0 = one per
+            if `TF_CONFIG` names several workers, mirrored on several GPUs, and
+            the default strategy otherwise.
+        num_replicas: number of replicas on one CPU (for tests); 0 = one per
             device.
 
     Raises:
-        UsageError: TensorFlow has started with other devices, multi_worker
-            is asked for without `TF_CONFIG`, or that cannot be read.
+        UsageError: TensorFlow has started with other devices, multi_worker is
+            requested without `TF_CONFIG`, or `TF_CONFIG` cannot be read.
     """
     workers = _workers()
     if name == 'multi_worker' and not workers:
@@ -182,7 +190,7 @@ def make_strategy(name: str, num_replicas: int = 0) -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
-# A process can have one of each only.
+# A process can have only one of each.
 
 
 @functools.cache
@@ -201,7 +209,7 @@ def _workers() -> list[str]:
         config = json.loads(os.environ.get('TF_CONFIG') or '{}')
     except ValueError as error:
         raise UsageError(
-            'The environment variable TF_CONFIG is no JSON object.'
+            'The environment variable TF_CONFIG is not valid JSON.'
         ) from error
     cluster = config.get('cluster', {})
     return cluster.get('worker', []) + cluster.get('chief', [])
@@ -238,20 +246,20 @@ def has_workers(strategy: tf.distribute.Strategy) -> bool:
 
 
 def agree(
-    strategy: tf.distribute.Strategy, place: str, phases: Sequence
+    strategy: tf.distribute.Strategy, place: str, phases: Sequence[Phase]
 ) -> None:
-    """Makes sure that all workers are about to run the same phases.
+    """Checks that all workers are about to run the same phases.
 
-    Workers that disagree on the number of steps would wait for each other in
-    a collective for ever.
+    Workers that disagree on the number of steps would wait for each other
+    forever.
 
     Args:
         strategy: the strategy.
-        place: where in the run this worker is.
-        phases: what it is about to run.
+        place: position of this worker in the run.
+        phases: the phases that it is about to run.
 
     Raises:
-        RunError: they disagree.
+        RunError: the workers disagree.
     """
     if not has_workers(strategy):
         return
@@ -262,28 +270,28 @@ def agree(
         for name in sorted(phase.examples):
             ids = np.ascontiguousarray(phase.examples[name])
             checksum = zlib.crc32(ids.tobytes(), checksum)
-    found = strategy.gather(
+    checksums = strategy.gather(
         strategy.run(lambda: tf.constant([checksum], tf.int64)), axis=0
     )
-    if len(set(found.numpy())) > 1:
+    if len(set(checksums.numpy())) > 1:
         raise RunError(
-            'The workers are at different places of the run or chose '
-            'different examples; they must share the run folder and run the '
+            'The workers are at different positions in the run or chose '
+            'different examples: they must share the run folder and run the '
             'same version with the same flags and data.'
         )
 
 
-# What a run sets for its whole process.
+# Settings of the whole process.
 
 
 @contextlib.contextmanager
 def restoring() -> Iterator[None]:
-    """Restores on leaving what a run sets for its whole process.
+    """Restores on exit what a run sets for its whole process.
 
     That is Keras' dtype policy and float type, the global seeds of Python,
     NumPy, Keras and TensorFlow, deterministic kernels, and the order of sums
-    (see `sums`). The process may belong to somebody else, and the next run in
-    it may have other options.
+    (see `fix_order`). The process may run other code, and the next run in it
+    may have other options.
     """
     policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     with contextlib.ExitStack() as stack:
@@ -298,10 +306,10 @@ def restoring() -> Iterator[None]:
 
 
 def _without_public_getter() -> list[Callable[[], object]]:
-    """Returns functions that restore what can only be set by public ones.
+    """Returns functions that restore settings without a public getter.
 
     These are the seeds of `keras.utils.set_random_seed` and deterministic
-    kernels. In a release without the private entries they stay as they are.
+    kernels. In a release without the private entries they are not restored.
     """
     restore: list[Callable[[], object]] = []
     missing = contextlib.suppress(ImportError, AttributeError)

@@ -1,6 +1,7 @@
-"""The record of a run: one entry per epoch, and the summary of them all."""
+"""The log of a run: one entry per epoch, and their headline figures."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,11 @@ from ieg.utils.files import atomic_write
 class RunLog:
     """`log.jsonl`: one JSON object per epoch.
 
-    The entries travel in the checkpoint too. A resumed run writes the file
-    anew from there, so entries of epochs that are trained again appear once.
+    The entries are also in the checkpoint. A resumed run rewrites the file from
+    there, so epochs that are trained again appear once.
 
     Args:
-        path: of the file; None keeps the entries in memory only.
+        path: path of the file; None keeps the entries in memory only.
     """
 
     def __init__(self, path: str | None):
@@ -23,7 +24,7 @@ class RunLog:
         self.entries: list[dict[str, Any]] = []
 
     def restart(self, entries: list[dict[str, Any]]) -> None:
-        """Replaces everything by `entries`."""
+        """Replaces all entries."""
         self.entries = list(entries)
         if self._path:
             atomic_write(self._path, ''.join(map(_line, self.entries)))
@@ -42,7 +43,7 @@ def _line(entry: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Returns a number as JSON has it: NumPy scalars unboxed, NaN as null."""
+    """Returns a value for JSON: NumPy scalars as numbers, NaN as None."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value):
@@ -50,18 +51,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def headline(entries: list[dict[str, Any]]) -> dict[str, float | None]:
-    """Returns the accuracies that a run is judged by.
+def headline(entries: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """Returns the headline accuracies of a run.
 
     Args:
-        entries: of the log, in order.
+        entries: entries of the log, in order.
 
     Returns:
         `test_accuracy_last`; `test_accuracy_last10`, the mean of the last ten
         evaluations; `test_accuracy_at_best_valid`, at the (latest) best
         accuracy on the noisy validation split; `test_accuracy_oracle`, the
-        best on the test set, which nobody can choose without its labels;
-        `label_auc`, the last one. None where there is nothing to tell.
+        best on the test set, an upper bound that needs its labels;
+        `label_auc`, the last one. A figure that is not available is None.
     """
     tested = [e for e in entries if e.get('test_accuracy') is not None]
     accuracies = [e['test_accuracy'] for e in tested]

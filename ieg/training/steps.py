@@ -1,6 +1,6 @@
-"""Step functions of a method, compiled once and run under a strategy."""
+"""Compiles the step functions of a method and runs them on a strategy."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ class StepRunner:
     """Compiles the steps of a method and runs them.
 
     Args:
-        method: the method.
-        strategy: the strategy under whose scope it was made.
-        pipeline: where its batches come from.
+        method: owns the step functions.
+        strategy: the strategy in whose scope the method was built.
+        pipeline: yields the batches.
         jit: compile whole steps with XLA; ignored on several replicas, where
             a compiled function cannot touch another device's variables.
     """
@@ -32,12 +32,13 @@ class StepRunner:
         self._strategy = strategy
         self._pipeline = pipeline
         self._jit = jit and strategy.num_replicas_in_sync == 1
-        self._train_functions: dict[tuple, tuple[Callable, list[str]]] = {}
-        self._score_functions: dict[tuple, Callable] = {}
-        self._average: Callable | None = None
+        # Compiled functions, `tf.function`.
+        self._train_functions: dict[tuple, tuple[Any, list[str]]] = {}
+        self._score_functions: dict[tuple, Any] = {}
+        self._average: Any = None
 
     def train(
-        self, phase: Phase, iterator: Iterator, count: int
+        self, phase: Phase, iterator: tf.data.Iterator, count: int
     ) -> dict[str, np.ndarray]:
         """Runs `count` steps in one call; returns each scalar `[count]`."""
         key = (phase.step, phase.args)
@@ -49,14 +50,15 @@ class StepRunner:
 
     def _compile_training(
         self, step: str, args: tuple
-    ) -> tuple[Callable, list[str]]:
+    ) -> tuple[Any, list[str]]:
+        """Returns a compiled function, and the names of what it returns."""
         names: list[str] = []
 
         def replica_step(batch: dict[str, Any]) -> tf.Tensor:
             batch = self._pipeline.materialise(batch)
             for optimizer in self._method.optimizers:
                 optimizer.learning_rate.assign(batch['step']['learning_rate'])
-            logs = getattr(self._method, step)(*args, batch)
+            logs = self._step(step)(*args, batch)
             names[:] = sorted(logs)
             return tf.stack([tf.cast(logs[n], tf.float32) for n in names])
 
@@ -66,8 +68,10 @@ class StepRunner:
             )
 
         @tf.function(autograph=False)
-        def run(iterator: Iterator, count: tf.Tensor) -> tf.Tensor:
-            def one_step(number: tf.Tensor, records: tf.TensorArray):
+        def run(iterator: tf.data.Iterator, count: tf.Tensor) -> tf.Tensor:
+            def one_step(
+                number: tf.Tensor, records: tf.TensorArray
+            ) -> tuple[tf.Tensor, tf.TensorArray]:
                 logs = self._strategy.run(
                     replica_step, args=(iterator.get_next(),)
                 )
@@ -99,10 +103,10 @@ class StepRunner:
         Args:
             step: name of a function of the method: batch -> `[b, ...]`
                 tensors by name.
-            *args: its leading arguments.
-            split: which examples.
+            *args: leading arguments of the function.
+            split: name of the split.
             batch_size: examples per step on all replicas together.
-            ids: which of its examples, sorted; None for all.
+            ids: ids of the examples, sorted; None for all.
 
         Returns:
             Arrays `[N, ...]` by name, in the order of the ids.
@@ -121,11 +125,15 @@ class StepRunner:
         order = np.argsort(index[real])
         return {n: values[real][order] for n, values in gathered.items()}
 
-    def _compile_scoring(self, step: str, args: tuple, split: str) -> Callable:
+    def _step(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
+        """Returns a step function of the method by name."""
+        return getattr(self._method, name)
+
+    def _compile_scoring(self, step: str, args: tuple, split: str) -> Any:
         def replica_step(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
             batch = self._pipeline.materialise(batch, sweep=split)
-            found = getattr(self._method, step)(*args, batch)
-            return found | {'index': batch['index']}
+            outputs = self._step(step)(*args, batch)
+            return outputs | {'index': batch['index']}
 
         if self._jit:
             replica_step = tf.function(
@@ -134,33 +142,28 @@ class StepRunner:
 
         @tf.function(autograph=False)
         def run(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
-            found = self._strategy.run(replica_step, args=(batch,))
+            outputs = self._strategy.run(replica_step, args=(batch,))
             if self._strategy.num_replicas_in_sync == 1:
-                return found
+                return outputs
             return {
                 name: self._strategy.gather(values, axis=0)
-                for name, values in found.items()
+                for name, values in outputs.items()
             }
 
         return run
 
     def average_statistics(self) -> None:
-        """Gives all replicas the mean of their BatchNorm statistics.
+        """Sets the BatchNorm statistics of all replicas to their mean.
 
-        Each replica moves its own copy; a checkpoint and evaluation would see
-        the first one only.
+        Each replica updates its own copy; checkpoints and evaluation would
+        only see the first one.
         """
         if self._strategy.num_replicas_in_sync == 1:
             return
-        networks = [
-            layer
-            for layer in self._method.layers
-            if hasattr(layer, 'non_trainable_variables')
-        ]
         variables = [
             variable
-            for network in networks
-            for variable in network.non_trainable_variables
+            for layer in self._method.layers
+            for variable in layer.non_trainable_variables
             if variable.dtype.startswith('float')
         ]
         if not variables:
@@ -182,7 +185,7 @@ class StepRunner:
             variable.assign(mean)
 
     def trace_counts(self) -> dict[str, int]:
-        """Returns how often each step function was traced."""
+        """Returns the number of traces of each step function."""
         counts = {
             f'{step}{args}': function.experimental_get_tracing_count()
             for (step, args), (function, _) in self._train_functions.items()

@@ -1,4 +1,4 @@
-"""How long and where a run trains."""
+"""The training loop: settings, epochs, evaluation and checkpoints."""
 
 import dataclasses
 import math
@@ -18,6 +18,7 @@ from ieg.methods.base import Method, Phase
 from ieg.ops import metrics
 from ieg.ops.optim import Schedule
 from ieg.training import devices
+from ieg.training.callbacks import Callback
 from ieg.training.checkpoint import Checkpoints
 from ieg.training.runlog import RunLog
 from ieg.training.steps import StepRunner
@@ -30,15 +31,15 @@ class Settings:
     Attributes:
         schedule: learning rate by nominal step.
         steps_per_epoch: nominal steps of one epoch.
-        total_steps: nominal length of the run; the last epoch may be a part.
-        share: of all steps of an epoch that are made.
-        eval_batch_size: examples per step of a sweep, on all replicas.
-        eval_every: epochs between evaluations; the last epoch has one.
-        eval_splits: what it is evaluated on.
-        seed: root of order and augmentation.
+        total_steps: nominal length of the run; the last epoch may be partial.
+        share: share of the steps of an epoch that are run.
+        eval_batch_size: examples per evaluation step, on all replicas.
+        eval_every: epochs between evaluations; the last epoch is evaluated.
+        eval_splits: splits to evaluate on.
+        seed: seed of the order of examples and of augmentation.
         jit: compile steps with XLA.
         on_device: compute views where the steps run.
-        keep_checkpoints: how many to keep.
+        keep_checkpoints: number of checkpoints to keep.
     """
 
     schedule: Schedule
@@ -55,33 +56,32 @@ class Settings:
 
     @property
     def epochs(self) -> int:
-        """Epochs of the run, the last one whole or not."""
+        """Number of epochs, including a partial last one."""
         return -(-self.total_steps // self.steps_per_epoch)
 
     def steps_in(self, epoch: int) -> int:
-        """Returns how many nominal steps of an epoch belong to the run."""
+        """Returns the number of nominal steps of an epoch in the run."""
         left = self.total_steps - epoch * self.steps_per_epoch
         return min(self.steps_per_epoch, left)
 
     def steps_until(self, epoch: int) -> int:
-        """Returns how many nominal steps of the run come before an epoch."""
+        """Returns the number of nominal steps before an epoch."""
         return min(epoch * self.steps_per_epoch, self.total_steps)
 
     def part_of_epoch(self, epoch: int) -> float:
-        """Returns which share of an epoch belongs to the run."""
+        """Returns the share of an epoch that belongs to the run."""
         return self.steps_in(epoch) / self.steps_per_epoch
 
 
-# A call of the step function should take about this long: fast enough to show
-# progress, long enough that starting it costs nothing.
+# Target duration of a call of the step function: short enough to show progress,
+# long enough that the overhead of a call does not matter.
 SECONDS_PER_CALL = 0.5
 MOST_STEPS_PER_CALL = 200
-# Workers must make the same steps per call, whatever their clocks say: their
-# collectives are matched by their place in the loop.
+# Workers must run the same number of steps per call, however fast they are:
+# their collectives are matched by their position in the loop.
 STEPS_PER_CALL_OF_WORKERS = 10
 
-
-# What may differ between training and evaluation.
+# Options that may differ between training and evaluation.
 NOT_EVALUATED = (
     'max_epoch',
     'max_iteration',
@@ -99,11 +99,13 @@ class Trainer:
         settings: see `Settings`.
         strategy: decides where steps run.
         workdir: the run folder.
-        identity: what the run is, for its checkpoints.
-        callbacks: Keras callbacks. Batch ends come once per call of the step
-            function, which makes several steps, with the share of the run
-            that is done as `progress` (in epochs), epoch begins with the rate
-            each phase begins with; `figures(entry)`, if any, joins the entry.
+        identity: the options that a checkpoint must agree with.
+        callbacks: Keras callbacks, or those of `ieg.training.callbacks`,
+            whose `figures` join the log entry. `on_train_batch_end` is called
+            once per call of the step function, which runs several steps, with
+            `progress`, the number of epochs done so far (a float);
+            `on_epoch_begin` gets `learning_rates`, the initial one of each
+            phase.
     """
 
     def __init__(
@@ -134,10 +136,10 @@ class Trainer:
         self.restart(workdir, identity)
 
     def restart(self, workdir: str, identity: Mapping[str, Any]) -> None:
-        """Keeps checkpoints and log of the next run in a folder.
+        """Prepares another run with its checkpoints and log in `workdir`.
 
-        The compiled step functions stay. Bringing method and optimizers back
-        to their beginning is up to the caller (see `rewind.Rewind`).
+        The compiled step functions are kept. The caller resets the method and
+        its optimizers (see `ieg.training.checkpoint.Rewind`).
         """
         chief = devices.is_chief(self._strategy)
         self._checkpoints = Checkpoints(
@@ -157,13 +159,13 @@ class Trainer:
     # The run.
 
     def restore(self, step: int = 0) -> int:
-        """Restores a checkpoint and returns how many epochs it has behind it.
+        """Restores a checkpoint and returns its number of finished epochs.
 
         Args:
             step: number of the checkpoint; 0 = the latest, if there is one.
 
         Raises:
-            UsageError: the run cannot go on from it.
+            UsageError: the run cannot be resumed from it.
         """
         facts = self._checkpoints.restore(step)
         if facts is None:
@@ -174,23 +176,23 @@ class Trainer:
         return facts['epoch']
 
     def _check_length(self, epoch: int, nominal_steps: int) -> None:
-        """Makes sure that the run can go on from a checkpoint.
+        """Checks that the run can be resumed from a checkpoint.
 
         Raises:
-            UsageError: there is more already than is asked for, or the last
-                epoch was cut short where that run ended.
+            UsageError: it is longer than the requested run, or its last epoch
+                is a partial one.
         """
         total = self._settings.total_steps
         if nominal_steps > total:
             raise UsageError(
-                f'The run folder holds {nominal_steps} steps already and these '
-                f'options ask for {total}; ask for more, or choose another '
-                '--checkpoint_path.'
+                f'The run in this folder already has {nominal_steps} steps, '
+                f'but these options ask for {total}: train longer, or choose '
+                'another --checkpoint_path.'
             )
         if nominal_steps < min(self._settings.steps_until(epoch), total):
             raise UsageError(
-                f'The run in this folder ended inside an epoch, after '
-                f'{nominal_steps} steps, and cannot be made longer; choose '
+                'The run in this folder ended in the middle of an epoch, after '
+                f'{nominal_steps} steps, and cannot be extended: choose '
                 'another --checkpoint_path.'
             )
 
@@ -205,7 +207,7 @@ class Trainer:
         callbacks.on_train_begin()
         try:
             for epoch in range(start, self._settings.epochs):
-                # A callback may find that the run was over already.
+                # A callback may stop a run that was already complete.
                 stop = self.method.stop_training
                 if stop or not self._epoch(epoch, callbacks):
                     break
@@ -215,7 +217,7 @@ class Trainer:
     def _epoch(
         self, epoch: int, callbacks: keras.callbacks.CallbackList
     ) -> bool:
-        """Trains one epoch; returns whether there is another."""
+        """Trains one epoch; returns whether to continue."""
         started = time.monotonic()
         phases = self.method.begin_epoch(epoch, self.score)
         if phases is None:
@@ -224,11 +226,12 @@ class Trainer:
         devices.agree(self._strategy, f'{epoch} {self._steps_done}', phases)
         rates = [float(self._rates(phase, epoch)[0]) for phase in phases]
         callbacks.on_epoch_begin(epoch, {'learning_rates': rates})
-        entry = {'epoch': epoch} | self._train_phases(epoch, phases, callbacks)
+        entry: dict[str, Any] = {'epoch': epoch}
+        entry |= self._train_phases(epoch, phases, callbacks)
         for split in self._due_splits(epoch, bool(phases)):
             entry |= self.evaluate(split)
         for callback in self._callbacks:
-            if hasattr(callback, 'figures'):
+            if isinstance(callback, Callback):
                 entry |= callback.figures(entry)
         figures, remarks = self.method.take_reports()
         entry |= figures | self._selection_quality()
@@ -246,11 +249,11 @@ class Trainer:
                 'entries': self.log.entries,
             },
         )
-        self._tell(epoch, callbacks)
+        self._report(epoch, callbacks)
         return not self.method.stop_training
 
     def _cut(self, phase: Phase, epoch: int) -> Phase:
-        """Shortens a phase to the share of an epoch that is made."""
+        """Shortens a phase to the share of an epoch that is trained."""
         part = self._settings.share * self._settings.part_of_epoch(epoch)
         if part == 1:
             return phase
@@ -267,7 +270,7 @@ class Trainer:
         phases: Sequence[Phase],
         callbacks: keras.callbacks.CallbackList,
     ) -> dict[str, float]:
-        """Runs all phases; returns the means of what their steps logged."""
+        """Runs all phases; returns the means of the logged scalars."""
         sums: dict[str, list[float]] = {}
         total = sum(phase.num_steps for phase in phases)
         part = self._settings.part_of_epoch(epoch)
@@ -298,8 +301,11 @@ class Trainer:
             )
             self.steps.average_statistics()
         self._steps_done += done
-        # The learning rate is the one of the epoch's last step.
-        entry = {'step': self._steps_done, 'learning_rate': rate}
+        # The learning rate is that of the last step of the epoch.
+        entry: dict[str, float] = {
+            'step': self._steps_done,
+            'learning_rate': rate,
+        }
         entry |= self._means(epoch, sums)
         if examples:
             entry['images_per_second'] = examples / seconds
@@ -319,24 +325,26 @@ class Trainer:
         lost = means.pop('nonfinite', 0.0)
         if lost >= 1:
             raise RunError(
-                f'No step of epoch {epoch} gave a finite loss; lower '
-                '--learning_rate.'
+                f'The loss of every step of epoch {epoch} was infinite or '
+                'NaN: lower --learning_rate.'
             )
         if lost:
             self.method.remark(
-                f'{lost:.2%} of the steps gave no finite loss; their '
-                'gradients are left out'
+                f'Skipped {lost:.2%} of the steps: the loss was not finite'
             )
         return means
 
     def seconds_per_epoch(self, steps: int = 10) -> float:
-        """Returns how long the steps of an average epoch take.
+        """Returns how many seconds the steps of an average epoch take.
 
-        Trains for a few steps; the caller must undo that (see
-        `rewind.Rewind`).
+        Trains for a few steps, which the caller must undo (see
+        `ieg.training.checkpoint.Rewind`).
+
+        Args:
+            steps: maximum number of timed steps per phase.
         """
         seconds = 0.0
-        phases = self.method.begin_epoch(0, self.score)
+        phases = self.method.begin_epoch(0, self.score) or ()
         for number, phase in enumerate(self._cut(p, 0) for p in phases):
             rates = self._rates(phase, 0)
             iterator = self._pipeline.batches(phase, 0, number, rates)
@@ -351,9 +359,9 @@ class Trainer:
         return seconds * float(np.mean(costs) / costs[0])
 
     def _steps_per_call(self, step: str) -> int:
-        """Returns how many steps to make at once.
+        """Returns how many steps to run in one call.
 
-        Results do not depend on it, so on one worker it follows the clock.
+        Results do not depend on it, so on one worker it depends on the speed.
         """
         if devices.has_workers(self._strategy):
             return STEPS_PER_CALL_OF_WORKERS
@@ -368,28 +376,31 @@ class Trainer:
         self._seconds_per_step[step] = min(known, seconds)
 
     def _due_splits(self, epoch: int, trained: bool) -> Sequence[str]:
-        """Returns what to evaluate on after an epoch."""
+        """Returns the splits to evaluate on after an epoch."""
         last = epoch + 1 == self._settings.epochs or not trained
         if last or (epoch + 1) % self._settings.eval_every == 0:
             return self._settings.eval_splits
         return ('valid',) if self.method.needs_validation else ()
 
     def _selection_quality(self) -> dict[str, float | None]:
-        """Compares what the method believes of its examples with the truth."""
+        """Compares the selection of the method with the clean labels."""
         clean, given = self._data.train.clean_labels, self._data.train.labels
         if clean is None:
             return {}
-        found = metrics.notes_quality(clean, given, self.method.notes())
+        quality = metrics.notes_quality(clean, given, self.method.notes())
         selection = self.method.selection()
         if selection is not None:
-            found |= metrics.selection_quality(clean == given, *selection)
-        return found
+            quality |= metrics.selection_quality(clean == given, *selection)
+        return quality
 
-    def _tell(self, epoch: int, callbacks: keras.callbacks.CallbackList):
+    def _report(
+        self, epoch: int, callbacks: keras.callbacks.CallbackList
+    ) -> None:
+        """Passes remarks and figures of an epoch to the callbacks."""
         entry = self.log.entries[-1]
         for callback in self._callbacks:
-            for remark in entry.get('remarks', ()):
-                if hasattr(callback, 'remark'):
+            if isinstance(callback, Callback):
+                for remark in entry.get('remarks', ()):
                     callback.remark(epoch, remark)
         kinds = int | float
         numbers = {n: v for n, v in entry.items() if isinstance(v, kinds)}
@@ -404,9 +415,9 @@ class Trainer:
         split: str = 'train',
         ids: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
-        """Runs a per-example step of the method over a split, by id.
+        """Runs a per-example step of the method over a split.
 
-        As `StepRunner.score`; what is not asked for is not computed.
+        See `StepRunner.score`.
         """
         return self.steps.score(
             step,
@@ -417,19 +428,19 @@ class Trainer:
         )
 
     def evaluate(self, split: str = 'test') -> dict[str, float]:
-        """Returns accuracy and loss on a split, named after it.
+        """Returns accuracy and loss on a split; names start with the split.
 
-        The accuracy of several networks together, and of each.
+        With several networks, the accuracy of their sum and of each.
 
         Args:
-            split: 'test', 'valid', 'probe' or 'train'; nothing is returned
-                for one that the data does not have.
+            split: 'test', 'valid', 'probe' or 'train'; the result is empty
+                for a split that the data does not have.
         """
-        if self._data.split(split) is None:
+        examples = self._data.split(split)
+        if examples is None:
             return {}
-        labels = self._data.split(split).labels
         logits = self.score('logits_step', split=split)['logits']
-        return metrics.evaluation(split, labels, logits)
+        return metrics.evaluation(split, examples.labels, logits)
 
     def evaluate_checkpoint(self, step: int = 0) -> dict[str, Any]:
         """Restores a checkpoint and evaluates it on the test sets.
@@ -440,10 +451,10 @@ class Trainer:
         facts = self._checkpoints.restore(step, ignore=NOT_EVALUATED)
         if facts is None:
             raise UsageError(
-                'There is no checkpoint to evaluate; train first with the '
+                'There is no checkpoint to evaluate: train first with the '
                 'same flags and --mode=train.'
             )
-        found = {'epoch': facts['epoch'] - 1, 'step': facts['steps']}
+        figures = {'epoch': facts['epoch'] - 1, 'step': facts['steps']}
         for split in ('test', *self._data.further):
-            found |= self.evaluate(split)
-        return found
+            figures |= self.evaluate(split)
+        return figures

@@ -140,14 +140,14 @@ def test_own_images_are_told_apart_by_their_folder(tmp_path):
 @pytest.mark.parametrize(
     'options, differs, warning',
     [
-        (dict(seed=2), 'noise_seed: 1 and 2', 'draws of the noise'),
+        (dict(seed=2), 'noise_seed: 1 and 2', 'noise draws'),
         (
             dict(probe=PROBE | dict(rate=0.01)),
             'rate: 0.05 and 0.01',
             'different probes',
         ),
     ],
-    ids=['draws of the noise', 'probes'],
+    ids=['noise draws', 'probes'],
 )
 def test_what_differs_otherwise_needs_force(
     tmp_path, options, differs, warning

@@ -284,15 +284,15 @@ GOOD = '1,7,,train,a,b,0.1,-0.8,0,,1,0,'
     ('text', 'said'),
     [
         ('', 'cannot be read'),
-        ('a,b\n1,2\n', 'does not begin with the columns'),
-        (f'{HEAD}\n{GOOD}\n1,2\n', "Line 3 .* has ''"),
+        ('a,b\n1,2\n', 'must start with the columns'),
+        (f'{HEAD}\n{GOOD}\n1,2\n', "Line 3 .*: ''"),
         (f'{HEAD}\n{GOOD},5\n', '13 fields in line 2, saw 14'),
-        (f'{HEAD}\n{GOOD}\n\n', "Line 3 .* has ''"),
-        (f'{HEAD}\n{GOOD}\n1.5{GOOD[1:]}\n', "Line 3 .* has '1.5'"),
-        (f'{HEAD}\n{GOOD.replace("-0.8", "low")}\n', "Line 2 .* has 'low'"),
+        (f'{HEAD}\n{GOOD}\n\n', "Line 3 .*: ''"),
+        (f'{HEAD}\n{GOOD}\n1.5{GOOD[1:]}\n', "Line 3 .*: '1.5'"),
+        (f'{HEAD}\n{GOOD.replace("-0.8", "low")}\n', "Line 2 .*: 'low'"),
         (f'{HEAD}\n{GOOD}"x\n', 'cannot be read'),
-        (f'{HEAD}\nx{GOOD}\n', "Line 2 .* has 'x1' where a number belongs"),
-        (f'{HEAD}\n{GOOD.replace(",1,0,", ",2,0,")}\n', "Line 2 .* has '2'"),
+        (f'{HEAD}\nx{GOOD}\n', "Line 2 .*: 'x1' must be a number"),
+        (f'{HEAD}\n{GOOD.replace(",1,0,", ",2,0,")}\n', "Line 2 .*: '2'"),
     ],
 )
 def test_what_is_no_such_table_is_refused(text, said, tmp_path):

@@ -100,15 +100,14 @@ def test_a_loss_that_is_not_finite_is_told_and_left_out(
     assert all(np.isfinite(array).all() for array in run.arrays())
     for entry in run.log():
         assert np.isfinite(entry['loss'])
-        assert entry['remarks'] == [
-            '12.50% of the steps gave no finite loss; their gradients are '
-            'left out'
-        ]
+        (remark,) = entry['remarks']
+        assert '12.50%' in remark
+        assert 'not finite' in remark
     assert run.log()[-1]['test_accuracy'] > 2 * CHANCE
 
 
 def test_losses_that_are_never_finite_end_the_run(tmp_path, monkeypatch):
     strategy = tf.distribute.get_strategy()
     spoil(monkeypatch, lambda step: step['number'] >= 0)
-    with pytest.raises(RunError, match='No step of epoch 0.*learning_rate'):
+    with pytest.raises(RunError, match='epoch 0.*learning_rate'):
         train(settings('supervised', strategy, tmp_path), strategy)

@@ -260,7 +260,7 @@ def test_a_checkpoint_of_something_else_is_refused(change, finished, tmp_path):
     )
     folder = finished('supervised', strategy).folder
     shutil.copytree(folder, ieg_config.folder_of(config))
-    with pytest.raises(UsageError, match='another configuration') as caught:
+    with pytest.raises(UsageError, match='checkpoint_path') as caught:
         experiment.train(config, strategy=strategy, progress=False)
     message = str(caught.value)
     assert '\n' not in message

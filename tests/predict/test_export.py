@@ -272,13 +272,13 @@ def test_whatever_is_no_model_is_refused(two_networks, tmp_path):
     of_unknown_layers(folder, tmp_path / 'layers.keras')
     (tmp_path / 'model.bin').write_bytes((folder / 'model.keras').read_bytes())
     for path, words in (
-        (tmp_path / 'text.keras', 'no Keras model'),
-        (tmp_path / 'zip.keras', 'no Keras model'),
-        (tmp_path / 'list.keras', 'no Keras model'),
+        (tmp_path / 'text.keras', 'not a Keras model'),
+        (tmp_path / 'zip.keras', 'not a Keras model'),
+        (tmp_path / 'list.keras', 'not a Keras model'),
         (tmp_path / 'foreign.keras', 'of another program'),
         (tmp_path / 'damaged.keras', 'cannot be loaded'),
         (tmp_path / 'layers.keras', '--plugin'),
-        (tmp_path / 'model.bin', 'does not end in .keras'),
+        (tmp_path / 'model.bin', 'must end in .keras'),
         (tmp_path / 'nowhere.keras', 'there is no model'),
         (tmp_path / 'empty', 'has no model.keras'),
         (folder / 'savedmodel', 'is a SavedModel'),

@@ -68,9 +68,8 @@ def test_a_search_without_an_end_is_one_sentence(made_up, tmp_path):
         made_up[str(number)] = Result('failed', store.LOWEST, remark='why')
     code, _, err = ieg(*flags_of(OPTIONS), f'--checkpoint_path={tmp_path}')
     assert code == 1
-    assert err.splitlines()[-1] == (
-        'ieg: No trial came to an end; the first one: why'
-    )
+    last = err.splitlines()[-1]
+    assert last.startswith('ieg: No trial') and last.endswith('why')
     assert 'about 22.2 h with the final training' in err
 
 
@@ -80,7 +79,7 @@ def test_a_full_disk_is_one_sentence(made_up, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, 'append', write)
-        with pytest.raises(RunError, match='No space left.*goes on from here'):
+        with pytest.raises(RunError, match='No space left.*resume'):
             search(resolve(tmp_path, **OPTIONS))
     assert records(tmp_path / RUN) == []
     search(resolve(tmp_path, **OPTIONS))
@@ -94,7 +93,7 @@ def test_a_search_can_become_longer(made_up, tmp_path):
     assert names[-3:] == ['7', '8', '9'] and len(names) == 12
     # But not once its outcome is trained.
     (tmp_path / RUN / 'checkpoints').mkdir()
-    with pytest.raises(UsageError, match='--search_iterations=3; use that, or'):
+    with pytest.raises(UsageError, match='--search_iterations=3'):
         search(resolve(tmp_path, **OPTIONS))
     search(resolve(tmp_path, **longer))
 

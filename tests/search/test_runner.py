@@ -66,7 +66,7 @@ def test_trials_that_share_steps_trace_them_once(one, tmp_path):
 
 def test_checkpoints_of_another_trial_are_a_mistake(one, tmp_path):
     one.train(Trial('0', 'warm', {}, 1), str(tmp_path))
-    with pytest.raises(UsageError, match='tau_multiplier is 1.0 there and 1.5'):
+    with pytest.raises(UsageError, match='tau_multiplier .*1.0.*1.5'):
         one.train(Trial('0', 'warm', {'tau_multiplier': 1.5}, 1), str(tmp_path))
 
 
@@ -96,7 +96,7 @@ def test_a_failure_is_recorded_but_a_full_disk_is_not(
     monkeypatch.setattr(Checkpoints, 'save', save)
     trial = Trial('0', 'search', {}, 1)
     if full:
-        with pytest.raises(RunError, match='full.*goes on from here'):
+        with pytest.raises(RunError, match='disk of .* full.*resume'):
             one.train(trial, str(tmp_path))
         return
     result = one.train(trial, str(tmp_path))

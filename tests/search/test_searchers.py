@@ -224,11 +224,11 @@ def test_a_start_changes_nothing_elsewhere(name):
 @pytest.mark.parametrize('name', ['betanes', 'random', 'reference'])
 def test_what_does_not_fit_is_refused(name):
     searcher = make_searcher(name)
-    with pytest.raises(ValueError, match='7 scores for candidates'):
+    with pytest.raises(ValueError, match=r'\[7, '):
         searcher.tell(searcher.ask(), np.zeros(7))
-    with pytest.raises(ValueError, match='in 12 dimensions'):
+    with pytest.raises(ValueError, match=r'\[2, 12\].*\[2, 11\]'):
         searcher.tell(np.zeros((2, 11)), np.zeros(2))
-    with pytest.raises(ValueError, match='not a number'):
+    with pytest.raises(ValueError, match='NaN'):
         searcher.tell(np.zeros((2, 12)), [0, np.nan])
     for start in (np.zeros(11), np.full(12, 1.5), np.full(12, np.nan)):
         with pytest.raises(ValueError, match='no point'):

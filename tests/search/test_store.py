@@ -60,16 +60,16 @@ def test_lines_that_are_no_text_are_dropped(tmp_path):
 def test_a_damaged_head_is_a_mistake(text, tmp_path):
     filled(tmp_path)
     (tmp_path / 'search.json').write_text(text)
-    with pytest.raises(UsageError, match='search.json cannot be read; delete'):
+    with pytest.raises(UsageError, match='search.json cannot be read.* delete'):
         Store(str(tmp_path), HEAD, {})
 
 
 def test_another_search_is_a_mistake(tmp_path):
     filled(tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    with pytest.raises(UsageError, match=r'length is \[2, 0\] there and \[3'):
+    with pytest.raises(UsageError, match=r'length .*\[2, 0\].*\[3, 0\]'):
         Store(str(tmp_path), HEAD | {'length': [3, 0]}, {})
-    with pytest.raises(UsageError, match='method is None there'):
+    with pytest.raises(UsageError, match="method .*None.*'s2e'"):
         Store(str(tmp_path), HEAD | {'method': 's2e'}, {})
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
@@ -78,20 +78,20 @@ def test_an_option_that_an_older_search_does_not_know(tmp_path):
     filled(tmp_path)
     newer = HEAD | {'later': 1.0}
     assert len(Store(str(tmp_path), newer, {'later': 1.0}).trials) == 3
-    with pytest.raises(UsageError, match='later is 2.0 there and 1.0 here'):
+    with pytest.raises(UsageError, match='later .*2.0.*1.0'):
         Store(str(tmp_path), newer, {'later': 2.0})
 
 
 def test_a_trial_of_other_options_is_a_mistake(tmp_path):
     filled(tmp_path)
     other = Trial('1', 'search', {'learning_rate': 0.3}, 1, [0.5])
-    with pytest.raises(UsageError, match='another trial 1'):
+    with pytest.raises(UsageError, match='trial 1 '):
         Store(str(tmp_path), HEAD, {}).known(other)
 
 
 def test_a_folder_that_cannot_be_made_is_a_mistake(tmp_path):
     (tmp_path / 'search').write_text('')
-    with pytest.raises(UsageError, match='cannot be made'):
+    with pytest.raises(UsageError, match='cannot be created'):
         Store(str(tmp_path / 'search'), HEAD, {})
 
 

@@ -205,7 +205,7 @@ PHASES = [Phase('train_step', {'train': np.arange(7)}, 3)]
 
 def test_workers_must_agree():
     devices.agree(Workers(0), 'epoch 1', PHASES)
-    with pytest.raises(RunError, match='workers are at different places'):
+    with pytest.raises(RunError, match='workers'):
         devices.agree(Workers(1), 'epoch 1', PHASES)
 
 
@@ -259,7 +259,7 @@ def test_several_workers_need_addresses(monkeypatch):
     with pytest.raises(UsageError, match='TF_CONFIG'):
         devices.make_strategy('multi_worker')
     monkeypatch.setenv('TF_CONFIG', '{')
-    with pytest.raises(UsageError, match='TF_CONFIG is no JSON'):
+    with pytest.raises(UsageError, match='TF_CONFIG .*JSON'):
         devices.make_strategy('auto')
 
 
