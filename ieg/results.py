@@ -208,12 +208,11 @@ def judge(
         See `ieg.label_issues.table.audit`.
     """
     evidence = Evidence(
-        data.train.labels,
-        *(
-            arrays[f'train_{name}'].astype(np.float64)
-            for name in ('probabilities', 'agreement', 'early')
-        ),
-        np.maximum(arrays['train_visits'], 1),
+        labels=data.train.labels,
+        probabilities=arrays['train_probabilities'].astype(np.float64),
+        agreement=arrays['train_agreement'].astype(np.float64),
+        early=arrays['train_early'].astype(np.float64),
+        visits=np.maximum(arrays['train_visits'], 1),
     )
     train = data.train
     parts = [
