@@ -1,4 +1,4 @@
-"""Which labels look wrong, from what was said while training showed them.
+"""Which labels look wrong, from predictions made during training.
 
 The evidence is in-sample: the mean prediction over all visits of an example,
 which "In-sample training dynamics" found to beat cross-validation (2025,
@@ -124,8 +124,8 @@ class Evidence:
         """Returns which labels are probably wrong [n].
 
         Those with a score below the threshold, if another class was mostly
-        predicted, or if they were learnt late, as by heart. The others below
-        it are hard.
+        predicted, or if they were learnt late, as memorized labels are. The
+        others below it are hard.
         """
         differs = self.suggested != self.labels
         return (self.score < threshold) & (differs | self.late)
@@ -164,11 +164,10 @@ def estimate(evidence: Evidence) -> Estimate:
     Scores of right and of wrong labels make two heaps. Their border is where
     the variance between the two is largest (Otsu 1979), and wrong labels are
     below it (see `Evidence.wrong`). Two other ways to count err on either side:
-    examples whose mean prediction is another class miss what was learnt by
-    heart; a mixture of two normals takes in what is hard. The interval covers
+    examples whose mean prediction is another class miss what was memorized; a mixture of two normals takes in what is hard. The interval covers
     all three and 95 % of what chance makes of them, and half of the hard
     examples on either side of the rate: where a network learns little, or
-    everything by heart, these are many and the rate is far off. It is all of
+    memorizes everything, these are many and the rate is far off. It is all of
     [0, 1] where networks have learnt nothing.
 
     Args:
@@ -226,7 +225,7 @@ def transition(evidence: Evidence, wrong: np.ndarray) -> np.ndarray:
     Args:
         evidence: of the training examples.
         wrong: bool [n]; those are taken for the class they look most like
-            beside the given one.
+            apart from the given one.
     """
     classes = evidence.probabilities.shape[1]
     truth = np.where(wrong, evidence.rival, evidence.labels)

@@ -175,8 +175,8 @@ def check_sizes(config: FSRConfig, info: Info, replicas: int) -> None:
             nearest = math.lcm(info.num_classes, replicas)
             nearest *= max(1, round(size / nearest))
             raise UsageError(
-                f'--{flag}={size} is no multiple of the {unit} {parts}; '
-                f'choose one, such as {nearest}.'
+                f'--{flag} must be a multiple of the {unit} {parts}, such as '
+                f'{nearest}; got {size}.'
             )
     if config.queue_bs > config.queue_capacity:
         raise UsageError(

@@ -44,7 +44,7 @@ def read_text(path: str, errors: str = 'strict') -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise UsageError(f'{path} is UTF-16: save it as UTF-8.')
     if b'\0' in content:
-        raise UsageError(f'{path} is no text file: give a CSV file.')
+        raise UsageError(f'{path} is not a text file: give a CSV file.')
     try:
         text = content.decode('utf-8-sig', errors)
     except UnicodeDecodeError as error:
@@ -63,7 +63,7 @@ def records(text: str, delimiter: str, path: str) -> Iterator[Record]:
     """Yields all rows that are not blank, the header first.
 
     Raises:
-        UsageError: a row is no CSV.
+        UsageError: a row is not CSV.
     """
     reader = csv.reader(
         io.StringIO(text, newline=''),
@@ -80,7 +80,7 @@ def records(text: str, delimiter: str, path: str) -> Iterator[Record]:
             before = reader.line_num
     except csv.Error as error:
         raise UsageError(
-            f'line {reader.line_num} of {path} is no CSV ({error}): check the '
+            f'line {reader.line_num} of {path} is not CSV ({error}): check the '
             'quotes there and before.'
         ) from None
 

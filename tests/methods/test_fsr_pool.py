@@ -138,12 +138,8 @@ def test_weights_wait_for_their_epoch():
 @pytest.mark.parametrize(
     ('options', 'told'),
     [
-        (
-            {'queue_bs': 205},
-            '--queue_bs=205 is no multiple of the 10 classes; choose one, such '
-            'as 200.',
-        ),
-        ({'queue_capacity': 0}, '--queue_capacity=0 is no multiple'),
+        ({'queue_bs': 205}, '--queue_bs must be a multiple of the 10 classes'),
+        ({'queue_capacity': 0}, '--queue_capacity must be a multiple'),
         ({'queue_bs': 40}, '--queue_bs=40 is more than the'),
         ({'meta_start_epoch': 30}, '--meta_start_epoch=30 leaves none of'),
         ({'use_pseudo_loss': 'all'}, '--use_pseudo_loss=all is not of the'),
@@ -165,10 +161,8 @@ def test_a_proxy_batch_that_replicas_cannot_share_is_told(two_replicas):
         config = fsr.FSRConfig(queue_bs=15, queue_capacity=30)
         info = make_info(num_classes=5)
         fsr.check_sizes(config, info, two_replicas.num_replicas_in_sync)
-    assert str(caught.value) == (
-        '--queue_bs=15 is no multiple of the 2 replicas; choose one, such as '
-        '20.'
-    )
+    for fact in ('--queue_bs', '2 replicas', 'such as 20', 'got 15'):
+        assert fact in str(caught.value)
 
 
 def make_info(num_classes):
