@@ -164,11 +164,12 @@ def estimate(evidence: Evidence) -> Estimate:
     Scores of right and of wrong labels make two heaps. Their border is where
     the variance between the two is largest (Otsu 1979), and wrong labels are
     below it (see `Evidence.wrong`). Two other ways to count err on either side:
-    examples whose mean prediction is another class miss what was memorized; a mixture of two normals takes in what is hard. The interval covers
-    all three and 95 % of what chance makes of them, and half of the hard
-    examples on either side of the rate: where a network learns little, or
-    memorizes everything, these are many and the rate is far off. It is all of
-    [0, 1] where networks have learnt nothing.
+    examples whose mean prediction is another class miss what was memorized; a
+    mixture of two normals takes in what is hard. The interval covers all three
+    and 95 % of what chance makes of them, and half of the hard examples on
+    either side of the rate: if a network learns little, or memorizes
+    everything, these are many and the rate is far off. It is all of [0, 1] if
+    the networks have learnt nothing.
 
     Args:
         evidence: of the training examples.

@@ -297,8 +297,8 @@ class ProbeReweighting(Reweighting):
         size, classes = config.probe_batch_size, info.num_classes
         if size % classes:
             raise UsageError(
-                f'--probe_batch_size must be a multiple of the {classes} classes, '
-                f'so that all are shown equally often; got {size}.'
+                f'--probe_batch_size must be a multiple of the {classes} '
+                f'classes, so that all are shown equally often; got {size}.'
             )
         super().__init__(config, info, build_network, build_optimizer, facts)
         # Here, and not where it is needed: only building a method happens
