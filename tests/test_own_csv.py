@@ -155,8 +155,11 @@ def test_labels_are_compared_composed_and_shown_as_they_are(table):
         (['path', 'a0.jpg'], "no column 'label', only 'path'"),
         (['label;split', 'x;test'], "no column 'path', only 'label', 'split'"),
         (['path,label,label', 'a0.jpg,x,x'], "2 columns 'label': keep one"),
-        (['"path,label', 'a0.jpg,x'], 'line 2 of {} is no CSV (unexpected end'),
-        (['path,label', 'a0.jpg,"x"y'], 'line 2 of {} is no CSV'),
+        (
+            ['"path,label', 'a0.jpg,x'],
+            'line 2 of {} is not valid CSV (unexpected',
+        ),
+        (['path,label', 'a0.jpg,"x"y'], 'line 2 of {} is not valid CSV'),
         (['path,label', '', 'a0.jpg'], 'line 3 of {} has 1 field and not 2'),
         (
             ['path,label', 'a0.jpg,x', 'a1.jpg,x,y'],
@@ -261,7 +264,7 @@ def test_training_copies_of_test_images_are_left_out(table):
         (b'', 'is empty: it needs a first line such as path,label'),
         (b'\xef\xbb\xbf', 'is empty'),
         (b'""\n', "has no column 'path'"),
-        (b'PK\3\4\0\0\0', 'is no text file: give a CSV file'),
+        (b'PK\3\4\0\0\0', 'is not a text file: give a CSV file'),
         (
             b'path,label\na0.jpg,x\na1.jpg,caf\xe9\n',
             'is not UTF-8 (line 3): save it as UTF-8',
@@ -280,11 +283,11 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     assert message == f'{tmp_path} is a folder, not a CSV file: check the path.'
     message = refusal(f'{tmp_path}/x.csv')
     assert message == f'there is no CSV file {tmp_path}/x.csv: check the path.'
-    assert refusal('') == 'no CSV file is named: give the path of one.'
+    assert 'path of the CSV file is empty' in refusal('')
 
     # The tests may run as root, who may read everything.
     def denied(*_):
         raise PermissionError(13, 'no')
 
     monkeypatch.setattr('builtins.open', denied)
-    assert 'the CSV file x.csv may not be read' in refusal('x.csv')
+    assert 'the CSV file x.csv cannot be read' in refusal('x.csv')
