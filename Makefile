@@ -23,16 +23,18 @@ test-slow: $(READY) ## Run the tests that take minutes or several processes.
 test-extras: $(VENV)/.extras ## Run the tests of optional packages; none is skipped.
 	$(BIN)/python -m pytest -m extras --no-skips
 
-lint: $(READY) ## Check the code with ruff.
+lint: $(READY) ## Check style, types, and the layers of imports.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 docs: $(VENV)/.docs ## Build the documentation in docs/_build; warnings are errors.
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q docs docs/_build
 
 clean: ## Remove .venv, caches and what a build leaves; keep runs.
 	rm -rf $(VENV) build dist docs/_build *.egg-info
-	rm -rf .pytest_cache .ruff_cache .hypothesis
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find ieg tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # Needed again only when the requirements or the metadata change.

@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code, see `cli.run`."""
     return cli.run(
         lambda: _run(sys.argv[1:] if argv is None else argv),
-        interrupted='Interrupted; nothing was written.',
+        interrupted='Interrupted. Nothing was written.',
     )
 
 

@@ -1,4 +1,4 @@
-"""A picture of the rounds of Me-Momentum, from the log of a run."""
+"""Plots the rounds of Me-Momentum from the log of a run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,25 +9,25 @@ from ieg.utils.files import atomic_open
 
 
 def first_epochs(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the log entry with which each refinement began."""
-    found, previous = [], None
+    """Returns the first log entry of each refinement."""
+    first, previous = [], None
     for entry in entries:
         place = (entry.get('outer_round'), entry.get('inner_round'))
         if place[1] and place != previous:
-            found.append(entry)
+            first.append(entry)
         previous = place
-    return found
+    return first
 
 
 def draw(path: str, entries: Sequence[dict[str, Any]]) -> None:
-    """Draws the confident examples of each refinement; nothing if none was.
+    """Draws the confident examples of each refinement, if there is any.
 
-    Their number by class, and where true labels are known, how many of them
-    are right and how many of the right ones are among them.
+    That is their number by class and, if true labels are known, their precision
+    and recall of correct labels.
 
     Args:
-        path: of the PNG file.
-        entries: of the log.
+        path: path of the PNG file.
+        entries: entries of the log.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Independent random numbers for every purpose, from one seed."""
+"""Independent random numbers for each purpose from one seed."""
 
 import zlib
 
@@ -6,15 +6,15 @@ import numpy as np
 
 
 def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
-    """Returns the generator of one purpose.
+    """Returns the random generator of a purpose.
 
-    Two purposes never share numbers, nor do two tuples of `numbers`: a list as
-    the seed of `default_rng` would make [1] and [1, 0] the same.
+    Different purposes, and different `numbers`, have different streams; a list
+    as the seed of `default_rng` would treat [1] and [1, 0] as equal.
 
     Args:
-        seed: of the run.
-        purpose: what is drawn ("noise").
-        *numbers: which of them (epoch, network), each 0 or more.
+        seed: seed of the run.
+        purpose: what is drawn, such as "noise".
+        *numbers: for instance epoch and network, each 0 or more.
     """
     key = (zlib.crc32(purpose.encode()), *numbers)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))

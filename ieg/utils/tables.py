@@ -1,4 +1,4 @@
-"""CSV files that people make: their text, delimiter and rows."""
+"""Reads CSV files written by people: their text, delimiter and rows."""
 
 import codecs
 import csv
@@ -16,9 +16,9 @@ class Record(NamedTuple):
     """One row that is not blank.
 
     Attributes:
-        first: number of its first line, from 1 on.
+        first: number of its first line, from 1.
         last: number of its last line.
-        fields: without the spaces around them.
+        fields: the fields, stripped of spaces.
     """
 
     first: int
@@ -27,14 +27,14 @@ class Record(NamedTuple):
 
 
 def read_text(path: str, errors: str = 'strict') -> str:
-    """Returns the text of a CSV file, without a mark of the encoding.
+    """Returns the text of a CSV file, without a byte order mark.
 
     Args:
-        path: of the file.
-        errors: as of `bytes.decode`.
+        path: path of the file.
+        errors: see `bytes.decode`.
 
     Raises:
-        UsageError: it cannot be read, is empty, or is not UTF-8.
+        UsageError: the file cannot be read, is empty, or is not UTF-8.
     """
     try:
         with open(path, 'rb') as file:
@@ -63,7 +63,7 @@ def records(text: str, delimiter: str, path: str) -> Iterator[Record]:
     """Yields all rows that are not blank, the header first.
 
     Raises:
-        UsageError: a row is not CSV.
+        UsageError: a row is not valid CSV.
     """
     reader = csv.reader(
         io.StringIO(text, newline=''),
@@ -80,27 +80,27 @@ def records(text: str, delimiter: str, path: str) -> Iterator[Record]:
             before = reader.line_num
     except csv.Error as error:
         raise UsageError(
-            f'line {reader.line_num} of {path} is not CSV ({error}): check the '
-            'quotes there and before.'
+            f'line {reader.line_num} of {path} is not valid CSV ({error}): '
+            'check the quotes in this line and before.'
         ) from None
 
 
 def header(text: str, delimiter: str, path: str) -> list[str]:
-    """Returns the names of the columns if that is the delimiter."""
+    """Returns the names of the columns for a delimiter, in lower case."""
     for record in records(text, delimiter, path):
         return [name.lower() for name in record.fields]
     return []
 
 
 def find_delimiter(text: str, path: str, columns: Collection[str]) -> str:
-    """Returns the delimiter that finds the most known columns."""
+    """Returns the delimiter for which most columns are known."""
 
-    def found(delimiter: str) -> int:
+    def known(delimiter: str) -> int:
         try:
             names = header(text, delimiter, path)
-        # Quotes can be in order for one delimiter and not for another.
+        # Quotes can be valid for one delimiter and not for another.
         except UsageError:
             return -1
         return len(set(columns) & set(names))
 
-    return max(_DELIMITERS, key=found)
+    return max(_DELIMITERS, key=known)

@@ -1,4 +1,4 @@
-"""Parts of messages."""
+"""Text of messages, and the order of names."""
 
 import decimal
 import re
@@ -26,11 +26,11 @@ def unreadable(kind: str, path: str, error: OSError) -> UsageError:
 
     Args:
         kind: what it should be, such as 'folder'.
-        path: of it.
-        error: that the attempt to read it raised.
+        path: path of the file or folder.
+        error: the error of the attempt to read it.
     """
     if not path:
-        return UsageError(f'no {kind} is named: give the path of one.')
+        return UsageError(f'the path of the {kind} is empty: give one.')
     if isinstance(error, FileNotFoundError):
         return UsageError(f'there is no {kind} {path}: check the path.')
     if isinstance(error, NotADirectoryError):
@@ -39,44 +39,42 @@ def unreadable(kind: str, path: str, error: OSError) -> UsageError:
         return UsageError(f'{path} is a folder, not a {kind}: check the path.')
     if isinstance(error, PermissionError):
         return UsageError(
-            f'the {kind} {path} may not be read: change its permissions.'
+            f'the {kind} {path} cannot be read: change its permissions.'
         )
     return UsageError(
-        f'the {kind} {path} cannot be read ({error.strerror}): check the disk '
-        'that it is on.'
+        f'the {kind} {path} cannot be read ({error.strerror}): check its disk.'
     )
 
 
 def normal(name: str) -> str:
-    """Returns the form in which names are compared.
+    """Returns the normal form of a name, for comparisons.
 
-    One letter with an accent can be written in several ways, and programs
-    that copy files change one into another.
+    A letter with an accent has several encodings, and programs that copy files
+    convert between them.
     """
     return unicodedata.normalize('NFC', name)
 
 
 def shown(name: str) -> str:
-    """Returns a name that can be printed; bytes not of UTF-8 as '\\xe9'."""
+    """Returns a printable name, with bytes that are not UTF-8 as '\\xe9'."""
     name_bytes = name.encode('utf-8', 'surrogateescape')
     return name_bytes.decode('utf-8', 'backslashreplace')
 
 
 def number(name: str) -> decimal.Decimal | None:
-    """Returns the number that a name is, if it is one: '-1', '10', '2.50'."""
+    """Returns the number of a name such as '-1', '10' or '2.50', or None."""
     if re.fullmatch(r'[+-]?[0-9]+(\.[0-9]+)?', name):
         return decimal.Decimal(name)
     return None
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Returns names sorted in natural order, which depends on nothing else.
+    """Returns names sorted in natural order, independent of the locale.
 
-    Names that are numbers, all of them, are sorted as such. Others are
+    If all names are numbers, they are sorted as numbers. Otherwise they are
     compared piece by piece, where a piece is a run of the digits 0 to 9 (as a
-    number) or of anything else (regardless of case, else by code points); so
-    'class2' precedes 'class10'. What is then still equal ('a1', 'A01') is
-    sorted by code points.
+    number) or of anything else (ignoring case, by code points); so 'class2'
+    precedes 'class10'. Ties ('a1', 'A01') are sorted by code points.
     """
     names = list(names)
     numbers = {name: number(name) for name in names}
@@ -87,7 +85,7 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 def _natural_key(name: str) -> tuple[Any, ...]:
     pieces: list[Any] = re.split('([0-9]+)', normal(name))
-    # Every second piece is digits. int() refuses very many of them.
+    # Every second piece consists of digits; int() limits their number.
     pieces[1::2] = [
         (len(digits.lstrip('0')), digits.lstrip('0')) for digits in pieces[1::2]
     ]

@@ -157,9 +157,9 @@ def test_labels_are_compared_composed_and_shown_as_they_are(table):
         (['path,label,label', 'a0.jpg,x,x'], "2 columns 'label': keep one"),
         (
             ['"path,label', 'a0.jpg,x'],
-            'line 2 of {} is not CSV (unexpected end',
+            'line 2 of {} is not valid CSV (unexpected',
         ),
-        (['path,label', 'a0.jpg,"x"y'], 'line 2 of {} is not CSV'),
+        (['path,label', 'a0.jpg,"x"y'], 'line 2 of {} is not valid CSV'),
         (['path,label', '', 'a0.jpg'], 'line 3 of {} has 1 field and not 2'),
         (
             ['path,label', 'a0.jpg,x', 'a1.jpg,x,y'],
@@ -282,12 +282,12 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     message = refusal(str(tmp_path))
     assert message == f'{tmp_path} is a folder, not a CSV file: check the path.'
     message = refusal(f'{tmp_path}/x.csv')
-    assert message == f'there is not CSV file {tmp_path}/x.csv: check the path.'
-    assert refusal('') == 'no CSV file is named: give the path of one.'
+    assert message == f'there is no CSV file {tmp_path}/x.csv: check the path.'
+    assert 'path of the CSV file is empty' in refusal('')
 
     # The tests may run as root, who may read everything.
     def denied(*_):
         raise PermissionError(13, 'no')
 
     monkeypatch.setattr('builtins.open', denied)
-    assert 'the CSV file x.csv may not be read' in refusal('x.csv')
+    assert 'the CSV file x.csv cannot be read' in refusal('x.csv')
