@@ -80,3 +80,36 @@ def test_what_no_step_has_shown_is_judged_at_the_end(tmp_path, capsys):
     assert f'{count} of {count} training labels' in capsys.readouterr().out
     path = os.path.join(summary['folder'], 'label_issues.csv')
     assert (issue_table.read(path).split == 'train').sum() == count
+
+
+@pytest.mark.parametrize(
+    ('known', 'noise', 'judged'),
+    [
+        (False, '', {'train', 'valid', 'test'}),
+        (True, '', {'train', 'valid'}),
+        (False, '_uniform_0.5', {'train', 'valid'}),
+    ],
+    ids=['unknown', 'given', 'noise'],
+)
+def test_own_test_labels_are_judged_where_the_truth_is_unknown(
+    known, noise, judged, tmp_path
+):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 8, 8, 3), np.uint8)
+    labels = np.arange(60) % 3
+    arrays = {'x_train': images[:40], 'y_train': labels[:40]}
+    arrays |= {'x_test': images[40:], 'y_test': labels[40:]}
+    if known:
+        arrays['clean_train'] = np.roll(labels[:40], 1)
+    np.savez(tmp_path / 'my.npz', **arrays)
+    summary = train(
+        tmp_path,
+        dataset=f'npz{noise}',
+        data_dir=str(tmp_path / 'my.npz'),
+        valid_ratio=0.25,
+        max_epoch=1,
+        batch_size=16,
+    )
+    rows = issue_table.read(os.path.join(summary['folder'], 'label_issues.csv'))
+    assert set(rows.split) == judged
+    assert (rows.split == 'test').sum() == (20 if 'test' in judged else 0)
