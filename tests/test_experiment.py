@@ -115,9 +115,6 @@ def test_a_run_reads_own_data_once(own, more, tmp_path, tiny):
         (('--lr_schedule=custom_step',), '--lr_schedule=custom_step'),
         (('--network_name=cnn', '--dropout_mode=off'), '--dropout_mode'),
         (('--stop_on_memorization=stop',), '--stop_on_memorization'),
-        ((*SEARCH, '--searcher=betaness'), 'betaness'),
-        ((*SEARCH, '--valid_ratio=0'), '--valid_ratio'),
-        ((*SEARCH, '--search=learning_rat:0..1'), 'learning_rat'),
     ],
 )
 def test_a_mistake_is_reported_before_data_is_read(own, flags, word, tmp_path):
