@@ -115,10 +115,10 @@ def test_a_saved_configuration_repeats_the_run(trained):
         (['--batch_size=0'], ['--batch_size=0', 'at least 1']),
         (['--batch_size=500'], ['--batch_size=500', '60']),
         (['--aug_type=autoagu'], ["'autoaug'", 'randaug']),
-        (['--probe_batch_size=6'], ['--probe_batch_size=6', '4 classes']),
+        (['--probe_batch_size=6'], ['--probe_batch_size', '4 classes', '6']),
         (
             ['--method=fsr', '--queue_bs=6'],
-            ['--queue_bs=6', '4 classes'],
+            ['--queue_bs', '4 classes', 'got 6'],
         ),
         (['--dataset'], ['dataset']),
         (['digits'], ["'digits'", '--name=value']),
@@ -129,7 +129,7 @@ def test_a_saved_configuration_repeats_the_run(trained):
         (['--distribution_strategy=multi_worker'], ['TF_CONFIG']),
         (['--max_iteration=7'], ['--max_epoch', '--max_iteration']),
         (['--mode=evaluation'], ['no checkpoint', '--mode=train']),
-        (['--restore_step=77'], ['step 77', '--restore_step']),
+        (['--restore_step=77'], ['--restore_step=77']),
         (['--train_examples=3000'], ['3000', '256']),
         (
             ['--probe_dataset_hold_ratio=0.001'],
