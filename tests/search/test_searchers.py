@@ -232,4 +232,4 @@ def test_what_does_not_fit_is_refused(name):
         searcher.tell(np.zeros((2, 12)), [0, np.nan])
     for start in (np.zeros(11), np.full(12, 1.5), np.full(12, np.nan)):
         with pytest.raises(ValueError, match='point of'):
-            make(name, start=start)
+            make_searcher(name, start=start)
