@@ -130,7 +130,7 @@ def test_a_saved_configuration_repeats_the_run(trained):
         (['--distribution_strategy=multi_worker'], ['TF_CONFIG']),
         (['--max_iteration=7'], ['--max_epoch', '--max_iteration']),
         (['--mode=evaluation'], ['no checkpoint', '--mode=train']),
-        (['--restore_step=77'], ['step 77', '--restore_step']),
+        (['--restore_step=77'], ['--restore_step=77']),
         (['--train_examples=3000'], ['3000', '256']),
         (
             ['--probe_dataset_hold_ratio=0.001'],
