@@ -62,7 +62,7 @@ def test_what_is_too_large_to_be_remembered_is_told(
     monkeypatch.setattr(base, 'MOST_VISIT_NUMBERS', 10)
     summary = train(tmp_path)
     said = ' '.join(capsys.readouterr().out.split())
-    assert 'there is no list of labels to check' in said
+    assert '256 training examples' in said
     assert summary['label_issues'] == {}
     files = os.listdir(summary['folder'])
     assert 'label_issues.csv' not in files and 'report.html' in files
@@ -77,7 +77,7 @@ def test_what_no_step_has_shown_is_judged_at_the_end(tmp_path, capsys):
     np.testing.assert_allclose(
         found['train_probabilities'].sum(axis=1), 1, rtol=1e-5
     )
-    assert f'{count} of {count} training labels' in capsys.readouterr().out
+    assert f'{count} of {count} training examples' in capsys.readouterr().out
     path = os.path.join(summary['folder'], 'label_issues.csv')
     assert (issue_table.read(path).split == 'train').sum() == count
 
