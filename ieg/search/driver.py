@@ -21,7 +21,11 @@ from ieg.data.dataset import Opened
 from ieg.errors import RunError, UsageError
 from ieg.options import SearchConfig
 from ieg.registry import SEARCHERS
-from ieg.search import store, summary
+from ieg.search import (
+    searchers,  # noqa: F401  # Registers the built-in ones.
+    store,
+    summary,
+)
 from ieg.search.pool import Pool
 from ieg.search.runner import Facts, Runner
 from ieg.search.space import Warm, make_space, shorten
