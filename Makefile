@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEMO := --dataset=digits_symmetric_0.4 --method=dividemix --valid_ratio=0.1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo test test-slow lint options clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -23,6 +23,10 @@ test-slow: $(READY) ## Run the tests that take minutes or several processes.
 lint: $(READY) ## Check the code with ruff.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+options: $(READY) ## Write ieg/options.json, from which the command answers.
+	$(BIN)/python -c 'import ieg.search.driver; \
+	  from ieg import catalog; catalog.write()'
 
 clean: ## Remove .venv, caches and what a build leaves; keep runs.
 	rm -rf $(VENV) build dist *.egg-info

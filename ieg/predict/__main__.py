@@ -1,4 +1,4 @@
-"""The command: `python -m ieg.predict MODEL IMAGES...`.
+"""The command: `ieg predict` or `python -m ieg.predict MODEL IMAGES...`.
 
 What an exported model says of images, as a table.
 """
@@ -19,18 +19,20 @@ from ieg.predict import inputs as predict_inputs
 from ieg.utils import cli
 from ieg.utils.files import atomic_open
 
+PROG = 'python -m ieg.predict'
+
 # Files that are no images are named up to this number.
 _NAMED = 5
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
     """Reads the arguments of the command, or shows help.
 
     Raises:
         UsageError: an argument is missing or unknown.
     """
     parser = cli.Parser(
-        prog='python -m ieg.predict',
+        prog=prog,
         description='Predicts the classes of images with the model of a '
         'finished run: the predictions of its evaluation. Writes CSV with '
         'the columns path, label and probability.',
@@ -221,9 +223,11 @@ def _opened(path: str) -> Iterator[TextIO]:
         ) from error
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Runs the command; returns its exit code, see `cli.run`."""
-    return cli.run(lambda: run(parse(sys.argv[1:] if argv is None else argv)))
+    return cli.run(
+        lambda: run(parse(sys.argv[1:] if argv is None else argv, prog))
+    )
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import optimize
 
 from ieg import config as ieg_config
+from ieg.catalog import options_of
 from ieg.config import Config
 from ieg.errors import UsageError, nearest
 from ieg.methods import keep_schedules
@@ -214,11 +215,11 @@ def _check_axis(axis: Axis, text: str, config: Config) -> None:
 def _kind(name: str, config: Config) -> type:
     """Returns the type of an option that can be searched."""
     known = {
-        field.name: field.type
+        option.name: option.type
         for part in (config.train, config.method)
-        for field in ieg_config.fields_of(type(part))
-        if field.name not in ('seed', 'max_epoch', 'max_iteration')
-        and _is_numeric(field.type, getattr(part, field.name))
+        for option in options_of(type(part))
+        if option.name not in ('seed', 'max_epoch', 'max_iteration')
+        and _is_numeric(option.type, getattr(part, option.name))
     }
     if name not in known:
         raise UsageError(
