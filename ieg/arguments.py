@@ -4,7 +4,7 @@ Needs no TensorFlow, so that the command can answer a mistake at once.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
@@ -13,12 +13,12 @@ from ieg import catalog
 from ieg.catalog import Catalog, Option
 from ieg.data import spec
 from ieg.errors import UsageError, nearest
-from ieg.options import ALIASES, SCHEDULES, RunConfig, SearchConfig
+from ieg.options import ALIASES, SCHEDULES
 from ieg.registry import METHODS, NETWORKS, SEARCHERS
 
 # Flags that are not options of a run: they say where options come from.
 SOURCES = {
-    'config': 'JSON file of options, such as config.json of a run. Flags '
+    'config': 'JSON file of options. A run folder has one, config.json. Flags '
     'override it.',
     'plugin': 'Modules to import first, separated by commas. They may register '
     'methods, networks and data sets.',
@@ -26,15 +26,6 @@ SOURCES = {
 LENGTHS = ('max_epoch', 'max_iteration')
 # Options that together make one choice: whoever gives one gives all.
 GROUPS = (LENGTHS, ('decay_steps', 'decay_epochs'))
-
-
-# Options that need --track_memorization.
-TRACKING = (
-    'memorization_step',
-    'memorization_rate',
-    'unlabeled_dir',
-    'stop_on_memorization',
-)
 
 
 class _Parser(flags.ArgumentParser):
@@ -224,7 +215,7 @@ def check_searcher(given: Mapping[str, Any]) -> None:
 
 
 def _check_together(given: Mapping[str, Any]) -> None:
-    """Raises UsageError where one option excludes or needs another one."""
+    """Raises UsageError where one option excludes another one."""
     if all(given.get(name) for name in LENGTHS):
         raise UsageError(
             'Give --max_epoch or --max_iteration, not both: each sets the '
@@ -235,20 +226,6 @@ def _check_together(given: Mapping[str, Any]) -> None:
             'Give --eval_freq or --eval_every, not both: each sets how often '
             'the networks are evaluated.'
         )
-    if not given.get('search'):
-        _refuse(given, SearchConfig(), vars(SearchConfig()), '--search')
-    if not given.get('track_memorization'):
-        _refuse(given, RunConfig(), TRACKING, '--track_memorization')
-
-
-def _refuse(
-    given: Mapping[str, Any], usual: Any, names: Iterable[str], needed: str
-) -> None:
-    """Raises UsageError if one of `names` has another value than usual."""
-    for name in names:
-        default = getattr(usual, name)
-        if given.get(name, default) != default:
-            raise UsageError(f'--{name} needs {needed}.')
 
 
 def _unknown(flag: str, known: Catalog) -> UsageError:

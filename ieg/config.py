@@ -6,7 +6,7 @@ An option's default < the method's preset for the data set and noise
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ieg import arguments, catalog
@@ -167,6 +167,10 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
     network_options(config.train)
     _check_schedule(given, config.train)
     optim.check(config.train)
+    if not config.search.search:
+        _refuse(given, SearchConfig(), vars(SearchConfig()), '--search')
+    if not config.run.track_memorization:
+        _refuse(given, RunConfig(), TRACKING, '--track_memorization')
     if values.get('steps_per_epoch') and values.get('epoch_examples'):
         raise UsageError(
             'Give --steps_per_epoch or --epoch_examples, not both: each sets '
@@ -250,6 +254,25 @@ def _check_schedule(given: Mapping[str, Any], train: TrainConfig) -> None:
                 f'--{name} is not used by --lr_schedule={train.lr_schedule}, '
                 f'only by: {", ".join(users)}.'
             )
+
+
+# Options that need --track_memorization.
+TRACKING = (
+    'memorization_step',
+    'memorization_rate',
+    'unlabeled_dir',
+    'stop_on_memorization',
+)
+
+
+def _refuse(
+    given: Mapping[str, Any], usual: Any, names: Iterable[str], needed: str
+) -> None:
+    """Raises UsageError if one of `names` has another value than usual."""
+    for name in names:
+        default = getattr(usual, name)
+        if given.get(name, default) != default:
+            raise UsageError(f'--{name} needs {needed}.')
 
 
 def build(cls: type, values: Mapping[str, Any]) -> Any:

@@ -178,7 +178,7 @@ class DataConfig:
     )
     valid_ratio: float = option(
         0.0,
-        'Share of the noisy training set for validation.',
+        'Share of noisy training data for validation.',
         minimum=0,
         maximum=0.9,
     )

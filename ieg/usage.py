@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Collection, Iterable
 
-from ieg.arguments import SOURCES, TRACKING
+from ieg.arguments import SOURCES
 from ieg.catalog import Catalog, Option
 from ieg.data.noise.human import HUMAN_SETS
 from ieg.data.spec import TFDS_PREFIX
@@ -49,7 +49,10 @@ _NOT_IN_EVALUATION = {
     'eval_freq',
     'augment_on',
     'track_memorization',
-    *TRACKING,
+    'memorization_step',
+    'memorization_rate',
+    'unlabeled_dir',
+    'stop_on_memorization',
     'export',
 }
 

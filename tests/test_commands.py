@@ -8,12 +8,12 @@ import pytest
 from absl import flags
 from command import ROOT, assert_mistake, ieg
 
-import ieg.search.driver  # noqa: F401  # Registers the searchers.
 from ieg import arguments, catalog, experiment, usage
 from ieg.config import resolve
 from ieg.errors import UsageError, nearest
 from ieg.options import ALIASES
 from ieg.registry import METHODS, NETWORKS
+from ieg.search import driver  # noqa: F401  # Registers the searchers.
 
 SMALL = (
     '--dataset=fake_uniform_0.4',
@@ -57,7 +57,6 @@ ANSWERS = [
     (['--jit=of'], 2, ['--jit', 'auto, on, off', "'off'"]),
     (['--lambda_u=25'], 2, ['--lambda_u', 'dividemix']),
     (['--method=dividemix', '--p_threshold=2'], 2, ['--p_threshold', '1']),
-    (['--memorization_rate=1'], 2, ['--track_memorization']),
     (['--max_epoch=1', '--max_iteration=2'], 2, ['--max_iteration']),
     (['evaluate', '--mode=train'], 2, ['--mode=train', 'evaluate']),
     (['--config=nowhere.json'], 2, ['nowhere.json']),
