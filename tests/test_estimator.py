@@ -245,7 +245,7 @@ def test_checks_of_scikit_learn(name):
         ({}, X, X[:, 5] / 3, 'Unknown label type: continuous'),
         ({}, X, Y * 0, 'at least 2 classes, got 1 class, 0'),
         ({'image_shape': (4, 4, 4)}, X, Y, 'X has images of 4 channels'),
-        ({'method': 'divide'}, X, Y, "no method 'divide'. Did you mean 'divid"),
+        ({'method': 'divide'}, X, Y, "method 'divide'. Did you mean 'divid"),
         ({'batch_size': 500}, X, Y, '^batch_size=500 on 1 replicas'),
         ({'options': {'seed': 1}}, X, Y, "options has 'seed', which is a para"),
         (
