@@ -32,9 +32,9 @@ lint: $(READY) ## Check style, types, and the layers of imports.
 docs: $(VENV)/.docs ## Build the documentation in docs/_build; warnings are errors.
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q docs docs/_build
 
-options: $(READY) ## Write ieg/options.json, from which the command answers.
+options: $(READY) ## Write ieg/commandline/options.json, from which the command answers.
 	$(BIN)/python -c 'import ieg.search.driver; \
-	  from ieg import catalog; catalog.write()'
+	  from ieg.commandline import catalog; catalog.write()'
 
 clean: ## Remove .venv, caches and what a build leaves; keep runs.
 	rm -rf $(VENV) build dist docs/_build *.egg-info

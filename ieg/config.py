@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ieg import arguments, catalog
-from ieg.arguments import (
+from ieg.commandline import arguments, catalog
+from ieg.commandline.arguments import (
     LENGTHS,
     define_flags,
     from_flags,

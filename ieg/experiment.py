@@ -17,7 +17,7 @@ import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
 from ieg import config as ieg_config
 from ieg import results
-from ieg.arguments import renamed
+from ieg.commandline.arguments import renamed
 from ieg.config import Config, folder_of
 from ieg.data import load
 from ieg.data.dataset import Data, Opened

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import app
 
-from ieg import arguments, catalog, usage
-from ieg.catalog import Catalog
+from ieg.commandline import arguments, catalog, usage
+from ieg.commandline.catalog import Catalog
 from ieg.errors import RunError, UsageError, nearest
 from ieg.utils import cli
 

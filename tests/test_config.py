@@ -10,9 +10,9 @@ import pytest
 from absl import flags
 
 import ieg
-from ieg import catalog
 from ieg import config as ieg_config
 from ieg import options as options_
+from ieg.commandline import catalog
 from ieg.config import resolve
 from ieg.errors import UsageError
 from ieg.registry import METHODS, option

@@ -5,7 +5,7 @@ import json
 import published_lines
 import pytest
 
-from ieg.arguments import renamed
+from ieg.commandline.arguments import renamed
 from ieg.registry import introduced
 
 # Options have their present names.

@@ -8,7 +8,8 @@ import pytest
 from absl import flags
 from command import ROOT, assert_mistake, ieg
 
-from ieg import arguments, catalog, experiment, usage
+from ieg import experiment
+from ieg.commandline import arguments, catalog, usage
 from ieg.config import resolve
 from ieg.errors import UsageError, nearest
 from ieg.options import ALIASES
@@ -148,7 +149,7 @@ def test_the_shipped_catalog_is_that_of_the_package():
         names = [
             name
             for name, entry in sorted(table._entries.items())
-            if entry.__module__.startswith('ieg.')
+            if getattr(entry, 'func', entry).__module__.startswith('ieg.')
         ]
         assert shipped.names[table.kind] == names and names
     for method in shipped.names['method']:
@@ -157,7 +158,9 @@ def test_the_shipped_catalog_is_that_of_the_package():
 
 
 def test_the_file_is_as_it_is_written():
-    content = (ROOT / 'ieg' / 'options.json').read_text(encoding='utf-8')
+    content = (ROOT / 'ieg' / 'commandline' / 'options.json').read_text(
+        encoding='utf-8'
+    )
     assert catalog.dumps(catalog.shipped()) == content
 
 

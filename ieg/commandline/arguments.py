@@ -9,8 +9,8 @@ from typing import Any
 
 from absl import flags
 
-from ieg import catalog
-from ieg.catalog import Catalog, Option
+from ieg.commandline import catalog
+from ieg.commandline.catalog import Catalog, Option
 from ieg.data import spec
 from ieg.errors import UsageError, nearest
 from ieg.options import ALIASES, SCHEDULES

@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Collection, Iterable
 
-from ieg.arguments import SOURCES
-from ieg.catalog import Catalog, Option
+from ieg.commandline.arguments import SOURCES
+from ieg.commandline.catalog import Catalog, Option
 from ieg.data.noise.human import HUMAN_SETS
 from ieg.data.spec import TFDS_PREFIX
 

@@ -230,4 +230,4 @@ def write() -> None:
 
 
 def _file() -> Any:
-    return importlib.resources.files('ieg') / 'options.json'
+    return importlib.resources.files('ieg.commandline') / 'options.json'
