@@ -14,12 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from ieg.compare import plane, regions
+from ieg.compare import plane
 from ieg.compare.comparison import (
     ACCURACIES,
+    BOUNDARIES,
     DEFAULT_RANKING,
     Report,
-    Row,
     compare,
 )
 from ieg.errors import UsageError
@@ -28,7 +28,7 @@ from ieg.utils.files import atomic_write
 
 PROG = 'python -m ieg.compare'
 
-__all__ = ['Report', 'Row', 'compare', 'main', 'table', 'text', 'write']
+__all__ = ['Report', 'compare', 'main', 'table', 'text', 'write']
 
 
 def text(report: Report) -> str:
@@ -175,8 +175,9 @@ def write(report: Report, folder: str) -> list[str]:
 
 
 EXTENSIONS = ('csv', 'json', 'png')
-# Fields of a row without a column.
-NO_COLUMNS = ('options', 'ranks', 'epochs', 'curve')
+# Fields of a run that are not in the files, and those without a column.
+NOT_WRITTEN = ('drops', 'probe')
+NO_COLUMNS = (*NOT_WRITTEN, 'options', 'ranks', 'epochs', 'curve')
 
 
 def _csv(report: Report) -> str:
@@ -201,10 +202,11 @@ def _csv(report: Report) -> str:
 
 def _json(report: Report) -> str:
     content = dataclasses.asdict(report)
-    accuracy, susceptibility = report.boundaries
-    content['boundaries'] = dict(
-        accuracy=accuracy, susceptibility=susceptibility
-    )
+    names = ('accuracy', 'susceptibility')
+    content['boundaries'] = dict(zip(names, report.boundaries, strict=True))
+    for row in content['rows']:
+        for name in NOT_WRITTEN:
+            del row[name]
     return json.dumps(content, indent=1, allow_nan=False) + '\n'
 
 
@@ -234,7 +236,7 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
     )
     parser.add_argument(
         '--boundary',
-        choices=tuple(regions.BOUNDARIES),
+        choices=tuple(BOUNDARIES),
         default='mean',
         help='Boundary between the regions (default: %(default)s, as in the '
         'paper).',

@@ -1,21 +1,40 @@
 """Compares finished runs: regions, rankings, and a recommended run.
 
-Source: "Leveraging Unlabeled Data to Track Memorization" (ICLR 2023), its
-regions; see `ieg.compare.regions` for the rankings.
+Source: "Leveraging Unlabeled Data to Track Memorization" (ICLR 2023): the four
+regions with boundaries at the means over the runs, the first one for the runs
+to choose from (its Clothing1M study), and the correlation of susceptibility
+with the fit on wrong labels. `lowhalf` and `corner` are not from the paper:
+runs that memorize all labels raise the means, so region 1 can contain only
+those, and these two rankings were observed to be more robust.
 """
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import math
+import statistics
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ieg.compare import regions as regions_
+import numpy as np
+
 from ieg.compare import runs as compared_runs
 from ieg.compare.runs import Run
 from ieg.options import RunConfig
 
+NAMES = {
+    1: 'trainable, resistant',
+    2: 'trainable, not resistant',
+    3: 'not trainable, resistant',
+    4: 'neither',
+}
+# The means and medians of `statistics` are exact: the mean of equal values is
+# that value, unlike a sum in floating point.
+BOUNDARIES: dict[str, Callable] = {
+    'mean': statistics.mean,
+    'median': statistics.median,
+}
+MIN_CORRELATED = 3
 ACCURACIES = ('fit_accuracy', 'train_accuracy')
-RANKINGS = ('regions', 'lowhalf', 'corner')
 DEFAULT_RANKING = 'lowhalf'
 # Options at the start of a label.
 LEADING = ('method', 'network_name', 'learning_rate', 'lr_schedule')
@@ -25,40 +44,6 @@ EXECUTION = {field.name for field in dataclasses.fields(RunConfig)}
 FEW_RUNS = 8
 # Share of probes that increase their own loss above which a warning is due.
 MANY_NEGATIVE = 0.3
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A run in the comparison.
-
-    Attributes:
-        number: number in the table and the plot, from 1.
-        label: the options in which the run differs from the others.
-        options: these options by name, and those for colours of the plot.
-        accuracy: the chosen accuracy on the given training labels.
-        ranks: rank in each ranking, from 1; None if it does not rank the run.
-
-    The others are those of `ieg.compare.runs.Run`.
-    """
-
-    number: int
-    label: str
-    folder: str
-    options: dict[str, Any]
-    accuracy: float
-    susceptibility: float
-    region: int
-    ranks: dict[str, int | None]
-    test_accuracy: float | None
-    test_accuracy_at_epoch: float | None
-    valid_accuracy: float | None
-    fit_right: float | None
-    fit_wrong: float | None
-    recommended_epoch: int | None
-    recommended_step: int | None
-    reason: str | None
-    epochs: list[int]
-    curve: list[float | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +74,7 @@ class Report:
     boundary: str
     boundaries: tuple[float, float]
     top: int
-    rows: list[Row]
+    rows: list[Run]
     regions: dict[int, dict[str, Any]]
     rankings: dict[str, dict[str, Any]]
     overall: dict[str, Any]
@@ -100,7 +85,7 @@ class Report:
     left_out: list[str]
 
     @property
-    def chosen(self) -> Row:
+    def chosen(self) -> Run:
         """The recommended run."""
         return self.rows[self.recommendation['number'] - 1]
 
@@ -129,19 +114,19 @@ def compare(
     runs, left_out = compared_runs.load(compared_runs.find(folders), y)
     warnings = compared_runs.check_comparable(runs, force)
     # The table starts with the runs that `lowhalf` ranks.
-    first = regions_.low_half(*_coordinates(runs))
+    first = low_half(*_coordinates(runs))
     rest = set(range(len(runs))) - set(first)
     order = [*first, *sorted(rest, key=lambda n: runs[n].susceptibility)]
     runs = [runs[place] for place in order]
     where = _coordinates(runs)
-    bounds = regions_.boundaries(*where, boundary)
+    bounds = boundaries(*where, boundary)
     orders = dict(
-        regions=regions_.by_region(*where, bounds),
-        lowhalf=regions_.low_half(*where),
-        corner=regions_.corner(*where),
+        regions=by_region(*where, bounds),
+        lowhalf=low_half(*where),
+        corner=corner(*where),
     )
-    rows = _rows(runs, regions_.assign(*where, bounds), orders)
-    warnings += _warnings(runs, rows, orders, top)
+    rows = _rows(runs, assign(*where, bounds), orders)
+    warnings += _warnings(rows, orders, top)
     return Report(
         dataset=runs[0].options['dataset'],
         y=y,
@@ -151,9 +136,20 @@ def compare(
         rows=rows,
         regions=_by_region(rows),
         rankings=_judged(rows, orders, top),
-        overall=_overall(rows),
+        overall=dict(
+            runs=len(rows),
+            **spread(_tested(rows)),
+            test_accuracy_best=max(_tested(rows), default=None),
+            ddof=1,
+        ),
         recommendation=_recommendation(rows[orders[DEFAULT_RANKING][0]]),
-        correlations=_correlations(rows),
+        correlations=dict(
+            of='susceptibility with fit_wrong',
+            **correlations(
+                [r.susceptibility for r in rows if r.fit_wrong is not None],
+                [r.fit_wrong for r in rows if r.fit_wrong is not None],
+            ),
+        ),
         probe=runs[0].probe,
         warnings=warnings,
         left_out=left_out,
@@ -168,12 +164,11 @@ def _rows(
     runs: Sequence[Run],
     assigned: Sequence[int],
     orders: dict[str, list[int]],
-) -> list[Row]:
-    shared = {field.name for field in dataclasses.fields(Row)}
-    shared &= {field.name for field in dataclasses.fields(Run)} - {'options'}
+) -> list[Run]:
     names = dict.fromkeys([*LEADING, 'seed', *differing(runs)])
     return [
-        Row(
+        dataclasses.replace(
+            run,
             number=place + 1,
             label=label,
             options={name: run.options.get(name) for name in names},
@@ -182,7 +177,6 @@ def _rows(
                 name: order.index(place) + 1 if place in order else None
                 for name, order in orders.items()
             },
-            **{n: value for n, value in vars(run).items() if n in shared},
         )
         for place, (run, label) in enumerate(
             zip(runs, labels(runs), strict=True)
@@ -190,68 +184,39 @@ def _rows(
     ]
 
 
-def _tested(rows: Sequence[Row]) -> list[float]:
+def _tested(rows: Sequence[Run]) -> list[float]:
     return [r.test_accuracy for r in rows if r.test_accuracy is not None]
 
 
-def _by_region(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
+def _by_region(rows: Sequence[Run]) -> dict[int, dict[str, Any]]:
     figures = {}
-    for region, name in regions_.NAMES.items():
+    for region, name in NAMES.items():
         inside = [row for row in rows if row.region == region]
-        mean, deviation = regions_.spread(_tested(inside))
         figures[region] = dict(
             name=name,
             runs=len(inside),
             numbers=[row.number for row in inside],
-            test_accuracy_mean=mean,
-            test_accuracy_sd=deviation,
+            **spread(_tested(inside)),
             ddof=1,
         )
     return figures
 
 
-def _overall(rows: Sequence[Row]) -> dict[str, Any]:
-    tested = _tested(rows)
-    mean, deviation = regions_.spread(tested)
-    return dict(
-        runs=len(rows),
-        test_accuracy_mean=mean,
-        test_accuracy_sd=deviation,
-        test_accuracy_best=max(tested, default=None),
-        ddof=1,
-    )
-
-
 def _judged(
-    rows: Sequence[Row], orders: dict[str, list[int]], top: int
+    rows: Sequence[Run], orders: dict[str, list[int]], top: int
 ) -> dict[str, dict[str, Any]]:
     tested = _tested(rows)
     whole = len(tested) == len(rows)
     return {
         name: dict(
             order=[place + 1 for place in order],
-            outcome=regions_.judge(order, tested, top) if whole else None,
+            outcome=judge(order, tested, top) if whole else None,
         )
         for name, order in orders.items()
     }
 
 
-def _correlations(rows: Sequence[Row]) -> dict[str, Any]:
-    pairs = [
-        (row.susceptibility, row.fit_wrong)
-        for row in rows
-        if row.fit_wrong is not None
-    ]
-    return dict(
-        of='susceptibility with fit_wrong',
-        **regions_.correlations(
-            [susceptibility for susceptibility, _ in pairs],
-            [fit for _, fit in pairs],
-        ),
-    )
-
-
-def _recommendation(row: Row) -> dict[str, Any]:
+def _recommendation(row: Run) -> dict[str, Any]:
     return dict(
         ranking=DEFAULT_RANKING,
         number=row.number,
@@ -264,10 +229,7 @@ def _recommendation(row: Row) -> dict[str, Any]:
 
 
 def _warnings(
-    runs: Sequence[Run],
-    rows: Sequence[Row],
-    orders: dict[str, list[int]],
-    top: int,
+    rows: Sequence[Run], orders: dict[str, list[int]], top: int
 ) -> list[str]:
     """Returns warnings, a sentence each."""
     texts = []
@@ -276,7 +238,7 @@ def _warnings(
             f'There are fewer than {FEW_RUNS} runs, so the boundaries between '
             'the regions are arbitrary.'
         )
-    empty = sorted(set(regions_.NAMES) - {row.region for row in rows})
+    empty = sorted(set(NAMES) - {row.region for row in rows})
     if empty:
         instead = '; its ranking is that of lowhalf' if 1 in empty else ''
         texts.append(
@@ -293,10 +255,10 @@ def _warnings(
         texts.append(
             'Not all test accuracies are known, so rankings are not evaluated.'
         )
-    return texts + _probe_warnings(runs, rows)
+    return texts + _probe_warnings(rows)
 
 
-def _probe_warnings(runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
+def _probe_warnings(rows: Sequence[Run]) -> list[str]:
     """Returns warnings about the measured susceptibility."""
     texts = []
     low = sum(row.susceptibility <= 0 for row in rows)
@@ -307,9 +269,9 @@ def _probe_warnings(runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
         )
     overstep = [
         row.number
-        for row, run in zip(rows, runs, strict=True)
-        if sum((drop or 0) < 0 for drop in run.drops)
-        > MANY_NEGATIVE * len(run.drops)
+        for row in rows
+        if sum((drop or 0) < 0 for drop in row.drops)
+        > MANY_NEGATIVE * len(row.drops)
     ]
     if overstep:
         texts.append(
@@ -373,3 +335,154 @@ def labels(runs: Sequence[Run]) -> list[str]:
         label if texts.count(label) == 1 else f'{label} {run.folder}'.strip()
         for label, run in zip(texts, runs, strict=True)
     ]
+
+
+# Regions and rankings. All functions take one value per run: the accuracy on
+# the given, partly wrong training labels, and the susceptibility. They return
+# positions of runs.
+
+
+def boundaries(
+    accuracy: Sequence[float], susceptibility: Sequence[float], how: str
+) -> tuple[float, float]:
+    """Returns the boundaries between the regions.
+
+    Args:
+        accuracy: accuracy of each run on the given labels.
+        susceptibility: susceptibility of each run.
+        how: 'mean', as in the paper, or 'median'.
+
+    Returns:
+        The boundary of accuracy and that of susceptibility.
+    """
+    average = BOUNDARIES[how]
+    up = average([float(value) for value in accuracy])
+    across = average([float(value) for value in susceptibility])
+    return float(up), float(across)
+
+
+def assign(
+    accuracy: Sequence[float],
+    susceptibility: Sequence[float],
+    bounds: tuple[float, float],
+) -> list[int]:
+    """Returns the region of each run, 1 to 4.
+
+    A run on a boundary is trainable and resistant.
+    """
+    trainable = np.asarray(accuracy) >= bounds[0]
+    resistant = np.asarray(susceptibility) <= bounds[1]
+    return (4 - 2 * trainable - resistant).tolist()
+
+
+def by_region(
+    accuracy: Sequence[float],
+    susceptibility: Sequence[float],
+    bounds: tuple[float, float],
+) -> list[int]:
+    """Returns the runs of region 1, the highest accuracy first.
+
+    The paper does not rank within a region. The other regions are not ranked;
+    if region 1 is empty, the order is that of `low_half`.
+    """
+    regions = assign(accuracy, susceptibility, bounds)
+    up, across = np.asarray(accuracy), np.asarray(susceptibility)
+    order = np.lexsort((across, -up)).tolist()
+    chosen = [place for place in order if regions[place] == 1]
+    return chosen or low_half(accuracy, susceptibility)
+
+
+def low_half(
+    accuracy: Sequence[float], susceptibility: Sequence[float]
+) -> list[int]:
+    """Returns the less susceptible half, the highest accuracy first.
+
+    For an odd number of runs it is the larger half; if susceptibility ties at
+    its end, the more accurate run is included.
+    """
+    up, across = np.asarray(accuracy), np.asarray(susceptibility)
+    half = np.lexsort((-up, across))[: math.ceil(len(up) / 2)]
+    return half[np.lexsort((across[half], -up[half]))].tolist()
+
+
+def corner(
+    accuracy: Sequence[float], susceptibility: Sequence[float]
+) -> list[int]:
+    """Returns all runs by their distance to the ideal corner, nearest first.
+
+    The corner has the highest accuracy and the lowest susceptibility of all
+    runs. Distances are in the plane of accuracy and log susceptibility, each
+    scaled to [0, 1] over the runs. A susceptibility of zero or less (if the
+    steps overshoot) is replaced by the smallest positive one.
+    """
+    values = np.asarray(susceptibility, float)
+    positive = values[values > 0]
+    floor = positive.min() if positive.size else 1.0
+    across = _scaled(np.log(np.maximum(values, floor)))
+    up = _scaled(np.asarray(accuracy, float))
+    return np.lexsort((values, np.hypot(across, 1 - up))).tolist()
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """Returns values scaled to [0, 1]; ones if all are equal."""
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else values * 0 + 1.0
+
+
+def spread(values: Sequence[float]) -> dict[str, float | None]:
+    """Returns mean and sample standard deviation (ddof 1) of test accuracies.
+
+    None if there are too few values.
+    """
+    return dict(
+        test_accuracy_mean=float(np.mean(values)) if values else None,
+        test_accuracy_sd=(
+            float(np.std(values, ddof=1)) if len(values) > 1 else None
+        ),
+    )
+
+
+def judge(
+    order: Sequence[int], test_accuracy: Sequence[float], top: int
+) -> dict[str, float]:
+    """Evaluates a ranking with test accuracies, which it does not use.
+
+    Args:
+        order: the ranked runs, best first.
+        test_accuracy: test accuracy of all runs.
+        top: number of first runs to average, if there are as many.
+
+    Returns:
+        `test_accuracy` of the first run; its `rank` among all runs;
+        `regret_points`, the difference to the best run in percentage points;
+        `top_mean`, the mean test accuracy of the first `top_count` runs.
+    """
+    pick = test_accuracy[order[0]]
+    first = [test_accuracy[place] for place in order[:top]]
+    return {
+        'test_accuracy': pick,
+        'rank': 1 + sum(other > pick for other in test_accuracy),
+        'regret_points': 100 * (max(test_accuracy) - pick),
+        'top_mean': float(np.mean(first)),
+        'top_count': len(first),
+    }
+
+
+def correlations(
+    first: Sequence[float], second: Sequence[float]
+) -> dict[str, float | None]:
+    """Returns Pearson's and Spearman's correlation, and the number of pairs.
+
+    The correlations are None with fewer than three pairs, or a constant side.
+    """
+    from scipy import stats
+
+    known = len(first) >= MIN_CORRELATED
+    known = known and len(set(first)) > 1 and len(set(second)) > 1
+    return {
+        name: float(statistic(first, second).statistic) if known else None
+        for name, statistic in (
+            ('pearson', stats.pearsonr),
+            ('spearman', stats.spearmanr),
+        )
+    } | {'runs': len(first)}

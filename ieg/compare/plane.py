@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ieg.compare import regions
-from ieg.compare.comparison import Report, Row
+from ieg.compare.comparison import NAMES, Report
+from ieg.compare.runs import Run
 from ieg.utils.files import atomic_open
 
 TINTS = {1: '#2ca02c', 2: '#d62728', 3: '#1f77b4', 4: '#7f7f7f'}
@@ -107,7 +107,7 @@ def _plane(axes: Any, report: Report) -> None:
         axes.text(
             x,
             y,
-            f'{region} {regions.NAMES[region]}',
+            f'{region} {NAMES[region]}',
             transform=axes.transAxes,
             ha=horizontal,
             va=vertical,
@@ -145,7 +145,7 @@ def _limits(values: np.ndarray, logarithmic: bool) -> tuple[float, float]:
     return low, high
 
 
-def _points(axes: Any, rows: Sequence[Row], **style: Any) -> Any:
+def _points(axes: Any, rows: Sequence[Run], **style: Any) -> Any:
     return axes.scatter(
         [row.susceptibility for row in rows],
         [row.accuracy for row in rows],

@@ -29,46 +29,57 @@ from ieg.utils.files import walk
 DRAWN = re.compile(r'_[0-9.]+$')
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
     """A finished run, at its last epoch.
 
     Attributes:
+        number: number in the table and the plot, from 1.
+        label: the options in which the run differs from the others.
         folder: the run folder.
-        options: all options of the run.
+        options: all options of the run; in a report, those of `label`, and
+            those for colours of the plot.
         accuracy: accuracy on the given training labels.
         susceptibility: mean of the drops of all epochs, in nats.
-        drops: drop of each probed epoch; None if it was not finite.
-        epochs: epochs that have a susceptibility, counted from 0.
-        curve: susceptibility of each of these epochs.
-        probe: how susceptibility was measured.
-        recommended_epoch: the epoch that the tracker recommends, from 0.
-        recommended_step: its number of steps, for --restore_step.
-        reason: the reason of the tracker.
+        region: of the plane, 1 to 4.
+        ranks: rank in each ranking, from 1; None if it does not rank the run.
         test_accuracy: test accuracy; None without test labels.
         test_accuracy_at_epoch: test accuracy at the recommended epoch, if it
             was evaluated.
         valid_accuracy: accuracy on held-out noisy labels, if there are any.
         fit_right: share of the correct training labels that are predicted.
         fit_wrong: share of the wrong ones; None if they are unknown.
+        recommended_epoch: the epoch that the tracker recommends, from 0.
+        recommended_step: its number of steps, for --restore_step.
+        reason: the reason of the tracker.
+        epochs: epochs that have a susceptibility, counted from 0.
+        curve: susceptibility of each of these epochs.
+        drops: drop of each probed epoch; None if it was not finite.
+        probe: how susceptibility was measured.
+
+    Number, label, region and ranks are those of a comparison.
     """
 
+    number: int = 0
+    label: str = ''
     folder: str
     options: dict[str, Any]
     accuracy: float
     susceptibility: float
-    drops: list[float | None]
-    epochs: list[int]
-    curve: list[float | None]
-    probe: dict[str, Any]
-    recommended_epoch: int | None
-    recommended_step: int | None
-    reason: str | None
+    region: int = 0
+    ranks: dict[str, int | None] = dataclasses.field(default_factory=dict)
     test_accuracy: float | None
     test_accuracy_at_epoch: float | None
     valid_accuracy: float | None
     fit_right: float | None
     fit_wrong: float | None
+    recommended_epoch: int | None
+    recommended_step: int | None
+    reason: str | None
+    epochs: list[int]
+    curve: list[float | None]
+    drops: list[float | None]
+    probe: dict[str, Any]
 
 
 def find(places: Sequence[str]) -> list[str]:

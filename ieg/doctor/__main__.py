@@ -8,8 +8,8 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from ieg.doctor import facts, self_test
-from ieg.doctor.verdicts import PROBLEM, Check, examine
+from ieg import doctor
+from ieg.doctor import PROBLEM, Check, examine
 from ieg.errors import UsageError
 from ieg.utils import cli
 
@@ -46,9 +46,9 @@ def _run(argv: Sequence[str], prog: str) -> int:
     folder = os.path.expanduser(parser.parse_args(argv).data_dir)
     if folder and not os.path.isdir(folder):
         raise UsageError(f'--data_dir={folder} is not a folder.')
-    known = facts.gather(folder)
+    known = doctor.gather(folder)
     print('Running a short training; this takes half a minute.', flush=True)
-    checks = examine(known | self_test.run())
+    checks = examine(known | doctor.self_test())
     print(text(checks))
     return int(any(check.state == PROBLEM for check in checks))
 

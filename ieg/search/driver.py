@@ -23,7 +23,6 @@ from ieg.registry import SEARCHERS, introduced
 from ieg.search import (
     searchers,  # noqa: F401  # Registers them.
     store,
-    summary,
 )
 from ieg.search.pool import Pool
 from ieg.search.runner import Facts, Runner
@@ -345,7 +344,7 @@ class _Search:
                 epochs /= self._config.search.parallel_trials
             epochs += train.max_epoch
             epochs += train.max_iteration / facts.steps_per_epoch
-            time = summary.duration(epochs * self._workers.seconds())
+            time = store.duration(epochs * self._workers.seconds())
             time = f'about {time} with the final training, without evaluations'
         print(
             f'Search: about {total} trials of {facts.epochs} epochs, {done} '
@@ -360,7 +359,7 @@ class _Search:
         self._bar.set_postfix_str(f'best {best:.4f}')
         self._bar.update()
         if self._bar.disable:
-            line = summary.line(trial, result)
+            line = store.line(trial, result)
             print(line, file=sys.stderr, flush=True)
 
     def _finish(self, best: Trial, scores: list[float]) -> dict[str, Any]:
@@ -375,8 +374,8 @@ class _Search:
         self._store.finish(outcome)
         folder = ieg_config.folder_of(self._config)
         try:
-            summary.draw(os.path.join(folder, 'search.png'), self._store, best)
+            store.draw(os.path.join(folder, 'search.png'), self._store, best)
         except ImportError:
             print('No search.png: install matplotlib.', file=sys.stderr)
-        print(summary.table(self._store, self.ranking(), best))
+        print(store.table(self._store, self.ranking(), best))
         return outcome

@@ -5,9 +5,11 @@ to train the candidates. Replaying the asks and tells restores a searcher.
 """
 
 import abc
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import linalg
 from scipy.special import digamma, polygamma
 
 from ieg.registry import SEARCHERS
@@ -24,6 +26,7 @@ LONGEST_STEP = 2.0
 START_WEIGHT = 2.0
 
 
+@dataclasses.dataclass(eq=False)
 class Searcher(abc.ABC):
     """Proposes candidates in [0, 1]^d and learns from their scores.
 
@@ -37,24 +40,20 @@ class Searcher(abc.ABC):
         ValueError: the start is not a point of the cube.
     """
 
-    def __init__(
-        self,
-        dimension: int,
-        population: int,
-        seed: int,
-        start: np.ndarray | None = None,
-    ):
-        self.dimension = dimension
-        self.population = population
-        self.seed = seed
-        self.start = None
+    dimension: int
+    population: int
+    seed: int
+    start: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
         self._iteration = 0
-        if start is not None:
-            point = np.asarray(start, np.float64)
+        if self.start is not None:
+            point = np.asarray(self.start, np.float64)
             in_cube = np.all((point >= 0) & (point <= 1))
-            if point.shape != (dimension,) or not in_cube:
+            if point.shape != (self.dimension,) or not in_cube:
                 raise ValueError(
-                    f'start must be a point of [0, 1]^{dimension}, got {start}'
+                    f'start must be a point of [0, 1]^{self.dimension}, got '
+                    f'{self.start}'
                 )
             self.start = point
 
@@ -123,15 +122,9 @@ class BetaNES(Searcher):
         theta: parameters (a, b) of each coordinate, float64 `[d, 2]`.
     """
 
-    def __init__(
-        self,
-        dimension: int,
-        population: int,
-        seed: int,
-        start: np.ndarray | None = None,
-    ):
-        super().__init__(dimension, population, seed, start)
-        self.theta = np.ones((dimension, 2))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.theta = np.ones((self.dimension, 2))
         if self.start is not None:
             sides = np.stack([self.start, 1 - self.start], axis=-1)
             self.theta += START_WEIGHT * sides
@@ -160,6 +153,7 @@ class BetaNES(Searcher):
 
 
 @SEARCHERS.register('reference')
+@dataclasses.dataclass(eq=False)
 class ReferenceNewton(Searcher):
     """S2E's search as in its released code, for comparison.
 
@@ -180,18 +174,12 @@ class ReferenceNewton(Searcher):
             least 1 and without an upper bound.
     """
 
-    def __init__(
-        self,
-        dimension: int,
-        population: int,
-        seed: int,
-        start: np.ndarray | None = None,
-        delta: float = 1.0,
-    ):
-        super().__init__(dimension, population, seed, start)
-        self.delta = delta
-        self.theta = np.ones((dimension, 2))
-        self._random = np.random.RandomState(seed)
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.theta = np.ones((self.dimension, 2))
+        self._random = np.random.RandomState(self.seed)
 
     def _draw(self, iteration: int) -> np.ndarray:
         del iteration
@@ -278,9 +266,7 @@ def newton_step(theta: np.ndarray, best: np.ndarray, count: int) -> np.ndarray:
         step: `[d, 2]`.
     """
     score = beta_score(theta, best).reshape(-1, 1)
-    curvature = np.zeros((theta.size, theta.size))
-    for i, block in enumerate(fisher(theta)):
-        curvature[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = -block
+    curvature = -linalg.block_diag(*fisher(theta))
     left, singular, right = np.linalg.svd((score * score.T + curvature) / count)
     # Negative eigenvalues stay negative, but the inverse is bounded.
     floored = left @ np.diag(np.maximum(singular, 1e-5)) @ right

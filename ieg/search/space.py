@@ -30,13 +30,11 @@ class Warm:
     """Promising options to try before the search starts.
 
     Attributes:
-        name: title of the trial.
         options: options that differ from the configuration.
         point: the (nearest) point of the unit cube `[d]`; None if the options
             are outside.
     """
 
-    name: str
     options: dict[str, Any]
     point: np.ndarray | None
 
@@ -160,7 +158,7 @@ class OptionSpace(Space):
         values = self._configured.values()
         places = [a.place(v) for a, v in zip(self._axes, values, strict=True)]
         point = None if None in places else np.array(places)
-        return [Warm('as configured', {}, point)]
+        return [Warm({}, point)]
 
     def key(self, options: Mapping[str, Any], epochs: int, batch: int) -> str:
         """Returns the values of all searched options."""
@@ -268,10 +266,9 @@ class ScheduleSpace(Space):
     def warm(self, epochs: int) -> list[Warm]:
         """Returns the configured schedule, and one that drops more."""
         more = {'tau_multiplier': self._options['tau_multiplier'] * MORE}
-        starts = [Warm('as configured', {}, self._nearest({}, epochs))]
+        starts = [Warm({}, self._nearest({}, epochs))]
         if self._tau(more) < 1:
-            point = self._nearest(more, epochs)
-            starts.append(Warm(f'tau x {MORE}', more, point))
+            starts.append(Warm(more, self._nearest(more, epochs)))
         return starts
 
     def key(self, options: Mapping[str, Any], epochs: int, batch: int) -> str:

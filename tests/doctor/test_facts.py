@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ieg.doctor import facts, self_test
+from ieg import doctor
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ def test_what_hides_gpus(monkeypatch, value, hidden):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', value or '')
     if value is None:
         monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
-    assert facts.gather()['hidden'] == hidden
+    assert doctor.gather()['hidden'] == hidden
 
 
 def test_data_sets(tmp_path):
@@ -26,15 +26,15 @@ def test_data_sets(tmp_path):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / 'dataset_info.json').write_text('{}')
     (tmp_path / 'downloads' / 'x').mkdir(parents=True)
-    found = facts.data_sets(str(tmp_path))
+    found = doctor.data_sets(str(tmp_path))
     assert found['sets'] == ['mnist', 'some/config'] and found['exists']
-    gone = facts.data_sets(str(tmp_path / 'gone'))
+    gone = doctor.data_sets(str(tmp_path / 'gone'))
     assert gone['sets'] == [] and not gone['exists']
 
 
 def test_data_sets_in_the_usual_place(tmp_path, monkeypatch):
     monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
-    assert facts.data_sets()['folder'] == str(tmp_path)
+    assert doctor.data_sets()['folder'] == str(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_data_sets_in_the_usual_place(tmp_path, monkeypatch):
     ],
 )
 def test_what_the_driver_says(answer, devices):
-    assert facts.parse_smi(answer) == devices
+    assert doctor.parse_smi(answer) == devices
 
 
 def fake_smi(tmp_path, monkeypatch, script):
@@ -85,29 +85,29 @@ def fake_smi(tmp_path, monkeypatch, script):
 
 def test_the_driver_is_asked(tmp_path, monkeypatch):
     fake_smi(tmp_path, monkeypatch, 'echo "RTX 5090, 12.0, 32768 MiB, 570.1"')
-    found = facts.gpus()
+    found = doctor.gpus()
     (device,) = found['devices']
     assert device['name'] == 'RTX 5090' and device['driver'] == '570.1'
     assert (device['capability'], device['memory']) == ([12, 0], 32)
     assert found['present']
     fake_smi(tmp_path, monkeypatch, 'echo "no driver"; exit 9')
-    assert facts.gpus()['devices'] == []
+    assert doctor.gpus()['devices'] == []
     monkeypatch.setenv('PATH', '')
-    assert facts.gpus()['devices'] == []
+    assert doctor.gpus()['devices'] == []
 
 
 def test_facts_of_this_machine():
-    found = facts.gather()
+    found = doctor.gather()
     assert json.loads(json.dumps(found)) == found
     assert found['versions']['tensorflow'].startswith('2.')
     assert found['cpu']['cores'] >= found['cpu']['usable'] >= 1
-    assert found['libraries'].keys() == facts.LIBRARIES.keys()
-    assert facts.version('no-such-package') is None
+    assert found['libraries'].keys() == doctor.LIBRARIES.keys()
+    assert doctor.version('no-such-package') is None
 
 
 def test_a_short_training_on_this_machine(tiny, monkeypatch):
-    monkeypatch.setitem(self_test.OPTIONS, 'network_name', tiny)
-    found = self_test.train()
+    monkeypatch.setitem(doctor.OPTIONS, 'network_name', tiny)
+    found = doctor.train()
     assert math.isfinite(found['loss']) and found['same']
     assert found['replicas'] == 1
 
@@ -121,7 +121,7 @@ def test_what_a_process_told_before_it_ended(monkeypatch):
             'run',
             lambda command, **more: start([sys.executable, '-c', code], **more),
         )
-        return self_test.run()
+        return doctor.self_test()
 
     found = python(
         'import os, sys\n'
@@ -130,6 +130,6 @@ def test_what_a_process_told_before_it_ended(monkeypatch):
         'print("a\\nb\\n", file=sys.stderr, flush=True)\nos.abort()\n'
     )
     assert found == {'xla': '', 'ended': -6, 'error': 'b'}
-    monkeypatch.setattr(self_test, 'SECONDS', 0.5)
+    monkeypatch.setattr(doctor, 'SECONDS', 0.5)
     slow = 'import time\nprint(\'{"xla": ""}\', flush=True)\ntime.sleep(60)'
     assert python(slow)['ended'] == 'timeout'

@@ -10,9 +10,8 @@ import pytest
 from command import assert_mistake
 from paths import ROOT
 
-from ieg.doctor import __main__, self_test
-from ieg.doctor import facts as facts_
-from ieg.doctor.verdicts import OK, PROBLEM, VERSIONS, WARNING, examine
+from ieg import doctor
+from ieg.doctor import OK, PROBLEM, VERSIONS, WARNING, __main__, examine
 
 KERNELS = ['sm_60', 'sm_70', 'sm_80', 'sm_89', 'compute_90']
 DRIVER = '570.86.15'
@@ -41,8 +40,8 @@ HEALTHY = {
     'versions': {
         'ieg': '0.1.0',
         'python': '3.11.7',
-        **dict.fromkeys(facts_.PACKAGES, '9.9'),
-        **dict.fromkeys(facts_.OPTIONAL),
+        **dict.fromkeys(doctor.PACKAGES, '9.9'),
+        **dict.fromkeys(doctor.OPTIONAL),
         'tensorflow': '2.21.0',
         'keras': '3.15.1',
     },
@@ -56,7 +55,7 @@ HEALTHY = {
     },
     'gpus': {'present': False, 'devices': []},
     'hidden': False,
-    'libraries': dict.fromkeys(facts_.LIBRARIES),
+    'libraries': dict.fromkeys(doctor.LIBRARIES),
     'data': {'folder': '/data', 'exists': True, 'sets': ['mnist']},
     'tensorflow': {
         'version': '2.21.0',
@@ -100,7 +99,7 @@ def used_by_tensorflow(gpu):
 def with_gpu(gpu, *more, used=True, **options):
     return machine(
         ('gpus', {'present': True, 'devices': [gpu]}),
-        ('libraries', dict.fromkeys(facts_.LIBRARIES, '12.5.82')),
+        ('libraries', dict.fromkeys(doctor.LIBRARIES, '12.5.82')),
         ('devices', [used_by_tensorflow(gpu)] if used else []),
         *more,
         **options,
@@ -202,15 +201,15 @@ def test_one_of_two_gpus_does_not_fit():
     ],
 )
 def test_what_this_build_runs_on(capability, runs):
-    assert facts_.runs_on(capability, KERNELS) == runs
-    assert facts_.runs_on(capability, [])
+    assert doctor.runs_on(capability, KERNELS) == runs
+    assert doctor.runs_on(capability, [])
 
 
 def test_a_kernel_is_for_its_major_number_only():
-    assert not facts_.runs_on((9, 0), ['sm_89'])
-    assert not facts_.runs_on((8, 0), ['sm_86'])
-    assert facts_.runs_on((12, 1), ['compute_100'])
-    assert facts_.runs_on((12, 0), ['sm_120a', 'nonsense'])
+    assert not doctor.runs_on((9, 0), ['sm_89'])
+    assert not doctor.runs_on((8, 0), ['sm_86'])
+    assert doctor.runs_on((12, 1), ['compute_100'])
+    assert doctor.runs_on((12, 0), ['sm_120a', 'nonsense'])
 
 
 @pytest.mark.parametrize(
@@ -283,7 +282,7 @@ def test_versions_are_those_of_the_package():
         low, beyond = VERSIONS[name]
         assert needed[name] == f'>={low},<{beyond}'
     assert f'requires-python = ">={VERSIONS["python"][0]}"' in text
-    assert set(facts_.PACKAGES) <= needed.keys()
+    assert set(doctor.PACKAGES) <= needed.keys()
 
 
 @pytest.mark.parametrize(
@@ -319,7 +318,7 @@ def test_a_training_that_cannot_be_repeated():
 
 
 def test_a_folder_of_data_sets_that_is_not_there(tmp_path):
-    gone = facts_.data_sets(str(tmp_path / 'gone'))
+    gone = doctor.data_sets(str(tmp_path / 'gone'))
     text = said(machine(('data', gone)), 'data sets', OK)
     assert 'there is no folder' in text and 'digits' in text
 
@@ -330,8 +329,8 @@ def test_a_folder_of_data_sets_that_is_not_there(tmp_path):
 def test_the_code_says_whether_there_is_a_problem(
     monkeypatch, capsys, facts, code
 ):
-    monkeypatch.setattr(facts_, 'gather', lambda data_dir: facts)
-    monkeypatch.setattr(self_test, 'run', lambda: {})
+    monkeypatch.setattr(doctor, 'gather', lambda data_dir: facts)
+    monkeypatch.setattr(doctor, 'self_test', lambda: {})
     assert __main__.main([]) == code
     assert 'versions: ieg' in capsys.readouterr().out
 

@@ -9,15 +9,12 @@ from command import ROOT
 # They read run folders, which needs no TensorFlow.
 LIGHT = (
     'ieg.compare.comparison',
-    'ieg.label_issues.evidence',
+    'ieg.label_issues',
     'ieg.corrections.edits',
-    'ieg.label_issues.table',
     'ieg.compare.plane',
     'ieg.report',
-    'ieg.report.rounds',
     'ieg.compare',
-    'ieg.report',
-    'ieg.search.summary',
+    'ieg.search.store',
 )
 
 
