@@ -64,9 +64,9 @@ def find(arguments: Sequence[str]) -> list[list[str] | Array]:
         if path.lower().endswith(ARRAYS) and not os.path.isdir(path):
             found += _arrays(path)
             continue
-        paths = {os.path.normpath(p): p for p in _files(path)}
-        paths = [p for key, p in paths.items() if key not in seen]
-        seen.update(map(os.path.normpath, paths))
+        by_place = {os.path.normpath(p): p for p in _files(path)}
+        paths = [p for place, p in by_place.items() if place not in seen]
+        seen.update(by_place)
         if found and isinstance(found[-1], list):
             found[-1] += paths
         elif paths:

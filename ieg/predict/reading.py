@@ -5,11 +5,12 @@ here too. Models of array data sets resize whole images.
 """
 
 import concurrent.futures
+import dataclasses
 import functools
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -26,60 +27,45 @@ from ieg.utils.text import shown
 _BLOCK = 256
 
 
-class Inputs(Protocol):
+@dataclasses.dataclass(frozen=True)
+class Inputs:
     """Images that a model can take.
 
     Attributes:
         names: of N images.
+        fetch: places [b] -> images, uint8 [b, H, W, channels]; raises an
+            exception of any kind where one of them can no longer be read.
     """
 
-    names: list[str]
-
-    def fetch(self, places: Sequence[int]) -> np.ndarray:
-        """Returns images, uint8 [b, H, W, channels].
-
-        Raises:
-            Exception: of any kind; one of them cannot be read any more.
-        """
-        ...
+    names: Sequence[str]
+    fetch: Callable[[Sequence[int]], np.ndarray]
 
 
-class Files:
-    """Images in files; see `Inputs`.
+def of_files(
+    paths: Sequence[str], odd: np.ndarray, model: Classifier
+) -> Inputs:
+    """Returns images in files.
 
     Args:
         paths: of files that have been found readable, N.
         odd: bool [N], as `survey` says.
         model: that takes them.
     """
+    names = [shown(path) for path in paths]
+    if model.framing is not None:
+        encoded = [os.fsencode(path) for path in paths]
+        return _framed(names, FileImages(encoded, odd, model.framing))
+    height, width, channels = model.image_shape
+    pool = concurrent.futures.ThreadPoolExecutor()
 
-    def __init__(
-        self, paths: Sequence[str], odd: np.ndarray, model: Classifier
-    ):
-        self.names = [shown(path) for path in paths]
-        self._paths = paths
-        self._shape = model.image_shape
-        self._framed = None
-        if model.framing is None:
-            self._pool = concurrent.futures.ThreadPoolExecutor()
-        else:
-            encoded = [os.fsencode(path) for path in paths]
-            self._framed = FileImages(encoded, odd, model.framing)
+    def whole(place: int) -> np.ndarray:
+        return resized(read_odd(paths[place], channels), height, width)
 
-    def fetch(self, places: Sequence[int]) -> np.ndarray:
-        """See `Inputs`."""
-        if self._framed is not None:
-            return self._framed.fetch(np.asarray(places), None).numpy()
-        paths = [self._paths[place] for place in places]
-        return np.stack(list(self._pool.map(self._whole, paths)))
-
-    def _whole(self, path: str) -> np.ndarray:
-        height, width, channels = self._shape
-        return resized(read_odd(path, channels), height, width)
+    return Inputs(names, lambda places: np.stack([*pool.map(whole, places)]))
 
 
-class Pixels:
-    """Images of an array; see `Inputs`.
+def of_array(array: Array, model: Classifier) -> Inputs:
+    """Returns images of an array.
 
     Those of the network's size are taken as they are, others as if they were
     in files.
@@ -88,41 +74,29 @@ class Pixels:
         array: the images.
         model: that takes them.
     """
+    names, images = list(array.names()), array.images
+    height, width, channels = model.image_shape
+    if images.shape[1:] == model.image_shape:
+        return Inputs(names, lambda places: images[np.asarray(places)])
+    if model.framing is not None:
+        encoded = [_png(image) for image in images]
+        odd = np.zeros(len(encoded), bool)
+        return _framed(names, FileImages(encoded, odd, model.framing, True))
 
-    def __init__(self, array: Array, model: Classifier):
-        self.names = list(array.names())
-        self._images = array.images
-        self._shape = model.image_shape
-        self._framed = None
-        if model.framing is not None and not self._fits():
-            encoded = [_png(image) for image in array.images]
-            odd = np.zeros(len(encoded), bool)
-            self._framed = FileImages(encoded, odd, model.framing, True)
+    def whole(place: int) -> np.ndarray:
+        picture = _picture(images[place])
+        pixels = np.asarray(picture.convert('L' if channels == 1 else 'RGB'))
+        pixels = pixels.reshape(picture.height, picture.width, channels)
+        return resized(pixels, height, width)
 
-    def _fits(self) -> bool:
-        return self._images.shape[1:] == self._shape
+    return Inputs(names, lambda places: np.stack([*map(whole, places)]))
 
-    def fetch(self, places: Sequence[int]) -> np.ndarray:
-        """See `Inputs`."""
-        if self._framed is not None:
-            return self._framed.fetch(np.asarray(places), None).numpy()
-        images = self._images[np.asarray(places)]
-        if self._fits():
-            return images
-        height, width, channels = self._shape
-        mode = 'L' if channels == 1 else 'RGB'
-        return np.stack(
-            [
-                resized(
-                    np.asarray(_picture(image).convert(mode)).reshape(
-                        *image.shape[:2], channels
-                    ),
-                    height,
-                    width,
-                )
-                for image in images
-            ]
-        )
+
+def _framed(names: Sequence[str], images: FileImages) -> Inputs:
+    """Returns images that are cropped and resized as in the evaluation."""
+    return Inputs(
+        names, lambda places: images.fetch(np.asarray(places), None).numpy()
+    )
 
 
 def _picture(image: np.ndarray) -> Image.Image:
@@ -148,27 +122,32 @@ def look_at(
     paths: Sequence[str],
     model: Classifier,
     progress: Callable[[int], None] = lambda count: None,
-) -> tuple[Files, list[tuple[str, str]]]:
+) -> tuple[Inputs, list[tuple[str, str]]]:
     """Opens files once, to find out which of them are images.
 
     Args:
         paths: of files.
         model: that is to take them.
-        progress: is told how many more were looked at.
+        progress: gets how many more were looked at.
 
     Returns:
         The images, and (path, reason) of each file that is none.
     """
-    kept, odd, problems = [], [], []
+    kept: list[str] = []
+    odd = [np.zeros(0, bool)]
+    problems: list[tuple[str, str]] = []
     for start in range(0, len(paths), _BLOCK):
         block = paths[start : start + _BLOCK]
         seen = survey(block)
         places = np.flatnonzero(seen.readable)
-        kept += [block[place] for place in places]
+        kept += [block[place] for place in places.tolist()]
         odd.append(seen.odd[places])
-        problems += [(shown(path), why) for path, why in seen.problems]
+        problems += [
+            (shown(os.fsdecode(path)), why) for path, why in seen.problems
+        ]
         progress(len(block))
-    return Files(kept, np.concatenate(odd or [[]]), model), problems
+    inputs = of_files(kept, np.concatenate(odd), model)
+    return inputs, problems
 
 
 def predictions(
