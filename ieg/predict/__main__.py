@@ -137,7 +137,7 @@ def _inputs(
 
     for group in groups:
         if isinstance(group, predict_inputs.Array):
-            yield reading.Pixels(group, model)
+            yield reading.of_array(group, model)
             continue
         with _bar(len(group), 'opening files', quiet) as bar:
             files, bad = reading.look_at(group, model, bar.update)
