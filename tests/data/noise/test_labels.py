@@ -254,7 +254,7 @@ def test_ieg_splits_classes_of_any_size(kind):
     ('change', 'words'),
     [
         ({'sampler': 'numpi'}, "no noise sampler 'numpi'.* 'numpy'"),
-        ({'kind': 'unifrom'}, "no kind of noise 'unifrom'.* 'uniform'"),
+        ({'kind': 'unifrom'}, "kind of noise 'unifrom'.* 'uniform'"),
         ({'rate': 1.4}, r'1\.4 is outside \[0, 1\]'),
         ({'seed': -1}, 'seed -1'),
         ({'seed': 2**32}, 'seed 4294967296'),
