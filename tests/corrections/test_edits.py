@@ -130,7 +130,7 @@ def test_a_number_that_could_be_two_classes_is_none(path):
         ),
         (
             ['train,20,"a,dog,cat'],
-            'line 2 of {} is no CSV (unexpected end of data): check the '
+            'line 2 of {} is not CSV (unexpected end of data): check the '
             'quotes there and before.',
         ),
     ],

@@ -155,8 +155,8 @@ def test_labels_are_compared_composed_and_shown_as_they_are(table):
         (['path', 'a0.jpg'], "no column 'label', only 'path'"),
         (['label;split', 'x;test'], "no column 'path', only 'label', 'split'"),
         (['path,label,label', 'a0.jpg,x,x'], "2 columns 'label': keep one"),
-        (['"path,label', 'a0.jpg,x'], 'line 2 of {} is no CSV (unexpected end'),
-        (['path,label', 'a0.jpg,"x"y'], 'line 2 of {} is no CSV'),
+        (['"path,label', 'a0.jpg,x'], 'line 2 of {} is not CSV (unexpected'),
+        (['path,label', 'a0.jpg,"x"y'], 'line 2 of {} is not CSV'),
         (['path,label', '', 'a0.jpg'], 'line 3 of {} has 1 field and not 2'),
         (
             ['path,label', 'a0.jpg,x', 'a1.jpg,x,y'],
@@ -261,7 +261,7 @@ def test_training_copies_of_test_images_are_left_out(table):
         (b'', 'is empty: it needs a first line such as path,label'),
         (b'\xef\xbb\xbf', 'is empty'),
         (b'""\n', "has no column 'path'"),
-        (b'PK\3\4\0\0\0', 'is no text file: give a CSV file'),
+        (b'PK\3\4\0\0\0', 'is not a text file: give a CSV file'),
         (
             b'path,label\na0.jpg,x\na1.jpg,caf\xe9\n',
             'is not UTF-8 (line 3): save it as UTF-8',
