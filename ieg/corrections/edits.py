@@ -11,7 +11,7 @@ import numpy as np
 
 from ieg.errors import UsageError, nearest
 from ieg.utils import tables
-from ieg.utils.text import counted, listed, normal, number, shown
+from ieg.utils.text import listed, normal, number, shown
 
 # The columns that are read; `path` may be missing.
 COLUMNS = ('split', 'index', 'path', 'given_label', 'corrected_label')
@@ -192,9 +192,8 @@ def _rows(path: str) -> list[_Row]:
         UsageError: it is not like that.
     """
     # A file name need not be UTF-8, everything else has to be.
-    text = tables.read_text(path, errors='surrogateescape')
-    delimiter = tables.find_delimiter(text, path, COLUMNS)
-    header = tables.header(text, delimiter, path)
+    table = tables.Table(path, COLUMNS, errors='surrogateescape')
+    header = table.header
     for name in COLUMNS:
         if header.count(name) > 1:
             raise UsageError(
@@ -205,20 +204,9 @@ def _rows(path: str) -> list[_Row]:
                 f'{path} has no column {name!r}, only {listed(header)}: keep '
                 'the first line of label_issues.csv as it is.'
             )
-    records = tables.records(text, delimiter, path)
-    next(records)
-    rows = []
-    for _, line, fields in records:
-        if len(fields) > len(header):
-            raise UsageError(
-                f'line {line} of {path} has {counted(len(fields), "field")} '
-                f'and not {len(header)}: put quotes around a field that has '
-                f'{delimiter!r} in it.'
-            )
-        # Some programs leave empty fields at the end of a line out.
-        fields += [''] * (len(header) - len(fields))
-        rows.append(_row(line, dict(zip(header, fields, strict=True)), path))
-    return rows
+    # Some programs leave empty fields at the end of a line out.
+    rows = table.rows(short=True)
+    return [_row(line, fields, path) for line, fields in rows]
 
 
 def _row(line: int, fields: Mapping[str, str], path: str) -> _Row:

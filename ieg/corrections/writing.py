@@ -7,13 +7,12 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ieg.data.dataset import Found
 from ieg.data.sets import folder as folders
-from ieg.data.sets import npz, table
+from ieg.data.sets import npz
 from ieg.data.sets import table as table_sets
 from ieg.data.sets.npz import KEYS
 from ieg.data.sets.table import COLUMNS, part_of
@@ -22,14 +21,8 @@ from ieg.utils import tables
 from ieg.utils.files import atomic_path, walk
 from ieg.utils.text import normal, shown, unreadable
 
-
-class Line(NamedTuple):
-    """A row of a new table; the fields are its columns."""
-
-    path: str
-    label: str
-    clean_label: str
-    split: str
+# The fields of a new table, by its `COLUMNS`.
+Line = tuple[str, str, str, str]
 
 
 @contextlib.contextmanager
@@ -85,85 +78,21 @@ def save_arrays(
         save(file, **arrays)
 
 
-def new_npz(
-    output: str,
-    class_names: Sequence[str],
-    parts: Mapping[str, npz.ArrayPart],
-) -> None:
-    """Writes arrays of a data set that has another form.
-
-    Args:
-        output: the file to make.
-        class_names: of all classes.
-        parts: by name.
+def save_lines(path: str, lines: Iterable[Line]) -> None:
+    """Writes a new table of images.
 
     Raises:
-        UsageError: as `fresh`.
+        UsageError: a path is not text.
     """
-    arrays = {'class_names': np.array(class_names)}
-    for name, part in parts.items():
-        arrays |= {f'x_{name}': part.images, f'y_{name}': part.labels}
-    if parts['train'].clean is not None:
-        arrays['clean_train'] = parts['train'].clean
-    with fresh(output, npz.read_npz) as temporary:
-        save_arrays(temporary, arrays, packed=True)
-
-
-def new_csv(output: str, lines: Iterable[Line]) -> None:
-    """Writes a table of image files that lie elsewhere.
-
-    Args:
-        output: the file to make.
-        lines: with absolute paths.
-
-    Raises:
-        UsageError: as `fresh`; or a path is not text.
-    """
-    with fresh(output, table_sets.read_csv) as temporary:
-        _save_lines(temporary, lines)
-
-
-def _save_lines(path: str, lines: Iterable[Line]) -> None:
     try:
         with open(path, 'w', encoding='utf-8', newline='') as file:
             writer = csv.writer(file, lineterminator='\n')
-            writer.writerows([Line._fields, *lines])
+            writer.writerows([COLUMNS, *lines])
     except UnicodeEncodeError as error:
         raise UsageError(
             f'The path {shown(error.object)!r} is not UTF-8, so no table can '
             'have it: rename the file or folder.'
         ) from None
-
-
-def new_images(
-    output: str, lines: Iterable[tuple[bytes, Line]], table: str = 'labels.csv'
-) -> None:
-    """Writes encoded images and a table of them into a new folder.
-
-    Args:
-        output: the folder to make.
-        lines: each image, and its row; `path` is what it is to be called,
-            without an extension.
-        table: name of the table in the folder.
-
-    Raises:
-        UsageError: as `fresh`.
-    """
-
-    def read(folder: str) -> Found:
-        return table_sets.read_csv(os.path.join(folder, table))
-
-    with fresh(output, read) as temporary:
-        named = []
-        for content, line in lines:
-            extension = '.png' if content[:4] == b'\x89PNG' else '.jpg'
-            line = line._replace(path=line.path + extension)
-            path = os.path.join(temporary, line.path)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, 'wb') as file:
-                file.write(content)
-            named.append(line)
-        _save_lines(os.path.join(temporary, table), named)
 
 
 # What becomes of an example: its new class, or None to leave it out.
@@ -281,24 +210,22 @@ def write_csv(
     Raises:
         UsageError: as `fresh`.
     """
-    text = tables.read_text(path)
+    table = tables.Table(path, COLUMNS)
     with open(path, 'rb') as file:
         has_mark = file.read(3) == b'\xef\xbb\xbf'
     folder = os.path.dirname(path)
     stays = os.path.realpath(folder) == os.path.realpath(
         os.path.dirname(output)
     )
-    lines = list(io.StringIO(text, newline=''))
-    delimiter = tables.find_delimiter(text, path, COLUMNS)
-    header = tables.header(text, delimiter, path)
-    image, label = header.index('path'), header.index('label')
+    lines = list(io.StringIO(table.text, newline=''))
+    image, label = map(table.header.index, ('path', 'label'))
     kept = []
-    for row, record in enumerate(tables.records(text, delimiter, path)):
+    for row, record in enumerate(table.records()):
         raw = ''.join(lines[record.first - 1 : record.last])
         fields = list(record.fields)
         name = os.path.join(folder, fields[image])
         if row:
-            named = dict(zip(header, fields, strict=True))
+            named = dict(zip(table.header, fields, strict=True))
             part = part_of(named.get('split', 'train')) or ''
             change = changes.get((part, name), fields[label])
             if change is None:
@@ -307,9 +234,11 @@ def write_csv(
             if not stays:
                 fields[image] = os.path.abspath(name)
         kept.append(
-            raw if fields == record.fields else _line(fields, raw, delimiter)
+            raw
+            if fields == record.fields
+            else _line(fields, raw, table.delimiter)
         )
-    with fresh(output, table.read_csv) as temporary:
+    with fresh(output, table_sets.read_csv) as temporary:
         with open(
             temporary,
             'w',

@@ -2,13 +2,14 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
-from ieg.data.images.files import Framing
+from ieg.data.images.files import FileImages, Framing
 from ieg.data.noise.labels import NoisyLabels
 from ieg.data.spec import DatasetSpec
 from ieg.errors import UsageError
@@ -16,6 +17,9 @@ from ieg.options import DataConfig
 
 # What the parts of a data set are called; others are further test sets.
 PARTS = ('train', 'test', 'valid', 'probe')
+# Images up to this side are decoded once, if all of them fit; larger ones are
+# decoded for every batch.
+_HELD_SIDE, _HELD_BYTES = 64, 2**30
 
 
 class Images(Protocol):
@@ -86,6 +90,26 @@ class Part:
         images = self.images.take(indices)
         return Part(images, self.labels[indices], clean, names)
 
+    def decoded(self) -> 'Part':
+        """Returns the same with all images in memory."""
+        count = len(self)
+        array = np.empty((count, *self.images.shape), np.uint8)
+        dataset = (
+            tf.data.Dataset.range(count)
+            .batch(256)
+            .map(
+                lambda ids: self.images.fetch(ids, None),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            .prefetch(1)
+        )
+        done = 0
+        for images in dataset:
+            array[done : done + len(images)] = images.numpy()
+            done += len(images)
+        return dataclasses.replace(self, images=InMemory(array))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Listing:
@@ -95,14 +119,21 @@ class Listing:
         paths: of the images.
         labels: int32 [N], as given.
         clean: int32 [N], the true classes; None where unknown.
+        odd: bool [N], those that Pillow must read; None for none of them.
     """
 
     paths: list[str]
     labels: np.ndarray
     clean: np.ndarray | None = None
+    odd: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def truth(self) -> np.ndarray:
+        """The true classes, or the given ones where they are unknown."""
+        return self.labels if self.clean is None else self.clean
 
     @property
     def names(self) -> np.ndarray:
@@ -115,11 +146,27 @@ class Listing:
             [self.paths[index] for index in indices],
             self.labels[indices],
             None if self.clean is None else self.clean[indices],
+            None if self.odd is None else self.odd[indices],
         )
+
+    def without(self, indices: Sequence[int]) -> 'Listing':
+        """Returns all files but some."""
+        return self.take(np.delete(np.arange(len(self)), indices))
+
+    def opened(self, framing: Framing) -> Part:
+        """Returns the examples, whose images are read when they are needed."""
+        none = np.zeros(len(self), bool)
+        odd = none if self.odd is None else self.odd
+        images = FileImages(list(map(os.fsencode, self.paths)), odd, framing)
+        return Part(images, self.labels, self.clean, self.names)
+
+
+# Examples of a part, opened or not.
+Examples = TypeVar('Examples', Listing, Part)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Found:
+class Found(Generic[Examples]):
     """What a reader found.
 
     Attributes:
@@ -130,8 +177,12 @@ class Found:
     """
 
     class_names: tuple[str, ...]
-    parts: Mapping[str, Listing]
+    parts: Mapping[str, Examples]
     remarks: tuple[str, ...] = ()
+
+
+FoundFiles = Found[Listing]
+FoundArrays = Found[Part]
 
 
 # What ImageNet's first networks subtract from pixels 0..255.
@@ -207,6 +258,48 @@ class Preprocessing:
         )
 
 
+def policy_for(side: int) -> str:
+    """Returns the AutoAugment policy that suits images of a size."""
+    return 'imagenet_autoaug' if side >= 96 else 'autoaug'
+
+
+def fits_in_memory(framing: Framing, listings: Mapping[str, Listing]) -> bool:
+    """Returns whether files are to be decoded once and held in memory."""
+    count = sum(map(len, listings.values()))
+    size = count * framing.size**2 * framing.channels
+    return framing.size <= _HELD_SIDE and size <= _HELD_BYTES
+
+
+def open_listings(
+    listings: Mapping[str, Listing], framing: Framing, held: bool
+) -> dict[str, Part]:
+    """Returns the parts of a data set of files.
+
+    Args:
+        listings: the files of each part.
+        framing: what is shown of them.
+        held: whether to decode all of them now, and hold them in memory.
+    """
+    parts = {name: files.opened(framing) for name, files in listings.items()}
+    if held:
+        parts = {name: part.decoded() for name, part in parts.items()}
+    return parts
+
+
+def hash_of_listings(listings: Mapping[str, Listing]) -> str:
+    """Returns a hash of names and labels of all files."""
+    digest = hashlib.sha256()
+    every = [path for listing in listings.values() for path in listing.paths]
+    start = len(os.path.commonpath([os.path.dirname(path) for path in every]))
+    for part, listing in sorted(listings.items()):
+        digest.update(part.encode())
+        for path, label in zip(listing.paths, listing.labels, strict=True):
+            digest.update(os.fsencode(path[start:]) + b'\0%d\n' % label)
+        if listing.clean is not None:
+            digest.update(listing.clean.astype('<i4').tobytes())
+    return digest.hexdigest()
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
     """A data set as its owner split it, and how its images are prepared.
@@ -239,6 +332,18 @@ class Source:
     remarks: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     fingerprint: str = ''
+
+    @classmethod
+    def of_parts(cls, parts: Mapping[str, Part], **others: Any) -> 'Source':
+        """Returns a data set of parts; those not in `PARTS` are `further`."""
+        return cls(
+            train=parts['train'],
+            test=parts['test'],
+            valid=parts.get('valid'),
+            probe=parts.get('probe'),
+            further={n: part for n, part in parts.items() if n not in PARTS},
+            **others,
+        )
 
     @property
     def parts(self) -> dict[str, Part]:

@@ -1,13 +1,14 @@
-"""Reads CSV files written by people: their text, delimiter and rows."""
+"""CSV files that people make: their text, delimiter and rows."""
 
 import codecs
 import csv
 import io
+import itertools
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from ieg.errors import UsageError
-from ieg.utils.text import unreadable
+from ieg.utils.text import counted, unreadable
 
 _DELIMITERS = ',;\t'
 
@@ -16,9 +17,9 @@ class Record(NamedTuple):
     """One row that is not blank.
 
     Attributes:
-        first: number of its first line, from 1.
+        first: number of its first line, from 1 on.
         last: number of its last line.
-        fields: the fields, stripped of spaces.
+        fields: without the spaces around them.
     """
 
     first: int
@@ -26,16 +27,77 @@ class Record(NamedTuple):
     fields: list[str]
 
 
-def read_text(path: str, errors: str = 'strict') -> str:
-    """Returns the text of a CSV file, without a byte order mark.
+class Table:
+    """A CSV file; its delimiter is the one that finds the most known columns.
 
     Args:
-        path: path of the file.
-        errors: see `bytes.decode`.
+        path: of the file.
+        columns: the known names of columns, in lower case.
+        errors: as of `bytes.decode`.
+
+    Attributes:
+        text: without a mark of the encoding.
+        delimiter: of the fields.
+        header: the names of the columns, in lower case.
 
     Raises:
-        UsageError: the file cannot be read, is empty, or is not UTF-8.
+        UsageError: the file cannot be read, is empty, or is not UTF-8; or its
+            first line is not CSV.
     """
+
+    def __init__(
+        self, path: str, columns: Collection[str], errors: str = 'strict'
+    ):
+        self._path = path
+        self.text = _read_text(path, errors)
+
+        def known(delimiter: str) -> int:
+            try:
+                return len(set(columns) & set(self._header(delimiter)))
+            # Quotes can be in order for one delimiter and not for another.
+            except UsageError:
+                return -1
+
+        self.delimiter = max(_DELIMITERS, key=known)
+        self.header = self._header(self.delimiter)
+
+    def _header(self, delimiter: str) -> list[str]:
+        for record in _records(self.text, delimiter, self._path):
+            return [name.lower() for name in record.fields]
+        return []
+
+    def records(self) -> Iterator[Record]:
+        """Yields all rows that are not blank, the header first.
+
+        Raises:
+            UsageError: a row is not CSV.
+        """
+        return _records(self.text, self.delimiter, self._path)
+
+    def rows(self, short: bool = False) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yields the rows after the header: (last line, fields by column).
+
+        Args:
+            short: fill missing fields at the end of a line with ''.
+
+        Raises:
+            UsageError: a row is not CSV, or does not fit the header.
+        """
+        wanted = len(self.header)
+        for _, line, fields in itertools.islice(self.records(), 1, None):
+            missing = wanted - len(fields)
+            if missing < 0 or (missing and not short):
+                raise UsageError(
+                    f'line {line} of {self._path} has '
+                    f'{counted(len(fields), "field")} and not {wanted}: put '
+                    f'quotes around a field that has {self.delimiter!r} in it.'
+                )
+            fields += [''] * missing
+            yield line, dict(zip(self.header, fields, strict=True))
+
+
+def _read_text(path: str, errors: str) -> str:
+    """Returns the text of a CSV file; see `Table`."""
     try:
         with open(path, 'rb') as file:
             content = file.read()
@@ -59,12 +121,8 @@ def read_text(path: str, errors: str = 'strict') -> str:
     return text
 
 
-def records(text: str, delimiter: str, path: str) -> Iterator[Record]:
-    """Yields all rows that are not blank, the header first.
-
-    Raises:
-        UsageError: a row is not valid CSV.
-    """
+def _records(text: str, delimiter: str, path: str) -> Iterator[Record]:
+    """Yields the rows that are not blank; see `Table.records`."""
     reader = csv.reader(
         io.StringIO(text, newline=''),
         delimiter=delimiter,
@@ -83,24 +141,3 @@ def records(text: str, delimiter: str, path: str) -> Iterator[Record]:
             f'line {reader.line_num} of {path} is not valid CSV ({error}): '
             'check the quotes in this line and before.'
         ) from None
-
-
-def header(text: str, delimiter: str, path: str) -> list[str]:
-    """Returns the names of the columns for a delimiter, in lower case."""
-    for record in records(text, delimiter, path):
-        return [name.lower() for name in record.fields]
-    return []
-
-
-def find_delimiter(text: str, path: str, columns: Collection[str]) -> str:
-    """Returns the delimiter for which most columns are known."""
-
-    def known(delimiter: str) -> int:
-        try:
-            names = header(text, delimiter, path)
-        # Quotes can be valid for one delimiter and not for another.
-        except UsageError:
-            return -1
-        return len(set(columns) & set(names))
-
-    return max(_DELIMITERS, key=known)

@@ -15,7 +15,7 @@ from PIL import Image
 from ieg import experiment
 from ieg.config import folder_of
 from ieg.corrections import apply as apply_
-from ieg.data import base
+from ieg.data import dataset as dataset_
 from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import OWN
 from ieg.errors import UsageError
@@ -110,7 +110,7 @@ def by_content(split, names, labels=None):
 @pytest.fixture(autouse=True)
 def undecoded(monkeypatch):
     """Small files are not decoded, which takes longer than all else."""
-    monkeypatch.setattr(base, '_HELD_SIDE', 0)
+    monkeypatch.setattr(dataset_, '_HELD_SIDE', 0)
 
 
 def write_image(path, *seed):

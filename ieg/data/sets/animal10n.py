@@ -5,21 +5,16 @@ import os
 
 import numpy as np
 
-from ieg.data import base
-from ieg.data import lists as image_lists
-from ieg.data.dataset import Found, Listing, Opened
-from ieg.data.lists import IMAGENET_MEAN, IMAGENET_STD, SetRecipe, count_remarks
+from ieg.data import published
+from ieg.data.dataset import Found, FoundFiles, Listing
 from ieg.errors import UsageError
-from ieg.registry import DATASETS
 
 # The crop of SSR, which pads 8 pixels; PLC only mirrors, SELFIE does nothing.
 # No statistics are published.
-RECIPE = SetRecipe(
+RECIPE = published.SetRecipe(
     size=64,
     crop='shift',
     fraction=1.0,
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
     num_classes=10,
     train_count=50_000,
     test_count=5_000,
@@ -34,7 +29,8 @@ _ANIMALS = (
 )  # fmt: skip
 
 
-def animal10n(data_dir: str) -> Found:
+@published.web_set(RECIPE)
+def animal10n(data_dir: str) -> FoundFiles:
     """Returns ANIMAL-10N (Song et al. 2019): five pairs of similar animals.
 
     Args:
@@ -45,7 +41,7 @@ def animal10n(data_dir: str) -> Found:
     Raises:
         UsageError: a folder is missing or empty, or a name has no label.
     """
-    image_lists.require_folder(data_dir, 'animal10n')
+    published.require_folder(data_dir, 'animal10n')
     parts = {}
     for part, name in (('train', 'training'), ('test', 'testing')):
         folder = os.path.join(data_dir, name)
@@ -56,7 +52,7 @@ def animal10n(data_dir: str) -> Found:
                 'of animal10n, which is not read: take the raw images, with '
                 'folders training and testing.'
             )
-        images = image_lists.images_in(folder)
+        images = published.images_in(folder)
         if not images:
             raise UsageError(
                 f'{folder} is missing or has no images: unpack the raw '
@@ -65,7 +61,7 @@ def animal10n(data_dir: str) -> Found:
         labels = [_animal_label(folder, image) for image in images]
         paths = [os.path.join(folder, image) for image in images]
         parts[part] = Listing(paths, np.array(labels, np.int32))
-    return Found(_ANIMALS, parts, tuple(count_remarks(parts, RECIPE)))
+    return Found(_ANIMALS, parts, tuple(published.count_remarks(parts, RECIPE)))
 
 
 def _animal_label(folder: str, image: str) -> int:
@@ -77,9 +73,3 @@ def _animal_label(folder: str, image: str) -> int:
             'a class from 0 to 9 and _: it is no image of ANIMAL-10N.'
         )
     return int(text)
-
-
-@DATASETS.register('animal10n', takes=('image_size',))
-def load(data_dir: str | None) -> Opened:
-    """Opens the set in a folder; see `animal10n`."""
-    return base.web_set(animal10n, RECIPE, data_dir)

@@ -3,15 +3,12 @@
 import os
 from collections.abc import Mapping, Sequence
 
-from ieg.data import base
-from ieg.data import lists as image_lists
-from ieg.data.dataset import Found, Listing, Opened
-from ieg.data.lists import SetRecipe, count_remarks, require_classes
+from ieg.data import published
+from ieg.data.dataset import Found, FoundFiles, Listing
 from ieg.errors import UsageError
-from ieg.registry import DATASETS
 
 # DivideMix, PES, DISC and SSR; the statistics are those of the set.
-RECIPE = SetRecipe(
+RECIPE = published.SetRecipe(
     size=224,
     crop='shift',
     fraction=224 / 256,
@@ -32,7 +29,8 @@ _CLOTHES = (
 )  # fmt: skip
 
 
-def clothing1m(data_dir: str) -> Found:
+@published.web_set(RECIPE)
+def clothing1m(data_dir: str) -> FoundFiles:
     """Returns Clothing1M (Xiao et al. 2015).
 
     Training images have noisy labels only; 'valid' and 'test' are clean. The
@@ -46,12 +44,12 @@ def clothing1m(data_dir: str) -> Found:
     Raises:
         UsageError: a file is missing, or a list is damaged.
     """
-    image_lists.require_folder(data_dir, 'clothing1m')
+    published.require_folder(data_dir, 'clothing1m')
     lists = [os.path.join(data_dir, 'annotations'), data_dir]
     images = os.path.join(data_dir, 'images')
     images = images if os.path.isdir(images) else data_dir
-    noisy_path = image_lists.find_file(lists, 'noisy_label_kv.txt')
-    clean_path = image_lists.find_file(lists, 'clean_label_kv.txt')
+    noisy_path = published.find_file(lists, 'noisy_label_kv.txt')
+    clean_path = published.find_file(lists, 'clean_label_kv.txt')
     noisy, clean = _read_kv(noisy_path), _read_kv(clean_path)
     parts, remarks = {}, []
     for part, file, labels, source in (
@@ -59,15 +57,15 @@ def clothing1m(data_dir: str) -> Found:
         ('valid', 'clean_val_key_list.txt', clean, clean_path),
         ('test', 'clean_test_key_list.txt', clean, clean_path),
     ):
-        keys = _read_keys(image_lists.find_file(lists, file), labels, source)
-        parts[part], more = image_lists.keep_existing(
+        keys = _read_keys(published.find_file(lists, file), labels, source)
+        parts[part], more = published.keep_existing(
             images, keys, [labels[key] for key in keys], file
         )
         remarks += more
         if part == 'test':
             remarks += _confusion_remarks(noisy, clean, keys)
     parts |= _clean_training(lists, images, clean, clean_path)
-    remarks += count_remarks(parts, RECIPE)
+    remarks += published.count_remarks(parts, RECIPE)
     return Found(_clothes_names(lists), parts, tuple(remarks))
 
 
@@ -78,15 +76,15 @@ def _clean_training(
     name = 'clean_train_key_list.txt'
     if not any(os.path.exists(os.path.join(p, name)) for p in lists):
         return {}
-    keys = _read_keys(image_lists.find_file(lists, name), clean, source)
+    keys = _read_keys(published.find_file(lists, name), clean, source)
     labels = [clean[key] for key in keys]
-    listing, _ = image_lists.keep_existing(images, keys, labels, name)
+    listing, _ = published.keep_existing(images, keys, labels, name)
     return {'probe': listing}
 
 
 def _read_kv(path: str) -> dict[str, int]:
     """Returns the labels by key."""
-    labels = image_lists.read_labels(path, RECIPE.num_classes)
+    labels = published.read_labels(path, RECIPE.num_classes)
     return {key.removeprefix('images/'): label for key, label in labels}
 
 
@@ -97,7 +95,7 @@ def _read_keys(path: str, labels: Mapping[str, int], source: str) -> list[str]:
     and keeps the key, so that all later labels belong to other images.
     """
     keys = []
-    for number, line in image_lists.read_lines(path):
+    for number, line in published.read_lines(path):
         key = line.removeprefix('images/')
         if key not in labels:
             raise UsageError(
@@ -134,13 +132,7 @@ def _clothes_names(lists: Sequence[str]) -> tuple[str, ...]:
     for folder in lists:
         path = os.path.join(folder, 'category_names_eng.txt')
         if os.path.isfile(path):
-            names = tuple(line for _, line in image_lists.read_lines(path))
-            require_classes(names, RECIPE, path)
+            names = tuple(line for _, line in published.read_lines(path))
+            published.require_classes(names, RECIPE, path)
             return names
     return _CLOTHES
-
-
-@DATASETS.register('clothing1m', takes=('image_size',))
-def load(data_dir: str | None) -> Opened:
-    """Opens the set in a folder; see `clothing1m`."""
-    return base.web_set(clothing1m, RECIPE, data_dir)

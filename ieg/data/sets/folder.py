@@ -8,10 +8,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ieg.data import base
-from ieg.data.checks import check_classes, leave_out_copies, own_path
-from ieg.data.dataset import Found, Listing, Opened
+from ieg.data.dataset import Found, FoundFiles, Listing, Opened
 from ieg.data.images.survey import EXTENSIONS
+from ieg.data.own import (
+    check_classes,
+    leave_out_copies,
+    open_own,
+    own_path,
+)
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS
 from ieg.utils import files
@@ -66,7 +70,7 @@ class _Notes:
         ]
 
 
-def read_folder(data_dir: str, probe_dir: str = '') -> Found:
+def read_folder(data_dir: str, probe_dir: str = '') -> FoundFiles:
     """Finds images in class folders.
 
     The class folders lie in `data_dir`, or, if there is a folder `train` (or
@@ -114,8 +118,7 @@ def read_folder(data_dir: str, probe_dir: str = '') -> Found:
                 f'no {part} part.'
             )
     parts, remarks = leave_out_copies(parts, names)
-    labels = {part: listing.labels for part, listing in parts.items()}
-    remarks += check_classes(names, labels, folders)
+    remarks += check_classes(names, parts, folders)
     return Found(
         tuple(map(shown, names)), parts, (*notes.sentences(), *remarks)
     )
@@ -359,4 +362,4 @@ def _listing(
 def load(data_dir: str | None, probe_dir: str = '') -> Opened:
     """Opens a user's class folders; see `read_folder`."""
     files = read_folder(own_path('folder', data_dir), probe_dir)
-    return base.open_own('folder', files)
+    return open_own('folder', files)

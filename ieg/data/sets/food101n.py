@@ -5,32 +5,22 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ieg.data import base
-from ieg.data import lists as image_lists
-from ieg.data.dataset import Found, Listing, Opened
-from ieg.data.lists import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    SetRecipe,
-    count_remarks,
-    require_classes,
-)
-from ieg.registry import DATASETS
+from ieg.data import published
+from ieg.data.dataset import Found, FoundFiles, Listing
 
 # PLC: short side 256, 224 pixels, here of a random area.
-RECIPE = SetRecipe(
+RECIPE = published.SetRecipe(
     size=224,
     crop='area',
     fraction=224 / 256,
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
     num_classes=101,
     train_count=310_009,
     test_count=25_250,
 )
 
 
-def food101n(data_dir: str) -> Found:
+@published.web_set(RECIPE)
+def food101n(data_dir: str) -> FoundFiles:
     """Returns Food-101N (Lee et al. 2018), with the test images of Food-101.
 
     Args:
@@ -41,22 +31,22 @@ def food101n(data_dir: str) -> Found:
     Raises:
         UsageError: a file is missing, or a list is damaged.
     """
-    image_lists.require_folder(data_dir, 'food101n')
+    published.require_folder(data_dir, 'food101n')
     root = os.path.join(data_dir, 'Food-101N_release')
     root = root if os.path.isdir(root) else data_dir
-    path = image_lists.find_file([root], 'meta/classes.txt')
+    path = published.find_file([root], 'meta/classes.txt')
     names = tuple(line for _, line in _after_header(path))
-    require_classes(names, RECIPE, path)
+    published.require_classes(names, RECIPE, path)
     classes = {name: label for label, name in enumerate(names)}
     train = _food_part(root, 'meta/imagelist.tsv', '', classes)
     parent = os.path.dirname(os.path.abspath(data_dir))
     places = [os.path.join(place, 'food-101') for place in (data_dir, parent)]
-    test_list = image_lists.find_file(places, 'meta/test.txt')
+    test_list = published.find_file(places, 'meta/test.txt')
     food101 = os.path.dirname(os.path.dirname(test_list))
     test = _food_part(food101, 'meta/test.txt', '.jpg', classes)
     parts = {'train': train[0], 'test': test[0]}
     remarks = train[1] + test[1] + _verified_remarks(root)
-    remarks += count_remarks(parts, RECIPE)
+    remarks += published.count_remarks(parts, RECIPE)
     return Found(names, parts, tuple(remarks))
 
 
@@ -65,7 +55,7 @@ def _after_header(path: str) -> list[tuple[int, str]]:
 
     PLC takes the header of the classes for a class and counts from 1.
     """
-    lines = list(image_lists.read_lines(path))
+    lines = list(published.read_lines(path))
     return (
         lines[1:] if lines and lines[0][1].startswith('class_name') else lines
     )
@@ -75,17 +65,17 @@ def _food_part(
     root: str, file: str, suffix: str, classes: Mapping[str, int]
 ) -> tuple[Listing, list[str]]:
     """Returns the images of a list of lines `class/name`, and remarks."""
-    path = image_lists.find_file([root], file)
+    path = published.find_file([root], file)
     names, labels = [], []
     for number, line in _after_header(path):
         label = classes.get(line.partition('/')[0])
         if label is None or '/' not in line:
-            raise image_lists.wrong_line(
+            raise published.wrong_line(
                 path, number, line, 'CLASS/IMAGE of a class in meta/classes.txt'
             )
         names.append(line + suffix)
         labels.append(label)
-    return image_lists.keep_existing(
+    return published.keep_existing(
         os.path.join(root, 'images'), names, labels, path
     )
 
@@ -100,7 +90,7 @@ def _verified_remarks(root: str) -> list[str]:
         for number, line in _after_header(path):
             answer = line.rpartition('\t')[2]
             if answer not in ('0', '1'):
-                raise image_lists.wrong_line(
+                raise published.wrong_line(
                     path, number, line, 'CLASS/IMAGE, a tab, and 0 or 1'
                 )
             answers.append(int(answer))
@@ -110,9 +100,3 @@ def _verified_remarks(root: str) -> list[str]:
         f'Of {len(answers):,} verified labels, {np.mean(answers):.2%} are '
         'right.'
     ]
-
-
-@DATASETS.register('food101n', takes=('image_size',))
-def load(data_dir: str | None) -> Opened:
-    """Opens the set in a folder; see `food101n`."""
-    return base.web_set(food101n, RECIPE, data_dir)

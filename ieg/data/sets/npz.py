@@ -1,16 +1,22 @@
 """Images in an npz file."""
 
-import dataclasses
 import hashlib
 from collections.abc import Mapping
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from ieg.data.advice import schedule
-from ieg.data.base import complete
-from ieg.data.checks import check_classes, own_path
-from ieg.data.dataset import PARTS, Advice, InMemory, Opened, Part, Source
+from ieg.data.dataset import (
+    PARTS,
+    Advice,
+    Found,
+    FoundArrays,
+    InMemory,
+    Opened,
+    Part,
+    Source,
+)
+from ieg.data.own import check_classes, complete, own_path, schedule
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS
 from ieg.utils.text import in_order, listed, normal, unreadable
@@ -33,35 +39,6 @@ for _name, _part in _PARTS.items():
     }
 
 
-class ArrayPart(NamedTuple):
-    """The examples of one part.
-
-    Attributes:
-        images: uint8 [N, H, W, channels].
-        labels: int32 [N], as given.
-        clean: int32 [N], the true classes; None where unknown.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    clean: np.ndarray | None = None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Arrays:
-    """What a file of arrays holds.
-
-    Attributes:
-        class_names: one name per class.
-        parts: by the names in `PARTS`; 'train' is always there.
-        remarks: whole sentences that a user should read.
-    """
-
-    class_names: tuple[str, ...]
-    parts: Mapping[str, ArrayPart]
-    remarks: tuple[str, ...] = ()
-
-
 class _Named(NamedTuple):
     """An array with the name that it has in the file."""
 
@@ -69,7 +46,7 @@ class _Named(NamedTuple):
     array: np.ndarray
 
 
-def read_npz(path: str) -> Arrays:
+def read_npz(path: str) -> FoundArrays:
     """Reads images and labels.
 
     The arrays are `x_train` and `y_train`, or `train_images` and
@@ -109,8 +86,8 @@ def read_npz(path: str) -> Arrays:
     else:
         class_names, index = _given_classes(names, labels['train'], path)
     parts = {
-        part: ArrayPart(
-            images[part].array,
+        part: Part(
+            InMemory(images[part].array),
             **{
                 role: _indices(named, index, class_names, path)
                 for role, named in held.items()
@@ -120,11 +97,10 @@ def read_npz(path: str) -> Arrays:
     }
     remarks = check_classes(
         class_names,
-        {part: held.labels for part, held in parts.items() if len(held.labels)},
+        {name: part for name, part in parts.items() if len(part)},
         dict.fromkeys(parts, path),
-        parts['train'].clean,
     )
-    return Arrays(class_names, parts, tuple(remarks))
+    return Found(class_names, parts, tuple(remarks))
 
 
 def _load(path: str) -> dict[str, np.ndarray]:
@@ -407,21 +383,19 @@ def _indices(
     return np.array([index[key] for key in keys], np.int32)[places]
 
 
-def of_arrays(arrays: Arrays) -> Source:
+def of_arrays(found: FoundArrays) -> Source:
     """Returns a user's arrays as a data set."""
-    parts = {
-        name: Part(InMemory(part.images), part.labels, part.clean)
-        for name, part in arrays.parts.items()
-    }
     fingerprint = hashlib.sha256()
-    for name, part in sorted(arrays.parts.items()):
-        fingerprint.update(name.encode() + part.images.tobytes())
+    for name, part in sorted(found.parts.items()):
+        fingerprint.update(
+            name.encode() + np.asarray(part.images.array).tobytes()
+        )
         fingerprint.update(part.labels.astype('<i4').tobytes())
     return complete(
-        parts,
-        arrays.class_names,
-        tuple(arrays.remarks),
-        flip=parts['train'].images.shape[-1] == 3,
+        found.parts,
+        found.class_names,
+        found.remarks,
+        flip=found.parts['train'].images.shape[-1] == 3,
         fingerprint=fingerprint.hexdigest(),
     )
 
@@ -429,16 +403,15 @@ def of_arrays(arrays: Arrays) -> Source:
 @DATASETS.register('npz')
 def load(data_dir: str | None) -> Opened:
     """Opens a user's arrays; see `read_npz`."""
-    arrays = read_npz(own_path('npz', data_dir))
-    return Opened(
-        lambda image_size: of_arrays(arrays), lambda _: _advice(arrays)
-    )
+    found = read_npz(own_path('npz', data_dir))
+    return Opened(lambda _: of_arrays(found), lambda _: _advice(found))
 
 
-def _advice(arrays: Arrays) -> Advice:
-    count, height, width, channels = arrays.parts['train'].images.shape
+def _advice(found: FoundArrays) -> Advice:
+    train = found.parts['train']
+    height, width, channels = train.images.shape
     return Advice(
-        schedule(min(height, width), count, channels),
-        f'npz: {count} training images of {len(arrays.class_names)} classes, '
-        f'{width} x {height} pixels.',
+        schedule(min(height, width), len(train), channels),
+        f'npz: {len(train)} training images of {len(found.class_names)} '
+        f'classes, {width} x {height} pixels.',
     )

@@ -3,13 +3,17 @@
 import dataclasses
 import decimal
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from ieg.data import base
-from ieg.data.checks import check_classes, leave_out_copies, own_path
-from ieg.data.dataset import PARTS, Found, Listing, Opened
+from ieg.data.dataset import PARTS, Found, FoundFiles, Listing, Opened
+from ieg.data.own import (
+    check_classes,
+    leave_out_copies,
+    open_own,
+    own_path,
+)
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS
 from ieg.utils import tables
@@ -34,7 +38,7 @@ class _Row:
     part: str
 
 
-def read_csv(path: str) -> Found:
+def read_csv(path: str) -> FoundFiles:
     """Finds the images that a CSV file lists.
 
     The first line names the columns, in any order: `path` and `label`, and,
@@ -55,7 +59,9 @@ def read_csv(path: str) -> Found:
         UsageError: the file, or a row of it, is not like that; or there is
             nothing to train on.
     """
-    rows = list(_rows(tables.read_text(path), path))
+    table = tables.Table(path, COLUMNS)
+    _check_header(table.header, path)
+    rows = [_row(line, fields, path) for line, fields in table.rows()]
     if not rows:
         raise UsageError(f'{path} has a header, but no rows: list the images.')
     by_part = {p: [row for row in rows if row.part == p] for p in PARTS}
@@ -75,38 +81,12 @@ def read_csv(path: str) -> Found:
         for part, found in by_part.items()
     }
     parts, remarks = leave_out_copies(parts, names)
-    remarks += check_classes(
-        names,
-        {part: listing.labels for part, listing in parts.items()},
-        dict.fromkeys(parts, path),
-        parts['train'].clean,
-    )
+    remarks += check_classes(names, parts, dict.fromkeys(parts, path))
     return Found(
         tuple(names),
         parts,
         (*_remarks_on_names(names, path), *filter(None, repeats), *remarks),
     )
-
-
-def _rows(text: str, path: str) -> Iterator[_Row]:
-    """Yields the rows of a CSV file.
-
-    Raises:
-        UsageError: there is no header, or a row does not fit it.
-    """
-    delimiter = tables.find_delimiter(text, path, COLUMNS)
-    header = tables.header(text, delimiter, path)
-    _check_header(header, path)
-    records = tables.records(text, delimiter, path)
-    next(records)
-    for _, line, fields in records:
-        if len(fields) != len(header):
-            raise UsageError(
-                f'line {line} of {path} has {counted(len(fields), "field")} '
-                f'and not {len(header)}: put quotes around a field that has '
-                f'{delimiter!r} in it.'
-            )
-        yield _row(line, dict(zip(header, fields, strict=True)), path)
 
 
 def _check_header(header: list[str], path: str) -> None:
@@ -276,4 +256,4 @@ def _listing(
 @DATASETS.register('csv', takes=('image_size',))
 def load(data_dir: str | None) -> Opened:
     """Opens the images that a user's table lists; see `read_csv`."""
-    return base.open_own('csv', read_csv(own_path('csv', data_dir)))
+    return open_own('csv', read_csv(own_path('csv', data_dir)))

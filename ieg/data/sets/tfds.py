@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ieg.data.advice import schedule
-from ieg.data.base import OWN_AREA, complete
 from ieg.data.dataset import Advice, Arrays, InMemory, Opened, Part, Source
 from ieg.data.images.files import FileImages, Framing
 from ieg.data.noise import human as human_labels
+from ieg.data.own import OWN_AREA, complete, schedule
 from ieg.data.spec import TFDS_PREFIX
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
@@ -66,46 +65,31 @@ def tfds_builder(name: str, data_dir: str | None) -> Any:
 
 
 def tfds_split(
-    builder: Any, split: str, image: str = 'image', label: str = 'label'
+    builder: Any,
+    split: str,
+    image: str = 'image',
+    label: str = 'label',
+    encoded: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads a whole split into memory, in the order of TFDS.
-
-    Args:
-        builder: of a prepared data set.
-        split: 'train' or 'test'.
-        image: the feature that is the image.
-        label: the one that is the class.
-
-    Returns:
-        Images, uint8 [N, H, W, channels], and labels, int32 [N].
-
-    Raises:
-        UsageError: the files are damaged.
-    """
-    whole = _whole(builder, split)
-    return whole[image].numpy(), whole[label].numpy().astype(np.int32)
-
-
-def encoded_split(
-    builder: Any, split: str, image: str, label: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a whole split into memory without decoding its images.
 
     Args:
         builder: of a prepared data set.
         split: its name.
         image: the feature that is the image.
         label: the one that is the class.
+        encoded: leave the images encoded.
 
     Returns:
-        The encoded images, bytes [N], and labels, int32 [N].
+        Images, uint8 [N, H, W, channels], or bytes [N] if they are encoded;
+        and labels, int32 [N].
 
     Raises:
         UsageError: the files are damaged.
     """
     import tensorflow_datasets as tfds
 
-    skip = {image: tfds.decode.SkipDecoding()}
+    skip = {image: tfds.decode.SkipDecoding()} if encoded else None
     whole = _whole(builder, split, decoders=skip)
     return whole[image].numpy(), whole[label].numpy().astype(np.int32)
 
@@ -282,34 +266,31 @@ def _image_and_label(builder: Any) -> tuple[str, str]:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    kinds = {
-        'image': tfds.features.Image,
-        'label': tfds.features.ClassLabel,
-    }
-    chosen = []
-    for what, kind in kinds.items():
-        names = (
-            [n for n in features if isinstance(features[n], kind)]
-            if isinstance(features, tfds.features.FeaturesDict)
-            else []
-        )
-        if what in names:
-            names = [what]
+    if not isinstance(features, tfds.features.FeaturesDict):
+        features = {}
+
+    def only(what: str, kind: type, words: str) -> str:
+        names = [n for n in features if isinstance(features[n], kind)]
+        names = [what] if what in names else names
         if len(names) != 1:
             raise UsageError(
                 f'the TFDS set {builder.name!r} has {len(names)} features that '
-                f'are {"an image" if what == "image" else "a class label"} and '
-                'one is needed: choose a set for image classification.'
+                f'are {words} and one is needed: choose a set for image '
+                'classification.'
             )
-        chosen += names
-    return chosen[0], chosen[1]
+        return names[0]
+
+    return (
+        only('image', tfds.features.Image, 'an image'),
+        only('label', tfds.features.ClassLabel, 'a class label'),
+    )
 
 
-def _train_name(builder: Any) -> str:
-    """Returns the name of the training split.
+def _train_count(builder: Any) -> int:
+    """Returns how many training examples there are.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no training split.
     """
     splits = builder.info.splits
     if 'train' not in splits:
@@ -317,7 +298,7 @@ def _train_name(builder: Any) -> str:
             f'the TFDS set {builder.name!r} has no split named train, only '
             f'{", ".join(splits)}: choose another set.'
         )
-    return 'train'
+    return splits['train'].num_examples
 
 
 def _source(builder: Any, image: str, label: str, image_size: int) -> Source:
@@ -336,7 +317,7 @@ def _source(builder: Any, image: str, label: str, image_size: int) -> Source:
         UsageError: its images or labels cannot be used, or it is too large
             for the memory.
     """
-    names = {'train': _train_name(builder)}
+    names = {'train': 'train'}
     splits = builder.info.splits
     held_out = [
         name
@@ -393,7 +374,7 @@ def _tfds_part(
             'of images of different sizes, which are held in memory; write '
             'them to class folders and use --dataset=folder.'
         )
-    encoded, labels = encoded_split(builder, split, image, label)
+    encoded, labels = tfds_split(builder, split, image, label, encoded=True)
     odd = np.zeros(len(labels), bool)
     return Part(FileImages(encoded, odd, framing, encoded=True), labels)
 
@@ -413,7 +394,7 @@ def open_any(name: str, data_dir: str | None) -> Opened:
     features = builder.info.features
     # (H, W, channels) of all images; where it varies, something is None.
     shape = features[image].shape
-    count = builder.info.splits[_train_name(builder)].num_examples
+    count = _train_count(builder)
     classes = features[label].num_classes
 
     def advise(image_size: int) -> Advice:

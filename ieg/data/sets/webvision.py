@@ -4,20 +4,16 @@ import glob
 import os
 from collections.abc import Sequence
 
-from ieg.data import base, lists
-from ieg.data.dataset import Found, Listing, Opened
-from ieg.data.lists import IMAGENET_MEAN, IMAGENET_STD, SetRecipe, count_remarks
+from ieg.data import published
+from ieg.data.dataset import Found, FoundFiles, Listing
 from ieg.errors import UsageError
-from ieg.registry import DATASETS
 
 # DivideMix since 2020: short side 320, random area, 299 pixels. The reference
 # IEG code sees 224 pixels and evaluates on 224 / 256 of the short side.
-RECIPE = SetRecipe(
+RECIPE = published.SetRecipe(
     size=299,
     crop='area',
     fraction=299 / 320,
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
     num_classes=50,
     train_count=65_944,
     test_count=2_500,
@@ -66,7 +62,10 @@ SYNSETS, IMAGENET_NAMES = zip(
 _CLASS_BY_NAME = {name.lower(): i for i, name in enumerate(IMAGENET_NAMES)}
 
 
-def webvisionmini(data_dir: str, use_imagenet_as_eval: bool = False) -> Found:
+@published.web_set(RECIPE, 'use_imagenet_as_eval')
+def webvisionmini(
+    data_dir: str, use_imagenet_as_eval: bool = False
+) -> FoundFiles:
     """Returns WebVision mini (Jiang et al. 2018): 50 classes of WebVision 1.0.
 
     The 50 classes are the first of ILSVRC-2012. Training images come from
@@ -86,7 +85,7 @@ def webvisionmini(data_dir: str, use_imagenet_as_eval: bool = False) -> Found:
     Raises:
         UsageError: a file or folder is missing, or a list is damaged.
     """
-    lists.require_folder(data_dir, 'webvisionmini')
+    published.require_folder(data_dir, 'webvisionmini')
     names: Sequence[str]
     if os.path.isdir(os.path.join(data_dir, 'info')):
         root, names = data_dir, IMAGENET_NAMES
@@ -111,7 +110,7 @@ def webvisionmini(data_dir: str, use_imagenet_as_eval: bool = False) -> Found:
         parts['imagenet'] = _imagenet_folders(folder)
     if set(parts) & {'imagenet', 'probe'}:
         _require_imagenet_names(names, root)
-    remarks += count_remarks(parts, RECIPE)
+    remarks += published.count_remarks(parts, RECIPE)
     return Found(tuple(names), parts, tuple(remarks))
 
 
@@ -122,13 +121,13 @@ def _webvision_lists(data_dir: str) -> tuple[dict[str, Listing], list[str]]:
         ('train', _TRAIN_LIST, data_dir),
         ('test', _VALID_LIST, os.path.join(data_dir, 'val_images_256')),
     ):
-        path = lists.find_file([data_dir], file)
+        path = published.find_file([data_dir], file)
         names, labels = [], []
-        for name, label in lists.read_labels(path, _WEBVISION_CLASSES):
+        for name, label in published.read_labels(path, _WEBVISION_CLASSES):
             if label < RECIPE.num_classes:
                 names.append(name)
                 labels.append(label)
-        parts[part], more = lists.keep_existing(folder, names, labels, file)
+        parts[part], more = published.keep_existing(folder, names, labels, file)
         remarks += more
     return parts, remarks
 
@@ -166,8 +165,8 @@ def _webvision_folders(root: str) -> tuple[dict[str, Listing], Sequence[str]]:
     """
     count = RECIPE.num_classes
     train, valid = (os.path.join(root, part) for part in ('train', 'val'))
-    folders = lists.folders_in(train)
-    if not lists.folders_in(valid):
+    folders = published.folders_in(train)
+    if not published.folders_in(valid):
         raise UsageError(
             f'{valid} is missing or has no class folders: put the validation '
             'images of WebVision there.'
@@ -180,17 +179,17 @@ def _webvision_folders(root: str) -> tuple[dict[str, Listing], Sequence[str]]:
         return parts, IMAGENET_NAMES
     # Names of somebody's own: numbered as TFDS does.
     classes = {name: label for label, name in enumerate(folders)}
-    others = set(lists.folders_in(valid)) ^ set(folders)
+    others = set(published.folders_in(valid)) ^ set(folders)
     if len(folders) != count or others:
         raise UsageError(
             f'{train} and {valid} must have folders of the same {count} '
             f'classes, but there are {len(folders)} and '
-            f'{len(lists.folders_in(valid))}, and {len(others)} are in '
+            f'{len(published.folders_in(valid))}, and {len(others)} are in '
             'one of them only.'
         )
     parts = {
-        'train': lists.read_class_folders(train, classes, count),
-        'test': lists.read_class_folders(valid, classes, count),
+        'train': published.read_class_folders(train, classes, count),
+        'test': published.read_class_folders(valid, classes, count),
     }
     return parts, folders
 
@@ -205,7 +204,7 @@ def _imagenet_folders(folder: str) -> Listing:
         UsageError: a folder is named in another way, or a class is missing.
     """
     classes = {}
-    for name in lists.folders_in(folder):
+    for name in published.folders_in(folder):
         label = _imagenet_class(name)
         if label is None:
             raise UsageError(
@@ -214,7 +213,7 @@ def _imagenet_folders(folder: str) -> Listing:
                 'needed.'
             )
         classes[name] = label
-    return lists.read_class_folders(folder, classes, RECIPE.num_classes)
+    return published.read_class_folders(folder, classes, RECIPE.num_classes)
 
 
 def _imagenet_class(folder: str) -> int | None:
@@ -260,19 +259,6 @@ def _first_with_folders(
             # Without a slash at the end where a part is empty.
             path = os.path.join(root, folder) if folder else root
             look = os.path.join(path, inner) if inner else path
-            if lists.folders_in(look):
+            if published.folders_in(look):
                 return path
     return None
-
-
-@DATASETS.register(
-    'webvisionmini', takes=('image_size', 'use_imagenet_as_eval')
-)
-def load(data_dir: str | None, use_imagenet_as_eval: bool = False) -> Opened:
-    """Opens mini-WebVision; see `webvisionmini`."""
-    return base.web_set(
-        webvisionmini,
-        RECIPE,
-        data_dir,
-        use_imagenet_as_eval=use_imagenet_as_eval,
-    )

@@ -5,7 +5,7 @@ import os
 import pytest
 from own_files import labelled, refusal, write
 
-from ieg.data import checks
+from ieg.data import own
 from ieg.data.sets.folder import read_folder
 
 
@@ -77,7 +77,7 @@ def test_class_whose_images_are_all_copies(split):
 
 def test_files_alike_in_part_are_no_copies(split, monkeypatch):
     """Of one size, and one with the same middle; empty ones are no images."""
-    size = 3 * checks._SAMPLE_BYTES
+    size = 3 * own._SAMPLE_BYTES
     original = bytes(size)
     (split / 'test' / 'cat' / '4.jpg').write_bytes(original)
     (split / 'train' / 'cat' / '1.jpg').write_bytes(original[:-1] + b'x')
@@ -85,9 +85,9 @@ def test_files_alike_in_part_are_no_copies(split, monkeypatch):
     for name in ('test/dog/5.jpg', 'train/dog/3.jpg'):
         (split / name).write_bytes(b'')
     hashed = []
-    digest = checks._digest
+    digest = own._digest
     monkeypatch.setattr(
-        checks,
+        own,
         '_digest',
         lambda path: hashed.append(os.path.basename(path)) or digest(path),
     )
@@ -104,7 +104,7 @@ def test_file_that_cannot_be_compared_is_no_copy(split, monkeypatch):
     def denied(path):
         raise PermissionError(13, 'no')
 
-    monkeypatch.setattr(checks, '_sample', denied)
+    monkeypatch.setattr(own, '_sample', denied)
     assert len(read_folder(str(split)).parts['train']) == 3
 
 

@@ -35,10 +35,15 @@ def refusal(path):
     return str(caught.value)
 
 
+def columns(part):
+    """Returns the images, labels and clean labels of a part."""
+    return part.images.array, part.labels, part.clean
+
+
 def test_training_arrays(save):
     found = read_npz(save(x_train=RGB, y_train=LABELS))
     assert found.class_names == ('1', '3', '9')
-    images, labels, clean = found.parts['train']
+    images, labels, clean = columns(found.parts['train'])
     np.testing.assert_array_equal(images, RGB)
     assert images.dtype == np.uint8
     assert labels.tolist() == [1, 0, 0, 2, 1, 2]
@@ -66,7 +71,7 @@ def test_all_arrays(save, names):
     found = read_npz(save(**arrays))
     assert set(found.parts) == {'train', 'test', 'valid', 'probe'}
     for place, part in enumerate(['train', 'test', 'valid', 'probe']):
-        images, labels, clean = found.parts[part]
+        images, labels, clean = columns(found.parts[part])
         np.testing.assert_array_equal(images, RGB + np.uint8(place))
         wanted = np.roll([1, 0, 0, 2, 1, 2], place)
         np.testing.assert_array_equal(labels, wanted)
@@ -77,7 +82,7 @@ def test_all_arrays(save, names):
 
 def test_images_and_labels_alone(save):
     path = save(images=GREY, labels=LABELS, clean_labels=LABELS)
-    images, labels, clean = read_npz(path).parts['train']
+    images, labels, clean = columns(read_npz(path).parts['train'])
     np.testing.assert_array_equal(images, GREY[..., None])
     np.testing.assert_array_equal(labels, clean)
 
@@ -97,7 +102,7 @@ def test_class_of_clean_labels_only(save):
 def test_shapes_and_types(save, images, labels):
     found = read_npz(save(images=images, labels=labels))
     channels = 3 if images is RGB else 1
-    assert found.parts['train'].images.shape == (6, 4, 5, channels)
+    assert found.parts['train'].images.array.shape == (6, 4, 5, channels)
     assert found.parts['train'].labels.tolist() == [1, 0, 0, 2, 1, 2]
 
 
@@ -114,7 +119,7 @@ def test_grey_images_with_and_without_an_axis_are_alike(save):
     found = read_npz(
         save(x_train=GREY, y_train=LABELS, x_test=RGB[..., :1], y_test=LABELS)
     )
-    assert found.parts['test'].images.shape == (6, 4, 5, 1)
+    assert found.parts['test'].images.array.shape == (6, 4, 5, 1)
 
 
 def test_integers_are_places_among_class_names(save):

@@ -11,7 +11,7 @@ import pytest
 import tiny_sets
 from PIL import Image
 
-from ieg.data import lists as image_lists
+from ieg.data import published
 from ieg.data.sets import animal10n, clothing1m, food101n, webvision
 from ieg.errors import UsageError
 
@@ -308,7 +308,7 @@ def test_each_folder_is_listed_once(made, monkeypatch):
     monkeypatch.setattr(os, 'listdir', lambda f: listed.append(f) or real(f))
     names = [f'{i % 3}/no{i}.jpg' for i in range(300)]
     folder = made('animal10n')[0]
-    assert not image_lists._exist(str(folder), [*names, 'training/no']).any()
+    assert not published._exist(str(folder), [*names, 'training/no']).any()
     assert len(listed) == 4
 
 

@@ -1,13 +1,26 @@
-"""Lists of image files of published sets, and their checks."""
+"""Published sets of image files: their lists, checks and preparation."""
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ieg.data.dataset import Listing
+from ieg.data.dataset import (
+    FoundFiles,
+    Listing,
+    Opened,
+    Preprocessing,
+    Source,
+    fits_in_memory,
+    hash_of_listings,
+    open_listings,
+    policy_for,
+)
+from ieg.data.images.files import Framing
 from ieg.errors import UsageError
+from ieg.registry import DATASETS
 from ieg.utils.files import is_hidden, read_folder
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -24,27 +37,28 @@ class SetRecipe:
             'shift' for a square of fixed size at a random place of it.
         fraction: of the short side that the crop of evaluation takes, and
             that of training with 'shift'; 1 for all of it.
-        mean: per channel, in units of pixels scaled to [0, 1].
-        std: per channel, in the same units.
         num_classes: classes.
         train_count: published number of training images.
         test_count: of test images.
         valid_count: of clean validation images.
         padding: pixels added on each side before the crop 'shift'.
         flip: whether training images are mirrored at random.
+        mean: per channel, in units of pixels scaled to [0, 1]; by default that
+            of ImageNet.
+        std: per channel, in the same units.
     """
 
     size: int
     crop: str
     fraction: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
     num_classes: int
     train_count: int
     test_count: int
     valid_count: int = 0
     padding: int = 0
     flip: bool = True
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
 
 
 def count_remarks(parts: Mapping[str, Listing], recipe: SetRecipe) -> list[str]:
@@ -258,3 +272,91 @@ def read_class_folders(
             f'the class folders in {folder} hold no .jpg, .jpeg or .png files.'
         )
     return Listing(paths, np.array(labels, np.int32))
+
+
+def web_source(found: FoundFiles, recipe: SetRecipe, image_size: int) -> Source:
+    """Returns a published set of JPEG files as a data set.
+
+    The files are opened when they are needed.
+
+    Args:
+        found: the files.
+        recipe: of the set.
+        image_size: side of the square that a network sees; 0 as usual.
+    """
+    side = image_size or recipe.size
+    small = image_size and image_size != recipe.size
+    framing = Framing(
+        side,
+        3,
+        crop=recipe.crop,
+        # The usual one of a size that is not the set's.
+        fraction=224 / 256 if small and side > 64 else recipe.fraction,
+    )
+    held = fits_in_memory(framing, found.parts)
+    return Source.of_parts(
+        open_listings(found.parts, framing, held),
+        class_names=found.class_names,
+        preprocessing=Preprocessing(
+            padding=(recipe.padding or side // 8) if held else 0,
+            flip=recipe.flip,
+            mean=recipe.mean,
+            std=recipe.std,
+            policy=policy_for(side),
+            framing=framing,
+        ),
+        remarks=found.remarks,
+        fingerprint=hash_of_listings(found.parts),
+    )
+
+
+# Where the IEG code base keeps its data sets, and TFDS.
+_USUAL_PLACES = (
+    'data/tensorflow_datasets',
+    os.path.expanduser('~/tensorflow_datasets'),
+)
+
+
+Reader = TypeVar('Reader', bound=Callable[..., FoundFiles])
+
+
+def web_set(recipe: SetRecipe, *options: str) -> Callable[[Reader], Reader]:
+    """Registers a published set of image files under the name of its reader.
+
+    Args:
+        recipe: of the set.
+        *options: keywords of the reader that the data set takes.
+
+    Returns:
+        A decorator of the reader: folder -> what is in it.
+    """
+
+    def register(read: Reader) -> Reader:
+        name = read.__name__
+
+        @DATASETS.register(name, takes=('image_size', *options))
+        def load(data_dir: str | None, **chosen: Any) -> Opened:
+            found = read(_folder_of(name, data_dir), **chosen)
+            return Opened(lambda side: web_source(found, recipe, side))
+
+        return read
+
+    return register
+
+
+def _folder_of(name: str, data_dir: str | None) -> str:
+    """Returns the folder of a set, by default in one of the usual places.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    places = [data_dir] if data_dir else [*_USUAL_PLACES]
+    if not data_dir and 'TFDS_DATA_DIR' in os.environ:
+        places.insert(0, os.environ['TFDS_DATA_DIR'])
+    folder = next((p for p in places if os.path.isdir(p)), None)
+    if folder is None:
+        raise UsageError(
+            f'the set {name} is not in {" or ".join(places)}; give its folder '
+            'with --data_dir (it cannot be downloaded).'
+        )
+    return folder
