@@ -58,11 +58,24 @@ def restored():
         yield
 
 
+@pytest.fixture(scope='session')
+def bfloat16():
+    """Skips a test where oneDNN is kept from its instructions for bfloat16.
+
+    TensorFlow chooses oneDNN by the processor and does not know of this
+    variable; on a processor without them it does not choose oneDNN.
+    """
+    if 'AVX512' not in os.environ.get('ONEDNN_MAX_CPU_ISA', 'AVX512'):
+        pytest.skip('ONEDNN_MAX_CPU_ISA leaves oneDNN without bfloat16')
+
+
 @pytest.fixture
-def precision(restored):
+def precision(restored, request):
     """Returns a function that sets the precision until the test ends."""
 
     def choose(new_policy, new_floatx='float32'):
+        if 'bfloat16' in new_policy:
+            request.getfixturevalue('bfloat16')
         keras.config.set_floatx(new_floatx)
         keras.config.set_dtype_policy(new_policy)
 

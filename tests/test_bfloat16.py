@@ -70,7 +70,7 @@ EPOCHS = {'dividemix': 2, 'me_momentum': 2, 'fsr': 2, 'coteaching': 2}
 @pytest.mark.parametrize(
     'method', [name for name in METHODS.names() if does_something_new(name)]
 )
-def test_a_method_trains(method, tmp_path, tiny):
+def test_a_method_trains(method, tmp_path, tiny, bfloat16):
     strategy = tf.distribute.get_strategy()
     config = settings(
         method,

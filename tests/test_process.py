@@ -66,7 +66,7 @@ def train(path):
 
 
 @pytest.mark.parametrize('run', [fit, train])
-def test_it_restores_what_it_sets(run, tmp_path, tiny, monkeypatch):
+def test_it_restores_what_it_sets(run, tmp_path, tiny, monkeypatch, bfloat16):
     monkeypatch.delenv('TF_CPP_MIN_LOG_LEVEL', raising=False)
     inside = []
     set_numerics = devices.set_numerics
