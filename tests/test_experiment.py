@@ -111,8 +111,8 @@ def test_a_run_reads_own_data_once(own, more, tmp_path, tiny):
     ('flags', 'word'),
     [
         (('--method=dividemix', '--lambda_u=x'), 'lambda_u'),
-        (('--crop_padding=-5',), '--crop_padding=-5'),
-        (('--lr_schedule=custom_step',), '--lr_schedule=custom_step'),
+        (('--crop_padding=-5',), '--crop_padding'),
+        (('--lr_schedule=custom_step',), '--lr_schedule'),
         (('--network_name=cnn', '--dropout_mode=off'), '--dropout_mode'),
         (('--stop_on_memorization=stop',), '--stop_on_memorization'),
     ],
