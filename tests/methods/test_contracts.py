@@ -273,7 +273,7 @@ def test_a_run_that_is_longer_than_asked_is_refused(finished, tmp_path):
     config = settings('supervised', strategy, tmp_path, max_epoch=2)
     folder = finished('supervised', strategy).folder
     shutil.copytree(folder, ieg_config.folder_of(config))
-    with pytest.raises(UsageError, match='holds .* already'):
+    with pytest.raises(UsageError, match='already has'):
         experiment.train(config, strategy=strategy, progress=False)
 
 
