@@ -101,7 +101,7 @@ def _config(folder: str) -> Config:
     if not os.path.isfile(os.path.join(folder, run_folder.SUMMARY)):
         raise UsageError(
             f'the run in {folder} has not come to its end: repeat its command, '
-            'which goes on from where it stopped.'
+            'which resumes where it stopped.'
         )
     return ieg_config.resolve(ieg_config.read_file(path))
 
@@ -119,7 +119,7 @@ def _check_noise(folder: str, data: Data, noise: NoisyLabels | None) -> None:
     if noise.sha256 != data.noise.sha256:
         raise UsageError(
             f'the labels of {data.spec} are others than the run in {folder} '
-            'had: restore its data, or train anew.'
+            'had: restore its data, or train again.'
         )
 
 
@@ -342,7 +342,7 @@ def _own_remarks(run: _Run, has_test: bool) -> tuple[str, ...]:
             'examples that the run did not use are in it as they were'
         )
     if not has_test and run.data.test is not None:
-        remarks.append('the examples to hold out for tests are chosen anew')
+        remarks.append('the examples to hold out for tests are chosen again')
     return tuple(remarks)
 
 

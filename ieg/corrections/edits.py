@@ -222,7 +222,7 @@ def _row(line: int, fields: Mapping[str, str], path: str) -> _Row:
     if index is None:
         raise UsageError(
             f'line {line} of {path} has the index {fields["index"]!r}, which '
-            'is no whole number: take it from label_issues.csv.'
+            'is not a whole number: take it from label_issues.csv.'
         )
     return _Row(
         line,

@@ -63,7 +63,7 @@ def _check_readable(
     except UsageError as error:
         reason = str(error).replace(temporary, output)
         raise UsageError(
-            f'with these corrections nobody could train, so nothing is '
+            f'no method could train with these corrections, so nothing is '
             f'written: {reason}'
         ) from None
 

@@ -84,7 +84,7 @@ def require_classes(names: Sequence[str], recipe: SetRecipe, path: str) -> None:
         raise UsageError(
             f'{path} names {len(set(names))} different classes in '
             f'{len(names)} lines instead of {recipe.num_classes}: get the '
-            'file anew.'
+            'file again.'
         )
 
 
@@ -135,7 +135,7 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
                     yield number, line
     except UnicodeDecodeError:
         raise UsageError(
-            f'{path} is not a text file in UTF-8: get the list anew.'
+            f'{path} is not a text file in UTF-8: get the list again.'
         ) from None
 
 
@@ -143,7 +143,7 @@ def wrong_line(path: str, number: int, line: str, what: str) -> UsageError:
     """Returns the error for a line that is not what it should be."""
     return UsageError(
         f'line {number} of {path} is {line!r} and not {what}: get the list '
-        'anew.'
+        'again.'
     )
 
 
@@ -189,7 +189,7 @@ def keep_existing(
     exist = _exist(folder, names)
     missing = len(names) - int(exist.sum())
     if not len(names):
-        raise UsageError(f'{what} names no image: get the set anew.')
+        raise UsageError(f'{what} names no image: get the set again.')
     first = names[int(exist.argmin())]
     if 2 * missing > len(names):
         raise UsageError(

@@ -115,8 +115,8 @@ def test_a_number_that_could_be_two_classes_is_none(path):
         ),
         (
             ['train,2x,,dog,cat'],
-            "line 2 of {} has the index '2x', which is no whole number: take "
-            'it from label_issues.csv.',
+            "line 2 of {} has the index '2x', which is not a whole number: "
+            'take it from label_issues.csv.',
         ),
         (
             ['train,20,a, b.png,dog,cat'],

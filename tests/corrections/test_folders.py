@@ -91,7 +91,7 @@ def test_class_folders_without_parts_validation_examples_too(tmp_path):
     asked = {('valid', index): wanted, ('test', 0): 'owl', ('test', 1): '-'}
     assert run.data.class_names[held_out.labels[0]] != 'owl'
     said = run.apply(asked, str(tmp_path / 'new place'))
-    assert 'chosen anew' in said
+    assert 'chosen again' in said
     found = again(said)
     both = by_content(found.train, found.class_names)
     both |= by_content(found.test, found.class_names)
@@ -177,7 +177,7 @@ def test_corrections_that_nobody_could_train_on_are_refused(tmp_path):
     root = write_images(tmp_path / 'photos', WITH_PARTS)
     run = Finished(tmp_path, dataset='folder', data_dir=root)
     said = run.refusal({('train', index): '-' for index in range(6)})
-    assert said.startswith('with these corrections nobody could train')
+    assert said.startswith('no method could train with these corrections')
     assert "'cat'" in said and '.tmp' not in said
     assert not (tmp_path / 'photos-corrected').exists()
 

@@ -177,7 +177,7 @@ def test_arrays_without_a_test_part_and_with_long_names(tmp_path):
             ('test', 3): 'a long name',
         }
     )
-    assert 'held out' not in said and 'tests are chosen anew' in said
+    assert 'held out' not in said and 'tests are chosen again' in said
     with np.load(tmp_path / 'my-corrected.npz') as found:
         found = dict(found)
     assert sorted(found) == sorted(held)

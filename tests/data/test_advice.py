@@ -4,7 +4,7 @@ import pytest
 from tiny_sets import make_folder
 
 from ieg.config import resolve
-from ieg.data.advice import schedule
+from ieg.data.own import schedule
 from ieg.errors import UsageError
 from ieg.experiment import configure
 

@@ -121,7 +121,7 @@ def broken_files(folder):
     (folder / 'loop.jpg').symlink_to(folder / 'loop.jpg')
     made[folder / 'loop.jpg'] = 'symbolic links'
     os.mkfifo(folder / 'pipe.jpg')
-    made[folder / 'pipe.jpg'] = 'is no file'
+    made[folder / 'pipe.jpg'] = 'is not a file'
     made[folder / 'good.jpg' / 'below.jpg'] = 'Not a directory'
     made[folder / ('x' * 300)] = 'File name too long'
     return made

@@ -122,11 +122,12 @@ def _checked(values: ArrayLike, name: str = 'X') -> np.ndarray:
         )
     if not np.isfinite(array).all():
         raise ValueError(
-            f'{name} contains NaN or infinity, which are no pixels.'
+            f'{name} contains NaN or infinity, which are not pixel values.'
         )
     if array.min() < 0:
         raise ValueError(
-            f'Negative values in {name}: {array.min():g} is no pixel; scale '
+            f'Negative values in {name}: {array.min():g} is not a pixel '
+            'value; scale '
             'images to [0, 1] or [0, 255].'
         )
     return array
@@ -143,9 +144,9 @@ def _asked(
     held = int(np.prod(array.shape[1:]))
     if image_shape is None:
         raise ValueError(
-            f'X has {held} features per image and nobody knows its height and '
-            'width: give image_shape=(H, W) or (H, W, channels), or images as '
-            '[n, H, W].'
+            f'X has {held} features per image, but their height and width are '
+            'unknown: give image_shape=(H, W) or (H, W, channels), or images '
+            'as [n, H, W].'
         )
     shape = tuple(image_shape)
     if len(shape) not in (2, 3) or np.prod(shape) != held:

@@ -158,7 +158,7 @@ def _examine(path: Path, full: bool) -> _Facts:
         # To open a pipe would wait for a writer.
         if not stat.S_ISREG(status.st_mode):
             folder = stat.S_ISDIR(status.st_mode)
-            return _Facts(problem='is a folder' if folder else 'is no file')
+            return _Facts(problem='is a folder' if folder else 'is not a file')
         if not status.st_size:
             return _Facts(problem='is empty')
         with open(path, 'rb') as file:

@@ -183,14 +183,14 @@ def join(
         raise UsageError(
             f'the clean labels in {source} are not those of the images (at '
             f'{share:.0%} of the places they differ), so its human labels are '
-            f'of another data set or order: get the file from {_SOURCE} anew.'
+            f'of another data set or order: get the file from {_SOURCE} again.'
         )
     rate = np.mean(given != truth)
     if abs(rate - wanted.rate) > _TOLERANCE:
         raise UsageError(
             f'of the {variant} labels in {source}, {rate:.3%} are wrong and '
             f'not the published {wanted.rate:.3%}, so they are others: get '
-            f'the file from {_SOURCE} anew.'
+            f'the file from {_SOURCE} again.'
         )
     return given[places].astype(np.int32)
 

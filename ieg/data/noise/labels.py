@@ -453,12 +453,12 @@ def load(path: str) -> NoisyLabels:
     ) as error:  # fmt: skip
         raise UsageError(
             f'the noise file {path} cannot be read ({type(error).__name__}): '
-            'restore it, or delete it and start the run anew.'
+            'restore it, or delete it and start the run again.'
         ) from error
     if _digest(noise.noisy) != noise.sha256:
         raise UsageError(
             f'the noisy labels in {path} do not match their SHA-256: restore '
-            'the file, or delete it and start the run anew.'
+            'the file, or delete it and start the run again.'
         )
     return noise
 

@@ -70,6 +70,6 @@ def _animal_label(folder: str, image: str) -> int:
     if not mark or text not in set('0123456789'):
         raise UsageError(
             f'the name of {os.path.join(folder, image)} does not begin with '
-            'a class from 0 to 9 and _: it is no image of ANIMAL-10N.'
+            'a class from 0 to 9 and _: it is not an image of ANIMAL-10N.'
         )
     return int(text)

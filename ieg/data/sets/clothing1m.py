@@ -100,7 +100,7 @@ def _read_keys(path: str, labels: Mapping[str, int], source: str) -> list[str]:
         if key not in labels:
             raise UsageError(
                 f'{line!r} in line {number} of {path} has no label in '
-                f'{source}: get both files anew.'
+                f'{source}: get both files again.'
             )
         keys.append(key)
     return keys

@@ -76,7 +76,7 @@ def read_folder(data_dir: str, probe_dir: str = '') -> FoundFiles:
     The class folders lie in `data_dir`, or, if there is a folder `train` (or
     `training`) in it, in that and in those of the other parts: `test` (or
     `testing`), `valid` (`val`, `validation`) and `probe`, in any case of
-    letters. A folder `train` without folders in it, beside others that are no
+    letters. A folder `train` without folders in it, next to others that are no
     parts, is a class of that name.
 
     Images may lie at any depth of a class folder, and links are followed; a
@@ -180,7 +180,7 @@ def _part_folders(data_dir: str, notes: _Notes) -> dict[str, str]:
     notes.broken += broken
     if others:
         notes.remarks.append(
-            f'{data_dir} has {counted(len(others), "folder")} beside that of '
+            f'{data_dir} has {counted(len(others), "folder")} next to that of '
             f'the training part, not used: {listed(others)}.'
         )
     return {part: folders[names[0]] for part, names in by_part.items()}

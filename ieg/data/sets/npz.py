@@ -113,7 +113,7 @@ def _load(path: str) -> dict[str, np.ndarray]:
         with open(path, 'rb') as file:
             if file.read(2) != b'PK':
                 raise UsageError(
-                    f'{path} is no .npz file: save the arrays with '
+                    f'{path} is not an .npz file: save the arrays with '
                     'numpy.savez_compressed.'
                 )
             file.seek(0)
@@ -146,7 +146,7 @@ def _load_from(file: BinaryIO, path: str) -> dict[str, np.ndarray]:
             ) from None
         raise UsageError(
             f'{path} is damaged{f" at {key}" if key else ""} '
-            f'({type(error).__name__}): save it anew with '
+            f'({type(error).__name__}): save it again with '
             'numpy.savez_compressed.'
         ) from None
 
@@ -220,7 +220,7 @@ def _images(named: _Named, path: str) -> _Named:
         elif array.ndim == 4 and array.shape[1] in (1, 3):
             do = 'move the channels to the end'
         raise UsageError(
-            f'{where} has the shape {named.array.shape}, which is none of '
+            f'{where} has the shape {named.array.shape}, which is not that of '
             f'grey or RGB images: {do}.'
         )
     if not array.size and (len(array) or KEYS[key][0] != 'test'):

@@ -131,8 +131,8 @@ def _row(line: int, fields: Mapping[str, str], path: str) -> _Row:
     part = part_of(split)
     if part is None:
         raise UsageError(
-            f'line {line} of {path} has the split {split!r}, which is none of '
-            f'{", ".join(_SPLITS)}: correct it.{nearest(split, _SPLITS)}'
+            f'line {line} of {path} has the split {split!r}, which must be one '
+            f'of {", ".join(_SPLITS)}: correct it.{nearest(split, _SPLITS)}'
         )
     return _Row(
         line,

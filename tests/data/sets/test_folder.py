@@ -79,7 +79,7 @@ def test_folders_and_files_beside_those_of_parts(split):
     found = read_folder(str(split))
     assert len(found.parts['train']) == 3
     text = ' '.join(found.remarks)
-    assert "1 folder beside that of the training part, not used: 'models'" in (
+    assert "1 folder next to that of the training part, not used: 'models'" in (
         text
     )
     assert f"2 files in no class folder, such as '{split}/README.md'" in text

@@ -171,16 +171,16 @@ def test_classes_that_parts_lack(save):
         ({'x_train': GREY > 9}, 'x_train in {} is bool and not uint8'),
         (
             {'x_train': np.zeros((6, 4, 5, 4), np.uint8)},
-            'the shape (6, 4, 5, 4), which is none of grey or RGB images: '
+            'the shape (6, 4, 5, 4), which is not that of grey or RGB images: '
             'leave the fourth channel out',
         ),
         (
             {'x_train': np.zeros((6, 3, 8, 8), np.uint8)},
-            '(6, 3, 8, 8), which is none of grey or RGB images: move the',
+            '(6, 3, 8, 8), which is not that of grey or RGB images: move the',
         ),
         (
             {'x_train': np.zeros((6, 20), np.uint8)},
-            '(6, 20), which is none of grey or RGB images: store as [N, H, W]',
+            '(6, 20), which is not that of grey or RGB images: store as',
         ),
         (
             {'x_train': GREY[:0], 'y_train': LABELS[:0]},
@@ -303,9 +303,11 @@ def test_other_files(tmp_path):
     path = tmp_path / 'data.npz'
     for content in (b'', b'path,label'):
         path.write_bytes(content)
-        assert f'{path} is no .npz file: save the arrays' in refusal(str(path))
+        assert f'{path} is not an .npz file: save the arrays' in refusal(
+            str(path)
+        )
     np.save(tmp_path / 'data.npy', GREY)
-    assert 'data.npy is no .npz file' in refusal(str(tmp_path / 'data.npy'))
+    assert 'data.npy is not an .npz file' in refusal(str(tmp_path / 'data.npy'))
     assert refusal(str(tmp_path)) == (
         f'{tmp_path} is a folder, not a .npz file: check the path.'
     )

@@ -173,8 +173,8 @@ def test_labels_are_compared_composed_and_shown_as_they_are(table):
         ),
         (
             ['path,label,split', 'a0.jpg,x,trian'],
-            "line 2 of {} has the split 'trian', which is none of train, test, "
-            'valid, probe, val, validation: correct it. Did you mean '
+            "line 2 of {} has the split 'trian', which must be one of train, "
+            'test, valid, probe, val, validation: correct it. Did you mean '
             "'train'?",
         ),
         (['path,label,split', 'a0.jpg,x,'], "line 2 of {} has the split ''"),

@@ -64,7 +64,7 @@ WRONG = {
         'webvision',
         add(TRAIN_LIST, 'google/x.jpg cat'),
         "line 202 of DIR/info/train_filelist_google.txt is 'google/x.jpg "
-        "cat' and not a name and a class from 0 to 999: get the list anew.",
+        "cat' and not a name and a class from 0 to 999: get the list again.",
     ),
     'webvision: no label': (
         'webvision',
@@ -84,7 +84,7 @@ WRONG = {
     'webvision: empty list': (
         'webvision',
         write(TRAIN_LIST, b'\n'),
-        'info/train_filelist_google.txt names no image: get the set anew.',
+        'info/train_filelist_google.txt names no image: get the set again.',
     ),
     'webvision: no text': (
         'webvision',
@@ -161,7 +161,7 @@ WRONG = {
         add('annotations/clean_val_key_list.txt', 'images/9/9/new.jpg'),
         "'images/9/9/new.jpg' in line 29 of DIR/annotations/"
         'clean_val_key_list.txt has no label in DIR/annotations/'
-        'clean_label_kv.txt: get both files anew.',
+        'clean_label_kv.txt: get both files again.',
     ),
     'clothing1m: label': (
         'clothing1m',
@@ -172,7 +172,7 @@ WRONG = {
         'clothing1m',
         add('annotations/category_names_eng.txt', 'Hat'),
         'DIR/annotations/category_names_eng.txt names 15 different classes in '
-        '15 lines instead of 14: get the file anew.',
+        '15 lines instead of 14: get the file again.',
     ),
     'clothing1m: images': (
         'clothing1m',
