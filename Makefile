@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEMO := --dataset=digits_symmetric_0.4 --method=dividemix --valid_ratio=0.1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-extras lint docs clean
+.PHONY: help demo test test-slow test-extras lint docs options clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -31,6 +31,10 @@ lint: $(READY) ## Check style, types, and the layers of imports.
 
 docs: $(VENV)/.docs ## Build the documentation in docs/_build; warnings are errors.
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q docs docs/_build
+
+options: $(READY) ## Write ieg/commandline/options.json, from which the command answers.
+	$(BIN)/python -c 'import ieg.search.driver; \
+	  from ieg.commandline import catalog; catalog.write()'
 
 clean: ## Remove .venv, caches and what a build leaves; keep runs.
 	rm -rf $(VENV) build dist docs/_build *.egg-info

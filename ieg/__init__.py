@@ -1,12 +1,12 @@
-"""Train image classifiers on badly labelled data, and find the bad labels."""
+"""Trains image classifiers on noisy labels, and reports wrong labels."""
 
 import os
 from typing import Any
 
 from ieg.utils import moved
 
-# TensorFlow reads it when it is imported. oneDNN doubles the speed of
-# training on CPUs, and TensorFlow leaves it off on some that have AVX2 only.
+# TensorFlow reads it on import. oneDNN doubles the speed of training on CPUs,
+# but is off by default on CPUs with AVX2 only.
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 
 __version__ = '0.1.0'

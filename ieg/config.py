@@ -1,23 +1,28 @@
-"""The configuration of a run: flags made of options, and who wins.
+"""The configuration of a run: everything that it depends on, and who wins.
 
 An option's default < the method's preset for the data set and noise
 < a file (`--config`) < a flag.
 """
 
 import dataclasses
-import json
-import math
 import os
-import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from absl import flags
-
+from ieg.commandline import arguments, catalog
+from ieg.commandline.arguments import (
+    LENGTHS,
+    define_flags,
+    from_flags,
+    over,
+    read_file,
+    renamed,
+    unused_by,
+)
 from ieg.data import load, spec
 from ieg.data.dataset import Advice
 from ieg.data.spec import OWN
-from ieg.errors import UsageError, nearest
+from ieg.errors import UsageError
 from ieg.networks import applications
 from ieg.ops import optim
 from ieg.options import (
@@ -28,6 +33,18 @@ from ieg.options import (
     TrainConfig,
 )
 from ieg.registry import METHODS, NETWORKS
+
+__all__ = [
+    'Config',
+    'build',
+    'check',
+    'define_flags',
+    'folder_of',
+    'from_flags',
+    'network_options',
+    'read_file',
+    'resolve',
+]
 
 DEFAULT_NETWORKS = {
     'fake': 'cnn',
@@ -53,7 +70,7 @@ class Config:
         train: see `TrainConfig`.
         search: see `SearchConfig`.
         method: an instance of the method's own `Config`.
-        advice: what was seen of a data set, and chosen because of that.
+        advice: sentences about a data set and what was chosen for it.
     """
 
     run: RunConfig
@@ -69,123 +86,31 @@ class Config:
         return {k: v for part in parts for k, v in vars(part).items()}
 
     def identity(self, replicas: int) -> dict[str, Any]:
-        """Returns what a checkpoint must agree with to be continued.
+        """Returns the options that a checkpoint must share to be resumed.
 
-        Everything but where it runs, how its options were found, and how long
-        it is; the length counts only where something depends on it: the
-        learning rate, or what the method says by `depends_on_length`.
+        All but those of the run and of the search, and its length; the length
+        counts only where something depends on it: the learning rate, or the
+        method (see `Method.depends_on_length`).
         """
-        found = self.flat()
+        options = self.flat()
         for name in (*_names(RunConfig), *_names(SearchConfig)):
-            del found[name]
+            del options[name]
         stretched = self.train.lr_schedule in ('cosine_one', 'linear')
         method = METHODS.get(self.train.method)
         if not (stretched or method.depends_on_length(self.method)):
-            del found['max_epoch'], found['max_iteration']
-        # Paths; what is in them is told by hashes of labels and images.
-        del found['human_labels'], found['probe_dir']
-        found['global_batch_size'] = found.pop('batch_size') * replicas
-        return found
-
-
-SHARED = (RunConfig, DataConfig, TrainConfig, SearchConfig)
-# Flags that are no options of a run: they say where options come from.
-SOURCES = {
-    'config': 'File of options (a run folder has config.json); flags win.',
-    'plugin': 'Module to import first; it may register methods, networks and '
-    'data sets. Several are separated by commas.',
-}
+            del options['max_epoch'], options['max_iteration']
+        # Paths; hashes of labels and images stand for their contents.
+        del options['human_labels'], options['probe_dir']
+        options['global_batch_size'] = options.pop('batch_size') * replicas
+        return options
 
 
 def _names(cls: type) -> list[str]:
     return [field.name for field in dataclasses.fields(cls)]
 
 
-def fields_of(cls: type) -> list[dataclasses.Field]:
-    """Returns the fields of a dataclass, with types even if postponed."""
-    types = typing.get_type_hints(cls)
-    found = dataclasses.fields(cls)
-    for field in found:
-        field.type = types[field.name]
-    return list(found)
-
-
-def _options() -> dict[str, tuple[dataclasses.Field, list[str]]]:
-    """Returns each option's field and the methods it is limited to.
-
-    Raises:
-        ValueError: two methods declare one name with different types.
-    """
-    found = {f.name: (f, []) for c in SHARED for f in fields_of(c)}
-    for method in METHODS.names():
-        for field in fields_of(METHODS.get(method).Config):
-            known, users = found.setdefault(field.name, (field, []))
-            if known.type != field.type or (known is not field and not users):
-                raise ValueError(
-                    f'the option {field.name!r} of {method!r} is declared '
-                    'elsewhere in another way'
-                )
-            users.append(method)
-    return found
-
-
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines one flag per option of the run and of all methods."""
-    makers = {
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        str: flags.DEFINE_string,
-        bool: flags.DEFINE_bool,
-    }
-    for name, (field, users) in _options().items():
-        if name in values:
-            continue
-        text = f'{field.metadata["help"]} [{field.default!r}]'
-        if users:
-            text = f'({", ".join(users)}) {text}'
-        makers[field.type](name, None, text, flag_values=values)
-    for name, text in SOURCES.items():
-        if name not in values:
-            flags.DEFINE_string(name, None, text, flag_values=values)
-
-
-def from_flags(values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
-    """Returns the options that parsed flags and the file `--config` give.
-
-    Raises:
-        UsageError: the file cannot be read.
-    """
-    given = {
-        name: values[name].value
-        for name in _options()
-        if values[name].value is not None
-    }
-    path = values['config'].value
-    file = read_file(path) if path else {}
-    return _over(file, given)
-
-
-def read_file(path: str) -> dict[str, Any]:
-    """Returns the options in a JSON file, without mode and restore_step.
-
-    Raises:
-        UsageError: the file is missing or no JSON object.
-    """
-    try:
-        with open(path, encoding='utf-8') as file:
-            found = json.load(file)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f'--config={path} cannot be read as JSON; give the config.json of '
-            'a run folder.'
-        ) from error
-    if not isinstance(found, dict):
-        raise UsageError(f'--config={path} holds no JSON object of options.')
-    return {k: v for k, v in found.items() if k not in ('mode', 'restore_step')}
-
-
 def check(given: Mapping[str, Any]) -> None:
-    """Checks options before the data set that they are for is looked at.
+    """Checks options before their data set is opened.
 
     Raises:
         UsageError: see `resolve`.
@@ -207,59 +132,71 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
         UsageError: an option is unknown, unused by the method or schedule, or
             has an impossible value.
     """
-    for cls in SHARED:
-        build(cls, given)
-    name = given.get('method', TrainConfig().method)
-    method = METHODS.get(name)
-    _check_used(given, name, method.Config)
+    given = renamed(given)
+    arguments.check(given)
+    method = METHODS.get(given.get('method', TrainConfig().method))
     dataset = spec.parse(given.get('dataset', DataConfig().dataset))
     advised = dict(advice.values) if advice else {}
     usual = DEFAULT_NETWORKS | dict(method.usual_networks)
-    usual.setdefault(dataset.base, advised.get('network_name'))
-    network = given.get('network_name') or usual.get(dataset.base)
+    network = given.get('network_name') or usual.get(
+        dataset.base, advised.get('network_name')
+    )
     if network is None:
         raise UsageError(
-            f'There is no usual network for {dataset.base}; choose one with '
+            f'{dataset.base} has no default network; choose one with '
             f'--network_name: {", ".join(NETWORKS.names())}.'
         )
-    NETWORKS.get(network)
+    NETWORKS.check(network)
     if method.most_epochs(method.Config()) is not None:
         advised.pop('max_epoch', None)
-    values = _over(_over(advised, method.presets(dataset, network)), given)
+    presets = method.presets(dataset, network)
+    values = over(over(advised, presets), given)
     values |= _pretrained(values, given, network)
     most = method.most_epochs(build(method.Config, values))
     values |= _length(values, most or 30)
     values |= {'network_name': network, 'dataset': str(dataset)}
-    parts = [build(cls, values) for cls in (*SHARED, method.Config)]
-    config = Config(*parts, _said(advice, given, values))
+    config = Config(
+        run=build(RunConfig, values),
+        data=build(DataConfig, values),
+        train=build(TrainConfig, values),
+        search=build(SearchConfig, values),
+        method=build(method.Config, values),
+        advice=_said(advice, given, values),
+    )
     load.check(config.data, config.run)
     network_options(config.train)
     _check_schedule(given, config.train)
     optim.check(config.train)
-    _check_search(given, config.search)
-    _check_tracking(given, config.run)
-    _check_together(given, values)
+    if not config.search.search:
+        _refuse(given, SearchConfig(), vars(SearchConfig()), '--search')
+    if not config.run.track_memorization:
+        _refuse(given, RunConfig(), TRACKING, '--track_memorization')
+    if values.get('steps_per_epoch') and values.get('epoch_examples'):
+        raise UsageError(
+            'Give --steps_per_epoch or --epoch_examples, not both: each sets '
+            'the length of an epoch.'
+        )
     return config
 
 
 def _pretrained(
     values: Mapping[str, Any], given: Mapping[str, Any], network: str
 ) -> dict[str, Any]:
-    """Returns what ImageNet weights need: a network that has some, a scale.
+    """Returns the options that ImageNet weights determine.
 
     Raises:
-        UsageError: another scale is asked for.
+        UsageError: --scaling does not suit the weights.
     """
     if not values.get('pretrained'):
         return {}
     scale = applications.PRETRAINED_SCALING.get(network)
     if scale is None:
-        # A habit of the data set does not bind a network that was chosen.
+        # The default of a data set does not apply to other networks.
         return {} if 'pretrained' in given else {'pretrained': False}
     if given.get('scaling', scale) != scale:
         raise UsageError(
             f'--scaling={given["scaling"]} does not suit the ImageNet weights '
-            f'of {network}; leave it out, or use --scaling={scale}.'
+            f'of {network}; use --scaling={scale}, or omit it.'
         )
     return {'scaling': scale}
 
@@ -268,7 +205,7 @@ def network_options(train: TrainConfig) -> dict[str, Any]:
     """Returns the options of training that the network takes.
 
     Raises:
-        UsageError: it takes none of a kind that was asked for.
+        UsageError: it does not take one that was given.
     """
     taken = NETWORKS.takes(train.network_name)
     chosen: dict[str, Any] = {}
@@ -292,7 +229,7 @@ def _said(
     given: Mapping[str, Any],
     values: Mapping[str, Any],
 ) -> str:
-    """Returns what was seen of a data set, and chosen because of that."""
+    """Returns the facts about a data set and what was chosen for it."""
     if advice is None:
         return ''
     chosen = ' '.join(
@@ -303,53 +240,14 @@ def _said(
     return f'{advice.sentence} Chosen for it: {chosen or "nothing"}.'
 
 
-LENGTHS = ('max_epoch', 'max_iteration')
-# Options that say one thing together: whoever gives one gives all.
-GROUPS = (LENGTHS, ('decay_steps', 'decay_epochs'))
-
-
-def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the options of two sources; those of the upper one win."""
-    void = {n for group in GROUPS if upper.keys() & set(group) for n in group}
-    if 'lr_schedule' in upper:
-        void |= _unused(upper['lr_schedule'])
-    return {k: v for k, v in lower.items() if k not in void} | dict(upper)
-
-
 def _length(values: Mapping[str, Any], usual: int) -> dict[str, int]:
     """Returns the length of the run: in epochs or in steps, never both."""
     asked = {name: values[name] for name in LENGTHS if values.get(name)}
-    if len(asked) == 2:
-        raise UsageError(
-            'Give --max_epoch or --max_iteration, not both: each says how '
-            'long to train.'
-        )
     return dict.fromkeys(LENGTHS, 0) | (asked or {'max_epoch': usual})
 
 
-def _check_used(given: Iterable[str], method: str, config_class: type) -> None:
-    known = _options()
-    used = {n for cls in (*SHARED, config_class) for n in _names(cls)}
-    for name in given:
-        if name not in known:
-            raise UsageError(
-                f'There is no option {name!r}.{nearest(name, known)}'
-            )
-        if name not in used:
-            users = ', '.join(known[name][1])
-            raise UsageError(
-                f'--{name} is not used by --method={method}, only by: {users}.'
-            )
-
-
-def _unused(schedule: str) -> set[str]:
-    """Returns the options that only other schedules read."""
-    everything = {name for names in SCHEDULES.values() for name in names}
-    return everything.difference(SCHEDULES.get(schedule, ()))
-
-
-def _check_schedule(given: Iterable[str], train: TrainConfig) -> None:
-    for name in sorted(_unused(train.lr_schedule)):
+def _check_schedule(given: Mapping[str, Any], train: TrainConfig) -> None:
+    for name in sorted(unused_by(train.lr_schedule)):
         if name in given and given[name] != getattr(TrainConfig(), name):
             users = [s for s, names in SCHEDULES.items() if name in names]
             raise UsageError(
@@ -358,38 +256,23 @@ def _check_schedule(given: Iterable[str], train: TrainConfig) -> None:
             )
 
 
-def _check_search(given: Mapping[str, Any], search: SearchConfig) -> None:
-    for name, value in vars(SearchConfig()).items():
-        if not search.search and given.get(name, value) != value:
-            raise UsageError(
-                f'--{name} needs --search, which says what to search for.'
-            )
+# Options that need --track_memorization.
+TRACKING = (
+    'memorization_step',
+    'memorization_rate',
+    'unlabeled_dir',
+    'stop_on_memorization',
+)
 
 
-def _check_together(
-    given: Mapping[str, Any], values: Mapping[str, Any]
+def _refuse(
+    given: Mapping[str, Any], usual: Any, names: Iterable[str], needed: str
 ) -> None:
-    """Raises UsageError where two options say one thing."""
-    if values.get('steps_per_epoch') and values.get('epoch_examples'):
-        raise UsageError(
-            'Give --steps_per_epoch or --epoch_examples, not both: each says '
-            'how long an epoch is.'
-        )
-    if given.get('eval_freq') and 'eval_every' in given:
-        raise UsageError(
-            'Give --eval_freq or --eval_every, not both: each says how often '
-            'to evaluate.'
-        )
-
-
-def _check_tracking(given: Mapping[str, Any], run: RunConfig) -> None:
-    if run.stop_on_memorization != 'off' and not run.track_memorization:
-        raise UsageError('--stop_on_memorization needs --track_memorization.')
-    usual = RunConfig()
-    for name in ('probe_step', 'probe_rate', 'unlabeled_dir'):
-        if name in given and not run.track_memorization:
-            if given[name] != getattr(usual, name):
-                raise UsageError(f'--{name} needs --track_memorization.')
+    """Raises UsageError if one of `names` has another value than usual."""
+    for name in names:
+        default = getattr(usual, name)
+        if given.get(name, default) != default:
+            raise UsageError(f'--{name} needs {needed}.')
 
 
 def build(cls: type, values: Mapping[str, Any]) -> Any:
@@ -398,32 +281,13 @@ def build(cls: type, values: Mapping[str, Any]) -> Any:
     Raises:
         UsageError: a value is not of the option's type, or out of its limits.
     """
-    fields = [f for f in fields_of(cls) if f.name in values]
-    return cls(**{f.name: _checked(f, values[f.name]) for f in fields})
-
-
-def _checked(field: dataclasses.Field, value: Any) -> Any:
-    """Returns a value of the option's type within its limits."""
-    limits = field.metadata
-    if field.type is float and type(value) is int:
-        value = float(value)
-    problem = None
-    if type(value) is not field.type:
-        problem = f'is no {field.type.__name__}'
-    elif field.type is float and not math.isfinite(value):
-        problem = 'is no finite number'
-    elif limits['choices'] and value not in limits['choices']:
-        problem = (
-            f'is none of {", ".join(limits["choices"])}.'
-            f'{nearest(value, limits["choices"])}'
-        ).rstrip('.')
-    elif limits['minimum'] is not None and not value >= limits['minimum']:
-        problem = f'must be at least {limits["minimum"]}'
-    elif limits['maximum'] is not None and not value <= limits['maximum']:
-        problem = f'must be at most {limits["maximum"]}'
-    if problem:
-        raise UsageError(f'--{field.name}={value} {problem}.')
-    return value
+    return cls(
+        **{
+            option.name: option.checked(values[option.name])
+            for option in catalog.options_of(cls)
+            if option.name in values
+        }
+    )
 
 
 def folder_of(config: Config) -> str:

@@ -17,6 +17,7 @@ import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
 from ieg import config as ieg_config
 from ieg import results
+from ieg.commandline.arguments import renamed
 from ieg.config import Config, folder_of
 from ieg.data import load
 from ieg.data.dataset import Data, Opened
@@ -266,6 +267,7 @@ def configure(given: Mapping[str, Any]) -> tuple[Config, Opened | None]:
     Raises:
         UsageError: see `ieg.config.resolve`; or the data set cannot be opened.
     """
+    given = renamed(given)
     spec = parse(given.get('dataset', DataConfig().dataset))
     if spec.has_recipe:
         config = ieg_config.resolve(given)

@@ -1,17 +1,30 @@
-"""The command: `python -m ieg.main --dataset=... --method=...`."""
+"""The command `ieg`, or `python -m ieg.main`.
 
-import dataclasses
+`ieg train`, `evaluate`, `compare`, `report`, `predict`, `doctor`; or without a
+subcommand: `ieg --dataset=... --method=... [--mode=evaluation]`.
+"""
+
+import importlib
 import sys
 import textwrap
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from absl import app, flags
+from absl import app
 
-from ieg.errors import RunError, UsageError
+from ieg.commandline import arguments, catalog, usage
+from ieg.commandline.catalog import Catalog
+from ieg.errors import RunError, UsageError, nearest
 from ieg.utils import cli
 
+if TYPE_CHECKING:
+    from ieg.config import Config
+    from ieg.data.dataset import Opened
+
+# Subcommand -> value of --mode.
+MODES = {'train': 'train', 'evaluate': 'evaluation'}
 HELP = {'--help', '-help', '-h', '--helpshort', '-helpshort'}
+HELP_FULL = {'--helpfull', '-helpfull'}
 TABLE = (
     ('test accuracy, last', 'test_accuracy_last', '{:.2%}'),
     ('test accuracy, mean of last 10', 'test_accuracy_last10', '{:.2%}'),
@@ -46,12 +59,16 @@ def table(summary: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
-def run(_: Sequence[str]) -> None:
-    """Trains or evaluates as the parsed flags say."""
-    from ieg import config as ieg_config
+def run(given: dict[str, Any], plugins: Sequence[str]) -> None:
+    """Trains or evaluates.
+
+    Args:
+        given: options by name.
+        plugins: modules that register what the options name.
+    """
     from ieg import experiment
 
-    config, opened = experiment.configure(ieg_config.from_flags())
+    config, opened = experiment.configure(given)
     if config.run.mode == 'evaluation':
         if config.search.search:
             from ieg.search import driver
@@ -62,7 +79,7 @@ def run(_: Sequence[str]) -> None:
             print(f'{name:<24}  {shown}')
         return
     try:
-        _train(config, opened)
+        _train(config, opened, plugins)
     except BrokenPipeError as error:
         raise RunError(
             'Standard output was closed before the end of the run. Run the '
@@ -70,7 +87,9 @@ def run(_: Sequence[str]) -> None:
         ) from error
 
 
-def _train(config: Any, opened: Any) -> None:
+def _train(
+    config: 'Config', opened: 'Opened | None', plugins: Sequence[str]
+) -> None:
     from ieg import experiment
 
     if config.advice:
@@ -79,11 +98,11 @@ def _train(config: Any, opened: Any) -> None:
     if config.search.search:
         from ieg.search import driver
 
-        config = driver.search(config, _plugins(sys.argv), opened)
+        config = driver.search(config, plugins, opened)
     print(table(experiment.train(config, opened=opened)))
 
 
-def describe(config: Any) -> str:
+def describe(config: 'Config') -> str:
     """Returns the configuration in a few lines."""
     options = [f'{k}={v}' for k, v in config.flat().items() if v != '']
     lines, line = [], ''
@@ -95,118 +114,111 @@ def describe(config: Any) -> str:
     return '\n'.join([*lines, line])
 
 
-def usage() -> str:
-    """Returns what --help shows: the names to choose from and all flags."""
-    import ieg.networks  # noqa: F401
-    from ieg import config as ieg_config
-    from ieg import options as options_
-    from ieg import registry
-    from ieg.data.noise.human import HUMAN_SETS
-    from ieg.data.spec import TFDS_PREFIX
+def parse(argv: Sequence[str], command: str = '') -> dict[str, Any]:
+    """Returns the options that a command line gives, or shows help and exits.
 
-    parts = [
-        'Usage: ieg --dataset=DATASET --method=METHOD [--FLAG=VALUE ...]',
-        'Trains an image classifier on partly wrong labels, or evaluates one.',
-        '\n'.join(
-            _wrap(f'{title}: {", ".join(names)}', '')
-            for title, names in (
-                ('Methods', registry.METHODS.names()),
-                ('Networks', registry.NETWORKS.names()),
-                (
-                    'Data sets',
-                    [
-                        *sorted([*registry.DATASETS.names(), *HUMAN_SETS]),
-                        f'{TFDS_PREFIX}NAME',
-                    ],
-                ),
-                ('Kinds of noise', registry.NOISES.names()),
-            )
-        ),
-        'Flags and their defaults; a method may have others for a data set.',
-    ]
-    for title, options in (
-        ('Run', options_.RunConfig),
-        ('Data', options_.DataConfig),
-        ('Training', options_.TrainConfig),
-        ('Search', options_.SearchConfig),
-        *(
-            (f'Only with --method={name}', registry.METHODS.get(name).Config)
-            for name in registry.METHODS.names()
-        ),
-    ):
-        fields = dataclasses.fields(options)
-        parts += [title + ':'] if fields else []
-        parts += [
-            _flag_help(
-                f'{field.name}={field.default}',
-                field.metadata['help'],
-                field.metadata['choices'],
-            )
-            for field in fields
-        ]
-    parts.append('Where options come from:')
-    parts += [_flag_help(f'{n}=', t) for n, t in ieg_config.SOURCES.items()]
-    return '\n'.join(part if part[0] == ' ' else f'\n{part}' for part in parts)
+    TensorFlow and the methods are imported when the options are checked;
+    before, if a plugin may register names and options.
 
-
-def _flag_help(flag: str, text: str, choices: Sequence[str] | None = ()) -> str:
-    if choices:
-        text += f' One of: {", ".join(choices)}.'
-    return f'  --{flag}\n{_wrap(text, " " * 6)}'
-
-
-def _wrap(text: str, indent: str) -> str:
-    return textwrap.fill(
-        text, 79, initial_indent=indent, subsequent_indent=indent or '  '
-    )
-
-
-def parse(argv: Sequence[str]) -> list[str]:
-    """Imports plugins, defines the flags and parses them, or shows help.
+    Args:
+        argv: the name of the command, and its arguments without a subcommand.
+        command: the subcommand: 'train', 'evaluate' or '' for none.
 
     Raises:
-        UsageError: a plugin is missing, or an argument is no flag.
+        UsageError: a plugin, an option or a name is unknown, or a value is
+            impossible.
     """
-    cli.import_tensorflow()
-    import ieg.methods  # noqa: F401
-    from ieg import config as ieg_config
-
-    for module in _plugins(argv):
-        cli.import_plugin(module)
-    if HELP & set(argv[1:]):
-        print(usage().strip())
+    plugins = _plugins(argv)
+    known = _with_plugins(plugins) if plugins else catalog.shipped()
+    catalog.announce(known)
+    asked = set(argv[1:])
+    if asked & (HELP | HELP_FULL):
+        show = HELP_TEXTS[command]
+        print(usage.full(known) if asked & HELP_FULL else show(known))
         sys.exit(0)
-    ieg_config.define_flags()
-    try:
-        rest = flags.FLAGS(argv)
-    except flags.Error as error:
-        raise UsageError(' '.join(str(error).split())) from error
-    if len(rest) > 1:
+    given = arguments.parse_flags(list(argv), known=known)
+    if command and given.setdefault('mode', MODES[command]) != MODES[command]:
         raise UsageError(
-            f'The argument {rest[1]!r} is no flag; write --name=value.'
+            f'--mode={given["mode"]} contradicts `ieg {command}`; omit it.'
         )
-    return rest
+    arguments.check(given, known)
+    if not plugins:
+        arguments.check_searcher(given)
+        _import_methods()
+    return given
+
+
+HELP_TEXTS: dict[str, Callable[[Catalog], str]] = {
+    '': usage.overview,
+    'train': usage.training,
+    'evaluate': usage.evaluation,
+}
+
+
+def _with_plugins(plugins: Sequence[str]) -> Catalog:
+    """Imports plugins, and returns the catalog with what they register."""
+    _import_methods()
+    for module in plugins:
+        cli.import_plugin(module)
+    return catalog.current()
+
+
+def _import_methods() -> None:
+    cli.import_tensorflow()
+    importlib.import_module('ieg.experiment')
 
 
 def _plugins(argv: Sequence[str]) -> list[str]:
-    """Finds --plugin before any flag is defined: plugins define flags."""
-    found = []
+    """Returns the modules in --plugin, before any flag is defined."""
+    modules: list[str] = []
     for place, text in enumerate(argv):
         name, equals, value = text.lstrip('-').partition('=')
         if text.startswith('-') and name == 'plugin':
             follows = argv[place + 1 : place + 2]
             value = value if equals else ''.join(follows)
-            found += [module for module in value.split(',') if module]
-    return found
+            modules += [module for module in value.split(',') if module]
+    return modules
+
+
+def _experiment(argv: list[str], command: str = '') -> None:
+    """Runs `ieg train`, `ieg evaluate` or the form without a subcommand."""
+    given: dict[str, Any] = {}
+
+    def parser(argv: list[str]) -> list[str]:
+        given.update(parse(argv, command))
+        return argv
+
+    app.run(
+        lambda argv: run(given, _plugins(argv)), argv=argv, flags_parser=parser
+    )
 
 
 def main() -> None:
     """Runs the command; exit code 2 for a mistake in it, 1 for a failed run."""
+    program, *rest = sys.argv
+    command = rest[0] if rest and not rest[0].startswith('-') else ''
+    if command in usage.COMMANDS and command not in MODES:
+        module = importlib.import_module(f'ieg.{command}.__main__')
+        sys.exit(module.main(rest[1:], prog=f'ieg {command}'))
+
+    def experiment() -> None:
+        if command and command not in MODES:
+            raise _unknown_command(command)
+        _experiment([program, *rest[bool(command) :]], command)
+
     sys.exit(
         cli.run(
-            lambda: app.run(run, flags_parser=parse),
+            experiment,
             interrupted='Interrupted. Run the same command again to resume.',
         )
+    )
+
+
+def _unknown_command(command: str) -> UsageError:
+    return UsageError(
+        f'Unknown command {command!r}.{nearest(command, usage.COMMANDS)} '
+        f'Commands: {", ".join(usage.COMMANDS)}; options are written as '
+        '--name=value.'
     )
 
 

@@ -282,13 +282,13 @@ class MemorizationTracker(Callback):
         self._path = path
         self._pool = held_out(data, run.unlabeled_dir)
         self._examples = some_examples(len(data.train))
-        rate = run.probe_rate if run.probe_step == 'sgd' else None
+        rate = run.memorization_rate if run.memorization_step == 'sgd' else None
         self._probes = [
             Probe(trainer.method, number, strategy, rate)
             for number in range(len(trainer.method.nets))
         ]
         self._fingerprint = {
-            'step': run.probe_step,
+            'step': run.memorization_step,
             'rate': rate,
             'batch': min(BATCH, len(self._pool.ids)),
             'images_sha256': self._pool.sha256(),

@@ -1,21 +1,27 @@
-"""Options of a run, of its data and of its training.
+"""Options of a run, of its data, of its training and of a search.
 
-Those of a method stand in the method's own module.
+Those of a method are defined in the method's own module. The help of an option
+begins with a sentence that fits on one line; `ieg --help` shows only that one.
 """
 
 import dataclasses
 
 from ieg.registry import option
 
-# Which options each learning-rate schedule reads beside learning_rate and
-# warmup_epochs.
-SCHEDULES = {
+# The options that each learning-rate schedule reads, in addition to
+# learning_rate and warmup_epochs.
+SCHEDULES: dict[str, tuple[str, ...]] = {
     'constant': (),
     'custom_step': ('decay_steps', 'decay_epochs', 'decay_rate'),
     'exponential': ('decay_steps', 'decay_epochs', 'decay_rate'),
     'cosine': ('decay_steps', 'decay_epochs', 'cos_t_mul', 'cos_m_mul'),
     'cosine_one': (),
     'linear': ('decay_steps', 'decay_epochs'),
+}
+# Names of options in version 0.1.0 -> their names now. Both are accepted.
+ALIASES = {
+    'probe_step': 'memorization_step',
+    'probe_rate': 'memorization_rate',
 }
 
 
@@ -28,20 +34,23 @@ class RunConfig:
 
     mode: str = option(
         'train',
-        'Train, or evaluate the checkpoint of a run.',
+        'Train, or evaluate a checkpoint.',
         choices=('train', 'evaluation'),
     )
-    checkpoint_path: str = option('runs', 'Folder that holds the run folders.')
+    checkpoint_path: str = option(
+        'runs', 'Folder in which run folders are created.'
+    )
     restore_step: int = option(
         0, 'Step of the checkpoint to restore; 0 = the latest.', minimum=0
     )
     keep_checkpoints: int = option(
-        3, 'How many checkpoints a run keeps.', minimum=1
+        3, 'Number of recent checkpoints to keep.', minimum=1
     )
     data_dir: str = option(
         '',
-        'TFDS data folder, or the folder or file of your own images; empty = '
-        '$TFDS_DATA_DIR, then the default of TFDS.',
+        'Folder of the data, or your own images. Images are a folder or a '
+        'file; data sets of TFDS are in a TFDS data folder. Empty = '
+        "$TFDS_DATA_DIR, or TFDS's default folder.",
     )
     val_batch_size: int = option(
         256, 'Examples per step and replica in evaluation.', minimum=1
@@ -49,137 +58,151 @@ class RunConfig:
     eval_every: int = option(1, 'Epochs between evaluations.', minimum=1)
     eval_freq: int = option(
         0,
-        'Steps between evaluations, rounded to whole epochs; 0 = by '
+        'Steps between evaluations, rounded to whole epochs; 0 = use '
         '--eval_every.',
         minimum=0,
     )
     distribution_strategy: str = option(
         'auto',
-        'auto: several workers where TF_CONFIG names them, mirrored on '
-        'several GPUs (see CUDA_VISIBLE_DEVICES), else one device.',
+        'How to distribute the training. auto = several workers if TF_CONFIG '
+        'names them, mirrored on several GPUs (see CUDA_VISIBLE_DEVICES), '
+        'otherwise one device.',
         choices=('auto', 'default', 'mirrored', 'multi_worker'),
     )
     num_replicas: int = option(
-        0, 'Replicas on one CPU, to try distribution; 0 = off.', minimum=0
+        0,
+        'Replicas on one CPU, for testing; 0 = off.',
+        minimum=0,
     )
     use_imagenet_as_eval: bool = option(
         False,
-        'Evaluate on the validation images of ImageNet, too (webvisionmini).',
+        'Also evaluate on the ImageNet validation images (webvisionmini).',
     )
     augment_on: str = option(
         'auto',
-        'Where views are computed; auto = the device where it is a GPU and '
-        'the images are in memory.',
+        'Where images are augmented. auto = on the device if it is a GPU and '
+        'the images are in memory, otherwise on the host.',
         choices=('auto', 'host', 'device'),
     )
     jit: str = option(
         'auto',
-        'Compile steps with XLA; auto = on a GPU.',
+        'Compile training steps with XLA; auto = on GPUs.',
         choices=('auto', 'on', 'off'),
     )
     deterministic: bool = option(
-        True, 'Use deterministic kernels: same seed, same numbers.'
+        True,
+        'Use deterministic kernels: the same seed gives the same results.',
     )
     track_memorization: bool = option(
         False,
-        'Measure in every epoch how easily the networks would learn random '
-        'labels of held-out images (susceptibility); training stays the same.',
+        'Measure memorization in every epoch. It measures how easily the '
+        'networks would learn random labels of held-out images '
+        '(susceptibility); the training itself does not change.',
     )
-    probe_step: str = option(
+    memorization_step: str = option(
         'sgd',
-        'Step that is measured: sgd at --probe_rate, which makes runs '
-        'comparable, or the optimizer of the training at its own rate, as the '
-        'reference does.',
+        'Update that --track_memorization measures. sgd uses '
+        '--memorization_rate, so that runs are comparable; optimizer uses the '
+        'optimizer of the training and its learning rate, as the reference '
+        'implementation does.',
         choices=('sgd', 'optimizer'),
     )
-    probe_rate: float = option(
-        0.05, 'Learning rate of --probe_step=sgd, the same always.', minimum=0
+    memorization_rate: float = option(
+        0.05,
+        'Constant learning rate of --memorization_step=sgd.',
+        minimum=0,
     )
     unlabeled_dir: str = option(
         '',
-        'Folder of images, at any depth, to measure with; empty = 1,000 test '
-        'images without their labels.',
+        'Folder of images for --track_memorization, searched recursively; '
+        'empty = 1,000 test images without their labels.',
     )
     stop_on_memorization: str = option(
         'off',
-        'mark: say when the networks seem to begin to learn wrong labels by '
-        'heart; stop: also end the run some epochs later, which makes it '
-        'shorter than asked, and keep at least that many checkpoints.',
+        'What to do when memorization of wrong labels seems to begin. mark = '
+        'report it; stop = also end the run some epochs later, before its full '
+        'length, and keep at least that many checkpoints.',
         choices=('off', 'mark', 'stop'),
     )
     export: str = option(
         '',
-        'What to write at the end beside model.keras: a SavedModel of '
-        'TensorFlow, a LiteRT model, or both.',
+        'Model formats to write besides model.keras. savedmodel = a TensorFlow '
+        'SavedModel; litert = a LiteRT model.',
         choices=('', 'savedmodel', 'litert', 'savedmodel,litert'),
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """What is learnt from."""
+    """The data that a run learns from."""
 
     dataset: str = option(
         'digits_symmetric_0.4',
-        'Data set, long tail, kind of label noise and its rate: '
-        'cifar10_imbal_0.01_symmetric_0.4, cifar10n_worse.',
+        'Data set, and noise to add to it. NAME[_imbal_RATIO][_NOISE_RATE], '
+        'where RATIO is the size of the rarest class relative to the most '
+        'frequent one: cifar10_imbal_0.01_symmetric_0.4, cifar10n_worse.',
     )
     image_size: int = option(
         0,
-        'Pixels of the sides of what a network sees of images in files; 0 = '
-        'by the data set.',
+        'Side of the input images in pixels. For images in files; 0 = '
+        'default of the data set.',
         minimum=0,
     )
     flip: str = option(
         'auto',
-        'Whether the views mirror images; auto = as usual for the data set.',
+        'Mirror images at random; auto = default of the data set.',
         choices=('auto', 'on', 'off'),
     )
     probe_dir: str = option(
-        '', 'Class folders of clean probe images beside your own images.'
+        '',
+        'Folder of clean probe images, one folder per class, to use with your '
+        'own images.',
     )
     human_labels: str = option(
         '',
-        'File with the labels of cifar10n or cifar100n; empty = a file of the '
-        'published name, or the set of TFDS, in --data_dir.',
+        'File with the labels of cifar10n or cifar100n. Empty = a file with '
+        'its published name in --data_dir, or the TFDS data set there.',
     )
     train_examples: int = option(
         0,
-        'Class-balanced subset of the training set, before any long tail; 0 = '
-        'all.',
+        'Number of training examples to use; 0 = all. They are a '
+        'class-balanced subset, drawn before a long tail is made.',
         minimum=0,
     )
     probe_dataset_hold_ratio: float = option(
         0.0,
-        'Share of the training set held out as clean probe examples.',
+        'Share of the training set held out as probe. The labels of probe '
+        'examples are clean.',
         minimum=0,
         maximum=0.9,
     )
     valid_ratio: float = option(
         0.0,
-        'Share of the noisy training set held out for validation.',
+        'Share of noisy training data for validation.',
         minimum=0,
         maximum=0.9,
     )
-    noise_seed: int = option(-1, 'Seed of the noise; -1 = --seed.', minimum=-1)
+    noise_seed: int = option(
+        -1, 'Seed of the label noise; -1 = --seed.', minimum=-1
+    )
     noise_sampler: str = option(
         'numpy',
-        'Generator of the noise; others repeat a reference code bit by bit '
-        '(ieg: with the probe, memomentum: with the validation split, by the '
-        'seed of the noise).',
+        'Random generator of the noise. Others than numpy reproduce a '
+        'reference implementation bit by bit; ieg also its probe set, '
+        'memomentum also its validation split (by --noise_seed).',
     )
     crop_padding: int = option(
         -1,
-        'Pixels of padding before the random crop of the weak view; -1 = as '
-        'usual for the data set.',
+        'Pixels of padding before the random crop of the weak augmentation; '
+        '-1 = default of the data set.',
         minimum=-1,
     )
     scaling: str = option(
         'standard',
-        'standard: mean 0 and deviation 1 per channel over the data set; '
-        'symmetric: pixels to [-1, 1], as IEG does; unit: to [0, 1], as '
-        'Co-teaching does; caffe: to about [-128, 128], as --pretrained '
-        'resnet50 and vgg19 need it.',
+        'Range of the input. standard = mean 0 and standard deviation 1 per '
+        'channel over the data set; symmetric = [-1, 1], as in IEG; unit = '
+        '[0, 1], as in Co-teaching; caffe = about [-128, 128], which '
+        '--pretrained resnet50 and vgg19 require.',
         choices=('standard', 'symmetric', 'unit', 'caffe'),
     )
 
@@ -190,31 +213,34 @@ class SearchConfig:
 
     search: str = option(
         '',
-        'What to search for: keep_schedule, or numeric options with their '
-        'ranges: lambda_u:0..150,temperature:0.1..1:log; empty = no search.',
+        'Search for options before the training. keep_schedule, or numeric '
+        'options with their ranges: '
+        'lambda_u:0..150,temperature:0.1..1:log. Empty = no search.',
     )
     searcher: str = option(
         'betanes',
-        'How to search: betanes (natural gradient on ranks), reference (what '
-        "S2E's code executes), random, or one of a plugin.",
+        'Search algorithm. betanes = natural gradient on ranks; reference = '
+        'the algorithm in the code of S2E; random; or one of a plugin.',
     )
     search_iterations: int = option(
-        5, 'How often the searcher learns from a population.', minimum=1
+        5, 'Number of updates of the searcher, one per population.', minimum=1
     )
     search_population: int = option(8, 'Trials per iteration.', minimum=2)
     search_epochs: int = option(
         0,
-        'Length of a trial in epochs; 0 = that of the run. In short trials '
-        'little is learnt by heart, so keeping more looks better than it is.',
+        'Length of a trial in epochs; 0 = length of the run. In short trials '
+        'few labels are memorized, so keeping more examples looks better than '
+        'it is.',
         minimum=0,
     )
     search_again: int = option(
         3,
-        'How many of the best trials are repeated, beside the configuration.',
+        'Number of best trials that are repeated, in addition to the given '
+        'options.',
         minimum=1,
     )
     parallel_trials: int = option(
-        1, 'Trials at a time, each in a process of its own.', minimum=1
+        1, 'Trials that run at the same time, one process each.', minimum=1
     )
 
 
@@ -222,33 +248,31 @@ class SearchConfig:
 class TrainConfig:
     """How a method is trained."""
 
-    method: str = option('ieg', 'Learning algorithm.')
-    network_name: str = option(
-        '', 'Network; empty = the usual one for the data set.'
-    )
+    method: str = option('ieg', 'Training method.')
+    network_name: str = option('', 'Network; empty = default of the data set.')
     seed: int = option(
-        1, 'Root of all randomness.', minimum=0, maximum=2**32 - 1
+        1, 'Seed of everything random.', minimum=0, maximum=2**32 - 1
     )
     max_epoch: int = option(
         0,
-        'Length in epochs; 0 = by --max_iteration, by the method, or 30.',
+        'Number of epochs. 0 = set by --max_iteration, by the method, or 30.',
         minimum=0,
     )
     max_iteration: int = option(
-        0, 'Length in steps; 0 = by --max_epoch.', minimum=0
+        0, 'Number of steps; 0 = set by --max_epoch.', minimum=0
     )
     steps_per_epoch: int = option(
         0,
-        'Most steps of an epoch, which takes other examples each time; 0 = '
-        'all examples.',
+        'Maximum steps per epoch; each epoch draws a new subset. 0 = all '
+        'examples.',
         minimum=0,
     )
     pretrained: bool = option(
-        False, 'Start from ImageNet weights, where the network has some.'
+        False, 'Start from ImageNet weights, if the network has them.'
     )
     batch_size: int = option(
         64,
-        'Examples per step and replica; DivideMix takes as many again.',
+        'Examples per step and replica. DivideMix uses twice as many.',
         minimum=1,
     )
     optimizer: str = option(
@@ -260,36 +284,45 @@ class TrainConfig:
     )
     weight_decay: float = option(
         5e-4,
-        'Coupled L2: its multiple of all weights joins the gradient.',
+        'L2 coefficient; this multiple of all weights is added to the '
+        'gradient.',
         minimum=0,
     )
     kernels_only_decay: bool = option(
-        False, 'Leave biases and BatchNorm out of --weight_decay.'
+        False, 'Exclude biases and BatchNorm from --weight_decay.'
     )
     lr_schedule: str = option(
-        'constant', 'Course of the learning rate.', choices=tuple(SCHEDULES)
+        'constant', 'Learning-rate schedule.', choices=tuple(SCHEDULES)
     )
     decay_steps: str = option(
-        '', 'Steps of the drops, or of the first cycle; comma separated.'
+        '',
+        'Steps at which the learning rate drops, or length of the first '
+        'cosine cycle; separated by commas.',
     )
-    decay_epochs: str = option('', 'The same in epochs.')
-    decay_rate: float = option(0.1, 'Factor of a drop.', minimum=0)
-    cos_t_mul: float = option(1.5, 'Growth of the cosine cycles.', minimum=1)
+    decay_epochs: str = option('', 'Same as --decay_steps, in epochs.')
+    decay_rate: float = option(
+        0.1, 'Factor by which the learning rate drops.', minimum=0
+    )
+    cos_t_mul: float = option(
+        1.5, 'Growth of the length of cosine cycles.', minimum=1
+    )
     cos_m_mul: float = option(
         0.9, 'Factor between the peaks of cosine cycles.', minimum=0
     )
     warmup_epochs: int = option(
-        0, 'Epochs of linear rise of the learning rate.', minimum=0
+        0, 'Epochs in which the learning rate rises linearly.', minimum=0
     )
     dropout_mode: str = option(
         'train_only',
-        'When cnn9 drops channels: never (as in the runs that Co-teaching was '
-        'published with), in training, or always (as its code does today).',
+        'When cnn9 applies dropout. off = never, as in the published runs of '
+        'Co-teaching; train_only = in training; always = also in evaluation, '
+        'as in the present code of Co-teaching.',
         choices=('off', 'train_only', 'always'),
     )
     precision: str = option(
         'auto',
-        'auto = bfloat16 on GPUs that are fast at it, else float32. '
-        'Weights, logits and losses stay float32.',
+        'Floating-point type of the computation. auto = bfloat16 on GPUs where '
+        'it is fast, otherwise float32. Weights, logits and losses are always '
+        'float32.',
         choices=('auto', 'float32', 'bfloat16'),
     )

@@ -1,12 +1,16 @@
 """Names that users type: methods, networks, data sets, noise, schedules."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ieg.errors import UsageError, nearest
 
+if TYPE_CHECKING:
+    from ieg.methods.base import Method
+
 T = TypeVar('T')
+Entry = TypeVar('Entry')
 
 
 class Registry(Generic[T]):
@@ -21,10 +25,11 @@ class Registry(Generic[T]):
         self.kind = kind
         self._entries: dict[str, T] = {}
         self._takes: dict[str, frozenset[str]] = {}
+        self._announced: set[str] = set()
 
     def register(
         self, name: str, takes: Sequence[str] = ()
-    ) -> Callable[[T], T]:
+    ) -> Callable[[Entry], Entry]:
         """Returns a decorator that stores its object under `name`.
 
         Args:
@@ -36,30 +41,50 @@ class Registry(Generic[T]):
             ValueError: the name is taken.
         """
 
-        def store(entry: T) -> T:
+        def store(entry: Entry) -> Entry:
             if name in self._entries:
                 raise ValueError(
                     f'the {self.kind} {name!r} is registered twice'
                 )
-            self._entries[name] = entry
+            self._entries[name] = cast(T, entry)
             self._takes[name] = frozenset(takes)
             return entry
 
         return store
 
+    def announce(self, names: Iterable[str]) -> None:
+        """Adds names of objects whose modules are not imported yet.
+
+        They can be checked, and suggested for a misspelt name.
+        """
+        self._announced.update(names)
+
+    def check(self, name: str) -> None:
+        """Checks that a name is known.
+
+        Raises:
+            UsageError: it is not; the message lists the names that are.
+        """
+        if name not in self._entries and name not in self._announced:
+            raise self._unknown(name)
+
     def get(self, name: str) -> T:
         """Returns the object stored under `name`.
 
         Raises:
-            UsageError: nothing has this name; the message lists what has.
+            UsageError: the name is unknown; the message lists those that are
+                known.
         """
         if name not in self._entries:
-            known = ', '.join(self.names())
-            raise UsageError(
-                f'there is no {self.kind} {name!r}.'
-                f'{nearest(name, self._entries)} Known: {known}.'
-            )
+            raise self._unknown(name)
         return self._entries[name]
+
+    def _unknown(self, name: str) -> UsageError:
+        names = self.names()
+        return UsageError(
+            f'Unknown {self.kind} {name!r}.{nearest(name, names)} '
+            f'Known: {", ".join(names)}.'
+        )
 
     def takes(self, name: str) -> frozenset[str]:
         """Returns the options that the object under `name` takes."""
@@ -67,10 +92,10 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Returns all names, sorted."""
-        return sorted(self._entries)
+        return sorted(self._announced.union(self._entries))
 
 
-METHODS: Registry[type] = Registry('method')
+METHODS: 'Registry[type[Method]]' = Registry('method')
 NETWORKS: Registry[Callable[..., Any]] = Registry('network')
 DATASETS: Registry[Callable[..., Any]] = Registry('data set')
 NOISES: Registry[Any] = Registry('kind of noise')
@@ -90,10 +115,10 @@ def option(
 
     Args:
         default: value where neither a preset nor a flag gives another one.
-        help: one sentence; the flag's help text.
-        choices: the legal values of a string option.
-        minimum: smallest legal number.
-        maximum: largest legal number.
+        help: sentences for --help, which may show the first one only.
+        choices: the allowed values of a string option.
+        minimum: smallest allowed number.
+        maximum: largest allowed number.
         introduced: value that repeats what was computed before the option
             existed; None = the default. See `introduced`.
     """

@@ -5,7 +5,7 @@ import re
 import pytest
 from paths import ROOT
 
-from ieg import config as ieg_config
+from ieg.commandline import catalog
 from ieg.registry import METHODS
 
 PAGES = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md']
@@ -32,6 +32,6 @@ def test_links_lead_somewhere(page):
 def test_options_and_methods_exist(page):
     text = (ROOT / page).read_text()
     flags = set(re.findall(r'(?<![\w-])--([a-z_]+)', text))
-    assert flags <= {*ieg_config._options(), *OTHERS}
+    assert flags <= {*catalog.shipped().options(), *OTHERS}
     methods = set(re.findall(r'--method=([a-z]\w*)', text))
     assert methods <= {*METHODS.names(), 'elr', 'confident'}

@@ -13,6 +13,7 @@ import recorded_runs
 from recorded_runs import COMMANDS, unpack
 
 from ieg import config as ieg_config
+from ieg.commandline import catalog
 from ieg.predict import __main__ as predict_main
 from ieg.registry import DATASETS, METHODS, option
 from ieg.report import __main__ as report_main
@@ -124,6 +125,8 @@ def add_option(monkeypatch, method, **how):
         'Config', [('later', float, later)], bases=(kind.Config,), frozen=True
     )
     monkeypatch.setattr(kind, 'Config', extended)
+    # As if this were the package's own option.
+    monkeypatch.setattr(catalog, 'shipped', catalog.current)
 
 
 def test_a_new_option_at_its_default_resumes_old_runs(monkeypatch):

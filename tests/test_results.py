@@ -61,7 +61,7 @@ def test_what_is_too_large_to_be_remembered_is_told(
     monkeypatch.setattr(base, 'MOST_VISIT_NUMBERS', 10)
     summary = train(tmp_path)
     said = ' '.join(capsys.readouterr().out.split())
-    assert 'there is no list of labels to check' in said
+    assert '256 training examples' in said
     assert summary['label_issues'] == {}
     files = os.listdir(summary['folder'])
     assert 'label_issues.csv' not in files and 'report.html' in files
@@ -76,6 +76,39 @@ def test_what_no_step_has_shown_is_judged_at_the_end(tmp_path, capsys):
     np.testing.assert_allclose(
         found['train_probabilities'].sum(axis=1), 1, rtol=1e-5
     )
-    assert f'{count} of {count} training labels' in capsys.readouterr().out
+    assert f'{count} of {count} training examples' in capsys.readouterr().out
     path = os.path.join(summary['folder'], 'label_issues.csv')
     assert (label_issues.read(path).split == 'train').sum() == count
+
+
+@pytest.mark.parametrize(
+    ('known', 'noise', 'judged'),
+    [
+        (False, '', {'train', 'valid', 'test'}),
+        (True, '', {'train', 'valid'}),
+        (False, '_uniform_0.5', {'train', 'valid'}),
+    ],
+    ids=['unknown', 'given', 'noise'],
+)
+def test_own_test_labels_are_judged_where_the_truth_is_unknown(
+    known, noise, judged, tmp_path
+):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 8, 8, 3), np.uint8)
+    labels = np.arange(60) % 3
+    arrays = {'x_train': images[:40], 'y_train': labels[:40]}
+    arrays |= {'x_test': images[40:], 'y_test': labels[40:]}
+    if known:
+        arrays['clean_train'] = np.roll(labels[:40], 1)
+    np.savez(tmp_path / 'my.npz', **arrays)
+    summary = train(
+        tmp_path,
+        dataset=f'npz{noise}',
+        data_dir=str(tmp_path / 'my.npz'),
+        valid_ratio=0.25,
+        max_epoch=1,
+        batch_size=16,
+    )
+    rows = label_issues.read(os.path.join(summary['folder'], 'label_issues.csv'))
+    assert set(rows.split) == judged
+    assert (rows.split == 'test').sum() == (20 if 'test' in judged else 0)

@@ -1,4 +1,4 @@
-"""The command: `python -m ieg.compare RUN...`.
+"""The command: `ieg compare` or `python -m ieg.compare RUN...`.
 
 Recommends one of several runs, and its epoch, without any clean label. Only
 reads run folders, so it does not need TensorFlow.
@@ -25,6 +25,8 @@ from ieg.compare.comparison import (
 from ieg.errors import UsageError
 from ieg.utils import cli
 from ieg.utils.files import atomic_write
+
+PROG = 'python -m ieg.compare'
 
 __all__ = ['Report', 'compare', 'main', 'table', 'text', 'write']
 
@@ -208,14 +210,14 @@ def _json(report: Report) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + '\n'
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
     """Reads the arguments of the command, or shows help.
 
     Raises:
         UsageError: an argument is missing or unknown.
     """
     parser = cli.Parser(
-        prog='python -m ieg.compare',
+        prog=prog,
         description='Compares runs that were trained with '
         '--track_memorization, and recommends one of them, and its epoch, '
         'without any clean label.',
@@ -260,13 +262,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Runs the command; returns its exit code, see `cli.run`."""
-    return cli.run(lambda: _run(sys.argv[1:] if argv is None else argv))
+    return cli.run(lambda: _run(sys.argv[1:] if argv is None else argv, prog))
 
 
-def _run(argv: Sequence[str]) -> None:
-    asked = parse(argv)
+def _run(argv: Sequence[str], prog: str) -> None:
+    asked = parse(argv, prog)
     report = compare(
         asked.run,
         y=asked.y,

@@ -10,8 +10,7 @@ from ieg.data import splits
 from ieg.data.dataset import Arrays, Data, Opened, Part, Source, Split
 from ieg.data.noise import human
 from ieg.data.noise import labels as noise_labels
-from ieg.data.noise.labels import NoisyLabels
-from ieg.data.noise.samplers import SAMPLERS
+from ieg.data.noise.labels import SAMPLERS, NoisyLabels
 from ieg.data.sets import tfds
 from ieg.data.spec import TFDS_PREFIX, DatasetSpec, parse
 from ieg.errors import UsageError
@@ -302,18 +301,18 @@ def _probe_and_noise(
         return np.zeros(0, np.int64), None
     spec, source = request.spec, request.source
     num_classes = len(source.class_names)
-    sampler, noise_seed = request.options.noise_sampler, request.noise_seed
-    splits_itself = SAMPLERS[sampler].split is not None
-    if spec.noise is not None and spec.rate is not None and splits_itself:
+    asked = noise_labels.Request(
+        spec.noise or GIVEN,
+        spec.rate,
+        spec.base,
+        num_classes,
+        request.noise_seed,
+        request.options.noise_sampler,
+    )
+    # Noise that is drawn has a rate.
+    if asked.rate is not None and SAMPLERS[asked.sampler].split is not None:
         chosen, noise = noise_labels.split_and_corrupt(
-            clean[pool],
-            per_class,
-            spec.noise,
-            spec.rate,
-            spec.base,
-            num_classes,
-            noise_seed,
-            sampler,
+            clean[pool], per_class, asked
         )
         return pool[chosen], noise
     rng = generator(request.seed, 'probe')
@@ -321,25 +320,15 @@ def _probe_and_noise(
         splits.choose_interleaved(clean[pool], per_class, num_classes, rng)
     ]
     rest = np.setdiff1d(pool, probe)
-    kind = spec.noise
-    if kind is None:
-        given, kind = source.train.labels, GIVEN
+    if spec.noise is None:
+        given = source.train.labels
         if np.array_equal(clean, given):
             return probe, None
     if given is not None:
-        return probe, noise_labels.given(
-            clean[rest], given[rest], kind, num_classes, noise_seed, sampler
-        )
-    # Noise that is drawn has a rate.
-    assert spec.rate is not None
+        return probe, noise_labels.given(clean[rest], given[rest], asked)
     return probe, noise_labels.corrupt(
         clean[rest],
-        kind,
-        spec.rate,
-        spec.base,
-        num_classes,
-        noise_seed,
-        sampler,
+        asked,
         images=_seen(source, spec, rest),
         order=request.order(rest),
     )

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from ieg.data.noise.human import HUMAN_SETS, human_set
-from ieg.data.noise.matrices import ASYMMETRIC_MAPS
+from ieg.data.noise.kinds import ASYMMETRIC_MAPS
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS, NOISES
 

@@ -1,4 +1,7 @@
-"""The command: `python -m ieg.doctor`. Check your installation."""
+"""The command: `ieg doctor` or `python -m ieg.doctor`.
+
+Checks your installation.
+"""
 
 import os
 import sys
@@ -9,6 +12,8 @@ from ieg import doctor
 from ieg.doctor import PROBLEM, Check, examine
 from ieg.errors import UsageError
 from ieg.utils import cli
+
+PROG = 'python -m ieg.doctor'
 
 _HELP = 'Folder of data sets; empty = $TFDS_DATA_DIR, then the default of TFDS.'
 
@@ -26,14 +31,14 @@ def text(checks: Sequence[Check]) -> str:
     return '\n'.join([*map(wrap.fill, lines), '', ending])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Runs the command; returns 1 if there is a problem, see `cli.run`."""
-    return cli.run(lambda: _run(sys.argv[1:] if argv is None else argv))
+    return cli.run(lambda: _run(sys.argv[1:] if argv is None else argv, prog))
 
 
-def _run(argv: Sequence[str]) -> int:
+def _run(argv: Sequence[str], prog: str) -> int:
     parser = cli.Parser(
-        prog='python -m ieg.doctor',
+        prog=prog,
         description='Check your installation: versions, devices, data sets '
         'and a short training. Exits with 1 if there is a problem.',
     )

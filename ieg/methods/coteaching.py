@@ -37,39 +37,42 @@ class CoTeachingConfig:
 
     selection: str = option(
         'coteaching',
-        'Which examples a network learns from: those of small loss for the '
-        'other one (coteaching), the same among those that the two disagree '
-        'about (coteaching_plus), or those of small joint loss (jocor).',
+        'Examples that a network learns from. coteaching = those with a small '
+        'loss in the other network; coteaching_plus = the same, among those '
+        'on which the networks disagree; jocor = those with a small joint '
+        'loss.',
         choices=('coteaching', 'coteaching_plus', 'jocor'),
     )
     selection_scope: str = option(
         'global',
-        'Among which examples losses are compared: those of all replicas, or '
-        'of each by itself.',
+        'Compare losses over all replicas (global), or within each replica.',
         choices=('global', 'replica'),
     )
     noise_rate: str = option(
         'auto',
-        'Share of wrong labels, or auto: estimated after the first epochs.',
+        'Share of wrong labels; auto = estimated after the first epochs.',
     )
     tau_multiplier: float = option(
         1.0,
-        'Share of each batch to drop, in noise rates; 1.25 is worth a trial.',
+        'Share of each batch to drop, as a multiple of the noise rate; try '
+        '1.25.',
         minimum=0,
     )
     keep_schedule: str = option(
         'reference_code',
-        'How the keep rate falls: paper_main, paper_ablation, '
+        'Schedule of the keep rate: paper_main, paper_ablation, '
         's2e_restatement, reference_code, s2e:NUMBERS, or one of a plugin.',
     )
     num_gradual: int = option(
-        10, 'Epochs over which the keep rate falls.', minimum=1
+        10, 'Epochs in which the keep rate decreases.', minimum=1
     )
-    exponent: float = option(1.0, 'Exponent of the fall.', minimum=1e-3)
+    exponent: float = option(
+        1.0, 'Exponent of the decrease of the keep rate.', minimum=1e-3
+    )
     beta1_epoch: int = option(
         0,
-        "Epoch from which Adam's beta1 is --beta1_late; 0 = after 0.4 of the "
-        'run, where --lr_schedule=linear starts to fall.',
+        "Epoch from which Adam's beta1 is --beta1_late; 0 = after 40 % of the "
+        'run, where --lr_schedule=linear starts to decrease.',
         minimum=0,
     )
     beta1_late: float = option(
@@ -77,25 +80,24 @@ class CoTeachingConfig:
     )
     init_epoch: int = option(
         0,
-        'Epochs before coteaching_plus looks at disagreement; until then it '
-        'is coteaching.',
+        'Epochs of coteaching before coteaching_plus uses disagreement.',
         minimum=0,
     )
     jocor_lambda: float = option(
         0.9,
-        'Weight of the divergence of the two networks in the loss of jocor.',
+        'Weight of the divergence between the networks in the loss of jocor.',
         minimum=0,
         maximum=1,
     )
     train_view: str = option(
         'plain',
-        'Training images as they are, as in the published runs, or with '
-        'random crops and flips (weak).',
+        'Augmentation of training images. plain = none, as in the published '
+        'runs; weak = random crops and flips.',
         choices=('plain', 'weak'),
     )
     reference_loss: bool = option(
         False,
-        'Divide the loss of coteaching by the number of kept examples twice, '
+        'Divide the loss of coteaching twice by the number of kept examples, '
         'as the reference code does.',
     )
 

@@ -58,50 +58,58 @@ class DivideMixConfig:
     """Options of DivideMix."""
 
     warm_up: int = option(
-        10, 'Epochs on all given labels before the first division.', minimum=0
+        10, 'Epochs on all labels before the first division.', minimum=0
     )
     warm_up_penalty: float = option(
         0.0,
-        'Weight of the confidence penalty in warm-up; 1 for asymmetric noise.',
+        'Weight of the confidence penalty in warm-up; use 1 for asymmetric '
+        'noise.',
         minimum=0,
     )
     lambda_u: str = option(
         'auto',
-        'Largest weight of the unlabelled loss (the mean over classes of the '
-        'squared error), or auto: from the noise rate the mixture estimates.',
+        'Final weight of the unlabelled loss. The loss is the squared error, '
+        'averaged over classes. auto = derived from the noise rate that the '
+        'mixture estimates.',
     )
     rampup_length: int = option(
-        16, 'Epochs over which lambda_u rises linearly from 0.', minimum=1
+        16, 'Epochs in which --lambda_u rises linearly from 0.', minimum=1
     )
     p_threshold: float = option(
         0.5,
-        'Examples with a larger clean probability are labelled.',
+        'Clean probability above which an example keeps its label.',
         minimum=0,
         maximum=1,
     )
     temperature: float = option(
         0.5, 'Sharpening temperature of guessed labels.', minimum=0.01
     )
-    alpha: float = option(4.0, 'Mixing shares are Beta(alpha, alpha).')
+    alpha: float = option(
+        4.0, 'MixUp draws its mixing weights from Beta(alpha, alpha).'
+    )
     loss_average: int = option(
-        1, 'Epochs of losses averaged before the mixture.', minimum=1
+        1,
+        'Number of epochs whose losses are averaged before the mixture is '
+        'fitted.',
+        minimum=1,
     )
     warm_up_examples: int = option(
         0,
-        'Class-balanced examples that each network draws for an epoch of '
-        'warm-up, as on Clothing1M; 0 = all.',
+        'Class-balanced examples that each network draws per warm-up epoch, '
+        'as on Clothing1M; 0 = all.',
         minimum=0,
     )
     epoch_examples: int = option(
         0,
-        'Class-balanced examples that each network draws for an epoch, '
-        'divides and trains its peer on; 0 = all.',
+        'Class-balanced examples that each network draws per epoch, divides, '
+        'and trains the other network on; 0 = all.',
         minimum=0,
     )
     mix_rows: str = option(
         'all',
-        'Which mixed rows are trained on; labeled is the Clothing1M and '
-        'WebVision script: no unlabelled loss, unlabelled rows are partners.',
+        'Mixed examples to train on. labeled = only those mixed from a '
+        'labelled example, without the unlabelled loss, as in the Clothing1M '
+        'and WebVision scripts.',
         choices=('all', 'labeled'),
     )
 

@@ -82,49 +82,51 @@ class FSRConfig(reweighting.ReweightingConfig):
     """Options of FSR."""
 
     meta_momentum: float = option(
-        0.9, 'Share of the momentum that joins the look-ahead step.', minimum=0
+        0.9, 'Share of the momentum in the look-ahead step.', minimum=0
     )
     use_mixup: bool = option(True, 'Mix the images of a batch.')
     queue_capacity: int = option(
-        2000, 'Training examples in the proxy pool; equally many per class.'
+        2000, 'Training examples in the proxy pool, balanced over classes.'
     )
-    queue_bs: int = option(
-        200, 'Proxy images per step on all replicas together.'
-    )
+    queue_bs: int = option(200, 'Proxy images per step, over all replicas.')
     queue_beta: float = option(
         0.9,
-        'Share of the old score that a visit keeps; 1 or more sums up.',
+        'Share of its old score that an example keeps per visit; 1 or more '
+        'adds up the scores.',
         minimum=0,
     )
     meta_start_epoch: int = option(
-        20, 'Epochs of equal weights; scores are collected.', minimum=0
+        20,
+        'Epochs with equal weights, in which scores are collected.',
+        minimum=0,
     )
     use_pseudo_loss: str = option(
         'all_1_0.1_2',
-        'Loss towards logits of earlier visits: all_TEMPERATURE_SHARE_WEIGHT, '
-        'where a visit keeps that share of them; empty = off.',
+        'Loss towards the logits of earlier visits. '
+        'all_TEMPERATURE_SHARE_WEIGHT, where SHARE is the share of the old '
+        'logits that a visit keeps. Empty = off.',
     )
     clip_meta_weight: bool = option(
         True,
-        'Weight 0 where an example disagrees with the proxy; otherwise all '
-        'weights are positive, as for long-tailed data.',
+        'Set the weight of examples that disagree with the proxy to 0. '
+        'Without it all weights are positive, as for long-tailed data.',
     )
     moving_weight_gamma: float = option(
         0.0,
-        'Share of its old value that the moving mean weight of a class keeps '
-        'per step, used instead of weights of examples; 0 = off.',
+        'Decay of the moving average weight of a class, which is used in '
+        'place of the weights of examples; 0 = off.',
         minimum=0,
         maximum=1,
     )
     meta_moving_end_epoch: int = option(
         0,
-        'Epoch that freezes the mean weights of classes; 0 = none.',
+        'Epoch from which the weights of classes are constant; 0 = never.',
         minimum=0,
     )
     label_smoothing: float = option(
         0.0,
-        'Share of the target spread over all classes; with --use_mixup only '
-        'of the proxy.',
+        'Share of the target spread over all classes; with --use_mixup, only '
+        'for proxy images.',
         minimum=0,
         maximum=1,
     )

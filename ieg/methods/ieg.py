@@ -39,13 +39,15 @@ class IEGConfig(ProbeConfig):
     """Options of IEG."""
 
     meta_momentum: float = option(
-        0.9, 'Share of the momentum that joins the look-ahead step.', minimum=0
+        0.9, 'Share of the momentum in the look-ahead step.', minimum=0
     )
     ce_factor: float = option(
-        5.0, 'Weight of the mixed pseudo-labelled images.', minimum=0
+        5.0, 'Weight of the loss on mixed, pseudo-labelled images.', minimum=0
     )
     consistency_factor: float = option(
-        20.0, 'Weight of the consistency of weak and strong view.', minimum=0
+        20.0,
+        'Weight of the consistency between weak and strong view.',
+        minimum=0,
     )
     grad_eps_init: float = option(
         0.9,
@@ -55,14 +57,16 @@ class IEGConfig(ProbeConfig):
     )
     aug_type: str = option(
         'autoaug',
-        'Strong view: a learnt policy per image, two random operations per '
-        'image (or per batch, as the original), or crop, flip and cutout.',
+        'Augmentation of the strong view. autoaug = a learned policy per '
+        'image; randaug = two random operations per image; randaug_batch = '
+        'the same two for a batch, as in the original; default = crop, flip '
+        'and cutout.',
         choices=('autoaug', 'randaug', 'randaug_batch', 'default'),
     )
     pseudo_label_grad: bool = option(
         False,
-        'Let the look-ahead differentiate through the pseudo-labels, as the '
-        'original does by accident.',
+        'Differentiate through the pseudo-labels in the look-ahead step, as '
+        'the original does by accident.',
     )
 
     def __post_init__(self) -> None:

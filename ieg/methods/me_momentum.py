@@ -93,18 +93,19 @@ class MeMomentumConfig:
     """Options of Me-Momentum."""
 
     outer_rounds: int = option(
-        3, 'Networks that are trained from scratch.', minimum=1
+        3, 'Number of networks trained from scratch.', minimum=1
     )
     inner_rounds: int = option(
-        19, 'Most refinements of each network.', minimum=1
+        19, 'Maximum number of refinements of each network.', minimum=1
     )
     early_epochs: int = option(
-        100, 'Most epochs before early stopping.', minimum=1
+        100, 'Maximum number of epochs before early stopping.', minimum=1
     )
     round_epochs: int = option(100, 'Epochs of a refinement.', minimum=1)
     class_weights: bool = option(
         False,
-        'Weigh examples so that classes count as in validation (Clothing1M).',
+        'Weight examples so that the shares of classes are those of the '
+        'validation data (Clothing1M).',
     )
 
 

@@ -107,25 +107,25 @@ class ReweightingConfig:
     """Options of every method that looks one step ahead."""
 
     meta_stepsize: float = option(
-        0.1, 'Size of the look-ahead step; constant.', minimum=1e-6
+        0.1, 'Constant size of the look-ahead step.', minimum=1e-6
     )
     meta_weight_decay: float = option(
         -1.0,
-        'L2 coefficient of all weights in the probe loss; -1 = the penalty of '
+        'L2 coefficient of all weights in the probe loss; -1 = that of the '
         'training.',
         minimum=-1,
     )
     weight_scope: str = option(
         'global',
-        'Over which examples weights are normalised: those of all replicas, '
-        'or of each by itself (as the original).',
+        'Normalise weights over all replicas (global), or within each replica '
+        '(as in the original).',
         choices=('global', 'replica'),
     )
     use_ema: bool = option(
         True, 'Evaluate an exponential moving average of the weights.'
     )
     ema_decay: float = option(
-        0.999, 'Largest decay of the moving average.', minimum=0, maximum=1
+        0.999, 'Maximum decay of the moving average.', minimum=0, maximum=1
     )
 
     def __post_init__(self) -> None:
@@ -147,8 +147,9 @@ class ProbeConfig(ReweightingConfig):
 
     meta_grad: str = option(
         'jvp',
-        'How the gradient by the weights is computed: jvp and double exactly, '
-        'fd by finite differences, last_layer for that layer only.',
+        'How the gradient with respect to the weights is computed. jvp and '
+        'double = exactly; fd = by finite differences; last_layer = for that '
+        'layer only.',
         choices=meta.KINDS,
     )
     probe_batch_size: int = option(

@@ -37,18 +37,20 @@ class SupervisedConfig:
         maximum=1,
     )
     mixup: float = option(
-        0.0, 'Alpha of mixup with Beta(alpha, alpha); 0 = off.', minimum=0
+        0.0,
+        'MixUp with mixing weights from Beta(alpha, alpha); 0 = off.',
+        minimum=0,
     )
     use_ema: bool = option(
         False, 'Evaluate an exponential moving average of the weights.'
     )
     ema_decay: float = option(
-        0.999, 'Largest decay of the moving average.', minimum=0, maximum=1
+        0.999, 'Maximum decay of the moving average.', minimum=0, maximum=1
     )
     probe_use: str = option(
         'drop',
-        'What to do with clean probe images: leave them out, or train on them '
-        'only, for as many steps as on all.',
+        'How to use clean probe images. drop = ignore them; only = train on '
+        'nothing else, for as many steps as on all images.',
         choices=('drop', 'only'),
     )
 

@@ -10,15 +10,12 @@ from typing import Any
 
 import keras
 
-from ieg.networks import alexnet as _alexnet  # noqa: F401
 from ieg.networks import applications as _applications  # noqa: F401
-from ieg.networks import cnn as _cnn  # noqa: F401
 from ieg.networks import cnn9 as _cnn9  # noqa: F401
-from ieg.networks import lenet as _lenet  # noqa: F401
+from ieg.networks import plain as _plain  # noqa: F401
 from ieg.networks import preact_resnet as _preact_resnet  # noqa: F401
 from ieg.networks import resnet as _resnet  # noqa: F401
 from ieg.networks import resnet29 as _resnet29  # noqa: F401
-from ieg.networks import vgg as _vgg  # noqa: F401
 from ieg.networks import wrn as _wrn  # noqa: F401
 from ieg.registry import NETWORKS
 

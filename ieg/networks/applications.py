@@ -79,13 +79,9 @@ class Application:
         else:
             base = self.build(include_top=False, weights=None, input_tensor=x)
         base = _with_fused_normalization(base, image_shape, pretrained)
-        logits = layers.torch_dense(
-            layers.global_mean(base.outputs[0]),
-            num_classes,
-            'logits',
-            dtype=keras.config.floatx(),
+        return layers.classify(
+            base.inputs[0], base.outputs[0], num_classes, self.name
         )
-        return keras.Model(base.inputs[0], logits, name=self.name)
 
 
 APPLICATIONS = (

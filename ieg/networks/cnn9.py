@@ -95,13 +95,8 @@ def cnn9(
       and later. Evaluation is then random.
 
     Args:
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
         dropout_mode: off, train_only or always.
         widths: output channels of the nine convolutions.
-
-    Returns:
-        model: images [b, H, W, channels] -> logits [b, num_classes].
 
     Raises:
         UsageError: nothing of the image is left after the last block, or
@@ -138,10 +133,4 @@ def cnn9(
                     always=dropout_mode == 'always',
                     name=f'dropout{block}',
                 )(x)
-    logits = layers.torch_dense(
-        layers.global_mean(x),
-        num_classes,
-        'logits',
-        dtype=keras.config.floatx(),
-    )
-    return keras.Model(images, logits, name='cnn9')
+    return layers.classify(images, x, num_classes, 'cnn9')

@@ -371,3 +371,26 @@ def global_mean(x: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.GlobalAveragePooling2D(
         name='mean', dtype=keras.config.floatx()
     )(x)
+
+
+def classify(
+    images: keras.KerasTensor,
+    features: keras.KerasTensor,
+    num_classes: int,
+    name: str,
+) -> keras.Model:
+    """Returns the network with a dense layer on the mean over space.
+
+    Args:
+        images: its input.
+        features: [b, H', W', channels] made of them.
+        num_classes: number of logits.
+        name: of the network.
+    """
+    logits = torch_dense(
+        global_mean(features),
+        num_classes,
+        'logits',
+        dtype=keras.config.floatx(),
+    )
+    return keras.Model(images, logits, name=name)

@@ -21,12 +21,7 @@ def preact_resnet18(
     11,171,274 parameters with 10 classes, 11,217,444 with 100.
 
     Args:
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
         widths: channels of the four stages; the first is also the stem's.
-
-    Returns:
-        model: images [b, H, W, channels] -> logits [b, num_classes].
     """
     images = keras.Input(image_shape)
     x = layers.torch_conv(images, widths[0], 3, 'stem_conv', padding=1)
@@ -35,13 +30,7 @@ def preact_resnet18(
         strides = 1 if stage == 1 else 2
         x = _block(x, width, strides, f'stage{stage}_block1')
         x = _block(x, width, 1, f'stage{stage}_block2')
-    logits = layers.torch_dense(
-        layers.global_mean(x),
-        num_classes,
-        'logits',
-        dtype=keras.config.floatx(),
-    )
-    return keras.Model(images, logits, name='preact_resnet18')
+    return layers.classify(images, x, num_classes, 'preact_resnet18')
 
 
 def _block(

@@ -1,5 +1,6 @@
 """The post-activation ResNet-18 and ResNet-34 for 32x32 images."""
 
+import functools
 from collections.abc import Sequence
 
 import keras
@@ -24,13 +25,8 @@ def resnet18(
     parameters with 10 classes, 11,220,132 with 100.
 
     Args:
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
         stem_padding: zeros around the image; 1 keeps its size, as usual.
         widths: channels of the four stages; the first is also the stem's.
-
-    Returns:
-        model: images [b, H, W, channels] -> logits [b, num_classes].
 
     Raises:
         UsageError: nothing of the image is left after the stem.
@@ -47,58 +43,21 @@ def resnet34(
     stem_padding: int = 0,
     widths: tuple[int, int, int, int] = WIDTHS,
 ) -> keras.Model:
-    """Builds a stem and stages of three, four, six and three blocks.
+    """Builds the same with stages of three, four, six and three blocks.
 
-    Source: Me-Momentum (ICCV 2021), its CIFAR-100 experiments. 21,282,122
-    parameters with 10 classes, 21,328,292 with 100.
-
-    Args:
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
-        stem_padding: zeros around the image; 1 keeps its size, as usual.
-        widths: channels of the four stages; the first is also the stem's.
-
-    Returns:
-        model: images [b, H, W, channels] -> logits [b, num_classes].
-
-    Raises:
-        UsageError: nothing of the image is left after the stem.
+    Source: Me-Momentum, its CIFAR-100 experiments. 21,282,122 parameters with
+    10 classes, 21,328,292 with 100.
     """
     return _resnet(
         num_classes, image_shape, stem_padding, widths, (3, 4, 6, 3), 'resnet34'
     )
 
 
-@NETWORKS.register('resnet18-same')
-def resnet18_same(
-    num_classes: int, image_shape: tuple[int, int, int]
-) -> keras.Model:
-    """Builds ResNet-18 with the usual stem, which keeps the image's size.
-
-    Args:
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
-
-    Returns:
-        model: images [b, H, W, channels] -> logits [b, num_classes].
-    """
-    return resnet18(num_classes, image_shape, stem_padding=1)
-
-
-@NETWORKS.register('resnet34-same')
-def resnet34_same(
-    num_classes: int, image_shape: tuple[int, int, int]
-) -> keras.Model:
-    """Builds ResNet-34 with the usual stem, as the CIFAR-N protocol does.
-
-    Args:
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
-
-    Returns:
-        model: images [b, H, W, channels] -> logits [b, num_classes].
-    """
-    return resnet34(num_classes, image_shape, stem_padding=1)
+# With the usual stem, which keeps the image's size, as in the CIFAR-N protocol.
+for _network in (resnet18, resnet34):
+    NETWORKS.register(f'{_network.__name__}-same')(
+        functools.partial(_network, stem_padding=1)
+    )
 
 
 def _resnet(
@@ -124,13 +83,7 @@ def _resnet(
         for block in range(1, count + 1):
             strides = 2 if stage > 1 and block == 1 else 1
             x = _block(x, width, strides, f'stage{stage}_block{block}')
-    logits = layers.torch_dense(
-        layers.global_mean(x),
-        num_classes,
-        'logits',
-        dtype=keras.config.floatx(),
-    )
-    return keras.Model(images, logits, name=name)
+    return layers.classify(images, x, num_classes, name)
 
 
 def _block(

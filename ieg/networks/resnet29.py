@@ -1,5 +1,7 @@
 """The bottleneck ResNet-29 of IEG."""
 
+import functools
+
 import keras
 
 from ieg.networks import layers
@@ -21,16 +23,11 @@ def resnet29(
     10 classes, 863,860 with 100.
 
     Args:
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
         width: channels of the stem.
         blocks: blocks per stage; the depth is 9 * blocks + 2.
         first_relu: whether a ReLU precedes the first 1x1 convolution of a
             block. The reference means it to, but a slip removes it from all
             blocks; False repeats that.
-
-    Returns:
-        model: images [b, H, W, channels] -> logits [b, num_classes].
     """
     images = keras.Input(image_shape)
     x = layers.bn_relu(_conv(images, width, 3, 'stem_conv'), 'stem_bn')
@@ -59,22 +56,9 @@ def resnet29(
     return keras.Model(images, logits, name='resnet29')
 
 
-@NETWORKS.register('resnet29-reference')
-def resnet29_reference(
-    num_classes: int, image_shape: tuple[int, int, int]
-) -> keras.Model:
-    """Builds ResNet-29 with the slip of the reference code.
-
-    No block has a ReLU before its first 1x1 convolution.
-
-    Args:
-        num_classes: number of logits.
-        image_shape: (H, W, channels).
-
-    Returns:
-        model: images [b, H, W, channels] -> logits [b, num_classes].
-    """
-    return resnet29(num_classes, image_shape, first_relu=False)
+NETWORKS.register('resnet29-reference')(
+    functools.partial(resnet29, first_relu=False)
+)
 
 
 def _pre_activation(

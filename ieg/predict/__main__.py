@@ -1,4 +1,4 @@
-"""The command: `python -m ieg.predict MODEL IMAGES...`.
+"""The command: `ieg predict` or `python -m ieg.predict MODEL IMAGES...`.
 
 Writes a table of predictions of an exported model.
 """
@@ -24,18 +24,19 @@ if TYPE_CHECKING:
     from ieg.predict.model import Classifier
     from ieg.predict.reading import Inputs
 
+PROG = 'python -m ieg.predict'
 # Maximum number of unreadable files in the message.
 _NAMED = 5
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
     """Reads the arguments of the command, or shows help.
 
     Raises:
         UsageError: an argument is missing or unknown.
     """
     parser = cli.Parser(
-        prog='python -m ieg.predict',
+        prog=prog,
         description='Predicts the classes of images with the model of a '
         'finished run, as in its evaluation. Writes CSV with the columns '
         'path, label and probability.',
@@ -136,7 +137,7 @@ def _inputs(
 
     for group in groups:
         if isinstance(group, predict_inputs.Array):
-            yield reading.Pixels(group, model)
+            yield reading.of_array(group, model)
             continue
         with _bar(len(group), 'opening files', quiet) as bar:
             files, bad = reading.look_at(group, model, bar.update)
@@ -226,9 +227,11 @@ def _opened(path: str) -> Iterator[IO[str]]:
         ) from error
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Runs the command; returns its exit code, see `cli.run`."""
-    return cli.run(lambda: run(parse(sys.argv[1:] if argv is None else argv)))
+    return cli.run(
+        lambda: run(parse(sys.argv[1:] if argv is None else argv, prog))
+    )
 
 
 if __name__ == '__main__':

@@ -1,15 +1,16 @@
-"""Reads images for an exported model, exactly as its evaluation did.
+"""Images as an exported model takes them: the pixels of evaluation.
 
-For models of image files, `ieg.data.images.files` does the same as in
-evaluation. For models of arrays, whole images are resized.
+Whatever a run on files does to an image for evaluation, `data.files` does it
+here too. Models of array data sets resize whole images.
 """
 
 import concurrent.futures
+import dataclasses
 import functools
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,113 +23,80 @@ from ieg.predict.inputs import Array
 from ieg.predict.model import Classifier
 from ieg.utils.text import shown
 
-# Files between two updates of the progress bar.
+# Files that are looked at before the bar moves.
 _BLOCK = 256
 
-_Argument = TypeVar('_Argument')
-_Result = TypeVar('_Result')
 
-
-class Inputs(Protocol):
-    """Images for a model.
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """Images that a model can take.
 
     Attributes:
-        names: names of N images.
+        names: of N images.
+        fetch: places [b] -> images, uint8 [b, H, W, channels]; raises an
+            exception of any kind where one of them can no longer be read.
     """
 
-    names: list[str]
-
-    def fetch(self, places: Sequence[int]) -> np.ndarray:
-        """Returns images, uint8 [b, H, W, channels].
-
-        Args:
-            places: positions of b images.
-
-        Raises:
-            Exception: one of them can no longer be read.
-        """
-        ...
+    names: Sequence[str]
+    fetch: Callable[[Sequence[int]], np.ndarray]
 
 
-class Files:
-    """Images in files; see `Inputs`.
+def of_files(
+    paths: Sequence[str], odd: np.ndarray, model: Classifier
+) -> Inputs:
+    """Returns images in files.
 
     Args:
-        paths: paths of N readable files.
-        odd: bool [N], see `survey`.
-        model: the model.
+        paths: of files that have been found readable, N.
+        odd: bool [N], as `survey` says.
+        model: that takes them.
     """
+    names = [shown(path) for path in paths]
+    if model.framing is not None:
+        encoded = [os.fsencode(path) for path in paths]
+        return _framed(names, FileImages(encoded, odd, model.framing))
+    height, width, channels = model.image_shape
+    pool = concurrent.futures.ThreadPoolExecutor()
 
-    def __init__(
-        self, paths: Sequence[str], odd: np.ndarray, model: Classifier
-    ):
-        self.names = [shown(path) for path in paths]
-        self._paths = paths
-        self._shape = model.image_shape
-        self._framed = None
-        if model.framing is None:
-            self._pool = concurrent.futures.ThreadPoolExecutor()
-        else:
-            encoded = [os.fsencode(path) for path in paths]
-            self._framed = FileImages(encoded, odd, model.framing)
+    def whole(place: int) -> np.ndarray:
+        return resized(read_odd(paths[place], channels), height, width)
 
-    def fetch(self, places: Sequence[int]) -> np.ndarray:
-        """See `Inputs`."""
-        if self._framed is not None:
-            return self._framed.fetch(np.asarray(places), None).numpy()
-        paths = [self._paths[place] for place in places]
-        return np.stack(list(self._pool.map(self._whole, paths)))
-
-    def _whole(self, path: str) -> np.ndarray:
-        height, width, channels = self._shape
-        return resized(read_odd(path, channels), height, width)
+    return Inputs(names, lambda places: np.stack([*pool.map(whole, places)]))
 
 
-class Pixels:
-    """Images of an array; see `Inputs`.
+def of_array(array: Array, model: Classifier) -> Inputs:
+    """Returns images of an array.
 
-    Images of the network's size are used as they are, others as if they were
-    files.
+    Those of the network's size are taken as they are, others as if they were
+    in files.
 
     Args:
         array: the images.
-        model: the model.
+        model: that takes them.
     """
+    names, images = list(array.names()), array.images
+    height, width, channels = model.image_shape
+    if images.shape[1:] == model.image_shape:
+        return Inputs(names, lambda places: images[np.asarray(places)])
+    if model.framing is not None:
+        encoded = [_png(image) for image in images]
+        odd = np.zeros(len(encoded), bool)
+        return _framed(names, FileImages(encoded, odd, model.framing, True))
 
-    def __init__(self, array: Array, model: Classifier):
-        self.names = list(array.names())
-        self._images = array.images
-        self._shape = model.image_shape
-        self._framed = None
-        if model.framing is not None and not self._fits():
-            encoded = [_png(image) for image in array.images]
-            odd = np.zeros(len(encoded), bool)
-            self._framed = FileImages(encoded, odd, model.framing, True)
+    def whole(place: int) -> np.ndarray:
+        picture = _picture(images[place])
+        pixels = np.asarray(picture.convert('L' if channels == 1 else 'RGB'))
+        pixels = pixels.reshape(picture.height, picture.width, channels)
+        return resized(pixels, height, width)
 
-    def _fits(self) -> bool:
-        return self._images.shape[1:] == self._shape
+    return Inputs(names, lambda places: np.stack([*map(whole, places)]))
 
-    def fetch(self, places: Sequence[int]) -> np.ndarray:
-        """See `Inputs`."""
-        if self._framed is not None:
-            return self._framed.fetch(np.asarray(places), None).numpy()
-        images = self._images[np.asarray(places)]
-        if self._fits():
-            return images
-        height, width, channels = self._shape
-        mode = 'L' if channels == 1 else 'RGB'
-        return np.stack(
-            [
-                resized(
-                    np.asarray(_picture(image).convert(mode)).reshape(
-                        *image.shape[:2], channels
-                    ),
-                    height,
-                    width,
-                )
-                for image in images
-            ]
-        )
+
+def _framed(names: Sequence[str], images: FileImages) -> Inputs:
+    """Returns images that are cropped and resized as in the evaluation."""
+    return Inputs(
+        names, lambda places: images.fetch(np.asarray(places), None).numpy()
+    )
 
 
 def _picture(image: np.ndarray) -> Image.Image:
@@ -136,14 +104,14 @@ def _picture(image: np.ndarray) -> Image.Image:
 
 
 def _png(image: np.ndarray) -> bytes:
-    """Returns an image [h, w, channels] as a PNG file."""
+    """Returns an image [h, w, channels] as a file that is read like others."""
     content = io.BytesIO()
     _picture(image).save(content, 'PNG', compress_level=1)
     return content.getvalue()
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Returns a whole image uint8 [h, w, channels] in another size."""
+    """Returns an image uint8 [h, w, channels] in another size, all of it."""
     if image.shape[:2] == (height, width):
         return image
     picture = _picture(image).resize((width, height), Image.Resampling.BILINEAR)
@@ -154,20 +122,19 @@ def look_at(
     paths: Sequence[str],
     model: Classifier,
     progress: Callable[[int], object] = lambda count: None,
-) -> tuple[Files, list[tuple[str, str]]]:
-    """Opens files once, to find those that are images.
+) -> tuple[Inputs, list[tuple[str, str]]]:
+    """Opens files once, to find out which of them are images.
 
     Args:
-        paths: paths of the files.
-        model: the model.
-        progress: called with the number of files that were opened since the
-            last call.
+        paths: of files.
+        model: that is to take them.
+        progress: gets how many more were looked at.
 
     Returns:
-        The images, and (path, reason) of each unreadable file.
+        The images, and (path, reason) of each file that is none.
     """
     kept: list[str] = []
-    odd: list[np.ndarray] = []
+    odd = [np.zeros(0, bool)]
     problems: list[tuple[str, str]] = []
     for start in range(0, len(paths), _BLOCK):
         block = paths[start : start + _BLOCK]
@@ -179,8 +146,8 @@ def look_at(
             (shown(os.fsdecode(path)), why) for path, why in seen.problems
         ]
         progress(len(block))
-    flags = np.concatenate(odd) if odd else np.zeros(0, bool)
-    return Files(kept, flags, model), problems
+    inputs = of_files(kept, np.concatenate(odd), model)
+    return inputs, problems
 
 
 def predictions(
@@ -191,16 +158,16 @@ def predictions(
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yields names and probabilities of images, batch by batch.
 
-    While the model computes a batch, the next one is read.
+    While the model works on a batch, the next one is read.
 
     Args:
         model: the model.
-        inputs: N images.
-        batch_size: images per batch.
-        problems: receives (name, reason) of images that can no longer be read.
+        inputs: what it takes, N.
+        batch_size: images at a time.
+        problems: gets (name, reason) of what cannot be read any more.
 
-    Yields:
-        Names [b], and probabilities float32 [b, C].
+    Returns:
+        Names [b], and float32 [b, C].
     """
     shape = (None, *model.image_shape)
     run = tf.function(
@@ -222,9 +189,9 @@ def predictions(
 
 
 def _ahead(
-    function: Callable[[_Argument], _Result], arguments: Sequence[_Argument]
-) -> Iterator[_Result]:
-    """Yields results in order, computing the next one in the background."""
+    function: Callable[[Any], Any], arguments: Sequence[Any]
+) -> Iterator[Any]:
+    """Yields results in order, and works on the next one meanwhile."""
     with concurrent.futures.ThreadPoolExecutor(1) as worker:
         waiting = None
         for argument in arguments:
@@ -239,10 +206,10 @@ def _ahead(
 def _fetch(
     inputs: Inputs, places: Sequence[int]
 ) -> tuple[list[int], np.ndarray | None, list[tuple[str, str]]]:
-    """Returns the places of readable images, their pixels, and problems."""
+    """Returns which images could be read, they, and what the others lack."""
     try:
         return list(places), inputs.fetch(places), []
-    # A decoder refuses a file that Pillow accepts, or it is gone: try each one.
+    # A decoder refuses what Pillow took, or a file is gone: which one is it?
     except Exception:
         kept, images, lost = [], [], []
     for place in places:
@@ -255,10 +222,10 @@ def _fetch(
 
 
 def check_takes_files(model: Classifier) -> None:
-    """Raises UsageError if a model does not take images of 1 or 3 channels."""
+    """Raises UsageError for a model of other channels than grey or colours."""
     channels = model.image_shape[-1]
     if channels not in (1, 3):
         raise UsageError(
-            'the model must take images with 1 or 3 channels, but takes '
-            f'{channels} channels.'
+            f'the model takes images with {channels} channels, which no image '
+            'file has.'
         )

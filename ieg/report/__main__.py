@@ -1,4 +1,4 @@
-"""The command: `python -m ieg.report RUN`.
+"""The command: `ieg report` or `python -m ieg.report RUN`.
 
 Writes `report.html` into a run folder, or applies corrections saved from it.
 """
@@ -17,15 +17,17 @@ from ieg.utils import cli
 if TYPE_CHECKING:
     from ieg.data.dataset import Data
 
+PROG = 'python -m ieg.report'
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
+
+def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
     """Reads the arguments of the command, or shows help.
 
     Raises:
         UsageError: an argument is missing or unknown.
     """
     parser = cli.Parser(
-        prog='python -m ieg.report',
+        prog=prog,
         description='Writes report.html into a run folder: results, labels '
         'that look wrong, and pictures of them. With --apply, writes '
         'corrected labels instead.',
@@ -82,16 +84,16 @@ def _prepare(plugins: str) -> None:
     cli.import_plugins(plugins)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Runs the command; returns its exit code, see `cli.run`."""
     return cli.run(
-        lambda: _run(sys.argv[1:] if argv is None else argv),
+        lambda: _run(sys.argv[1:] if argv is None else argv, prog),
         interrupted='Interrupted. Nothing was written.',
     )
 
 
-def _run(argv: Sequence[str]) -> None:
-    asked = parse(argv)
+def _run(argv: Sequence[str], prog: str) -> None:
+    asked = parse(argv, prog)
     folder = os.path.expanduser(asked.run)
     if asked.apply is not None:
         _prepare(asked.plugin)

@@ -1,4 +1,4 @@
-"""What the commands share."""
+"""What all commands share: parsing, exit codes and imports."""
 
 import argparse
 import importlib
@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
         **options: of `argparse.ArgumentParser`.
     """
 
-    def __init__(self, **options: Any):
+    def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
@@ -90,7 +90,7 @@ def import_plugin(module: str) -> None:
     """Imports a module of the user, also from the current folder.
 
     Raises:
-        UsageError: there is no such module.
+        UsageError: it cannot be imported.
     """
     sys.path.insert(0, os.getcwd())
     try:
@@ -113,7 +113,9 @@ def import_tensorflow() -> None:
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     logging = importlib.import_module('absl.logging')
-    logging.set_verbosity(logging.WARNING)
+    flags = importlib.import_module('absl.flags').FLAGS
+    if flags['verbosity'].using_default_value:
+        logging.set_verbosity(logging.WARNING)
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, 'w') as nowhere:

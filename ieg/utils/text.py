@@ -30,7 +30,7 @@ def unreadable(kind: str, path: str, error: OSError) -> UsageError:
         error: the error of the attempt to read it.
     """
     if not path:
-        return UsageError(f'the path of the {kind} is empty: give one.')
+        return UsageError(f'the path of the {kind} is empty: give the path.')
     if isinstance(error, FileNotFoundError):
         return UsageError(f'there is no {kind} {path}: check the path.')
     if isinstance(error, NotADirectoryError):

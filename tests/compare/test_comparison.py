@@ -126,7 +126,7 @@ def test_not_warned_without_reason(tmp_path):
 
 def test_warned_of_steps_that_overshoot(tmp_path):
     found = warnings(tmp_path, [(0.9, -0.1), (0.8, 0.2)])
-    assert 'not positive' in found and 'too long' in found
+    assert 'not positive' in found and 'too large' in found
 
 
 def many(path, count=12):

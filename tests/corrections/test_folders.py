@@ -11,6 +11,7 @@ from corrected_runs import (
     undecoded,  # noqa: F401
     write_image,
 )
+from requested_noise import corrupt
 
 from ieg.data.noise import labels as noise_labels
 
@@ -209,6 +210,6 @@ def test_noise_that_is_not_that_of_the_run_is_refused(tmp_path):
     run = Finished(tmp_path, dataset='fake_symmetric_0.4')
     run.correct({('train', 0): 'red'})
     noise = run.data.noise
-    other = noise_labels.corrupt(noise.clean, 'uniform', 0.4, 'fake', 4, 9)
+    other = corrupt(noise.clean, 'uniform', 0.4, 'fake', 4, 9)
     noise_labels.save(f'{run.folder}/noise.npz', other)
     assert 'are others than the run in' in run.refusal()

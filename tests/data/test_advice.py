@@ -4,6 +4,7 @@ import pytest
 from tiny_sets import make_folder
 
 from ieg.config import resolve
+from ieg.data.advice import schedule
 from ieg.errors import UsageError
 from ieg.experiment import configure
 
@@ -24,6 +25,14 @@ def test_advice_follows_the_images_and_yields_to_flags(tmp_path):
     )
     assert (asked.data.image_size, asked.train.batch_size) == (40, 3)
     assert '--batch_size' not in asked.advice
+
+
+@pytest.mark.parametrize(
+    ('count', 'epochs'),
+    [(40, 100), (20_000, 100), (50_000, 40), (100_000, 20), (3_000_000, 20)],
+)
+def test_a_run_is_advised_20_to_100_epochs(count, epochs):
+    assert schedule(32, count, 3)['max_epoch'] == epochs
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import loading
 import numpy as np
 import paths
 import pytest
+from requested_noise import corrupt
 
 from ieg.data import dataset as dataset_
-from ieg.data.noise import labels as noise_labels
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
 
@@ -123,9 +123,7 @@ def test_the_sampler_reaches_the_noise():
         'digits_uniform_0.4', noise_seed=7, noise_sampler='dividemix'
     )
     labels = DATASETS.get('digits')(None).train_labels
-    expected = noise_labels.corrupt(
-        labels, 'uniform', 0.4, 'digits', 10, 7, 'dividemix'
-    )
+    expected = corrupt(labels, 'uniform', 0.4, 'digits', 10, 7, 'dividemix')
     assert loaded.noise.sha256 == expected.sha256
 
 

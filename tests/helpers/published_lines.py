@@ -117,8 +117,7 @@ def resolve(line):
     for name in flags.FLAGS:
         flags.FLAGS[name].unparse()
     flags.FLAGS.unparse_flags()
-    main.parse(['ieg', *shlex.split(line)])
-    return ieg_config.resolve(ieg_config.from_flags())
+    return ieg_config.resolve(main.parse(['ieg', *shlex.split(line)]))
 
 
 def record():

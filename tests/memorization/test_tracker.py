@@ -253,7 +253,7 @@ def test_a_run_goes_on_with_its_means(whole, tmp_path):
 def test_another_probe_is_refused(whole, tmp_path):
     sentence = r'^[^\n]*another probe \(step, rate differ\)[^\n]*$'
     with pytest.raises(UsageError, match=sentence):
-        resumed(whole, tmp_path, probe_step='optimizer')
+        resumed(whole, tmp_path, memorization_step='optimizer')
 
 
 def test_epochs_without_the_tracker_are_told(plain, tmp_path):

@@ -193,19 +193,19 @@ def test_true_labels_are_for_reports_only(
 
 
 @pytest.mark.parametrize(
-    ('method', 'strategy', 'probe_step'),
+    ('method', 'strategy', 'step'),
     [slow_unless(values in TRACKED, *values) for values in TRACKINGS],
     indirect=['strategy'],
 )
 def test_the_tracker_changes_nothing(
-    method, strategy, probe_step, finished, tmp_path
+    method, strategy, step, finished, tmp_path
 ):
     tracked = settings(
         method,
         strategy,
         tmp_path,
         track_memorization=True,
-        probe_step=probe_step,
+        memorization_step=step,
     )
     run = train(tracked, strategy)
     check_same(run, finished(method, strategy))

@@ -211,6 +211,16 @@ def test_ieg_without_any_agreement_learns_from_equal_weights(monkeypatch):
     assert all(np.isfinite(v.numpy()).all() for v in method.variables)
 
 
+def test_a_visit_counts_half_as_much_an_epoch_later():
+    method, _ = one_step(L2R, VIEWS[L2R])
+    for relative in (4.0, 0.0, 1.0):
+        method.begin_epoch(0, None)
+        method.record(tf.constant([0, 1]), tf.constant([relative, 1.0]) / 2)
+    weight = method.notes()['weight']
+    assert weight[0] == pytest.approx((4 / 4 + 1) / (1 / 4 + 1 / 2 + 1))
+    assert weight[1] == pytest.approx(1)
+
+
 def test_finite_differences_are_refused_in_half_precision(precision):
     precision('mixed_bfloat16')
     with pytest.raises(UsageError, match='--precision=float32'):

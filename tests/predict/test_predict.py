@@ -137,7 +137,7 @@ def test_files_of_every_kind_are_predicted_as_in_evaluation(
     assert sorted(by_path) == sorted(paths) == list(by_path)
     assert_same([by_path[p] for p in paths], data.class_names, expected)
     (line,) = err.splitlines()
-    assert line.startswith('ieg: Skipped 1 of ')
+    assert line.startswith('ieg: Skipped 1')
     assert 'deeper/cut.jpg is cut off or damaged' in line
 
 

@@ -231,5 +231,5 @@ def test_what_does_not_fit_is_refused(name):
     with pytest.raises(ValueError, match='NaN'):
         searcher.tell(np.zeros((2, 12)), [0, np.nan])
     for start in (np.zeros(11), np.full(12, 1.5), np.full(12, np.nan)):
-        with pytest.raises(ValueError, match='no point'):
+        with pytest.raises(ValueError, match='point of'):
             make_searcher(name, start=start)

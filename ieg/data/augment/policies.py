@@ -13,23 +13,11 @@ import tensorflow as tf
 from ieg.data.augment import image_ops
 
 SHORT = {
-    'AC': 'AutoContrast',
-    'Br': 'Brightness',
-    'Co': 'Color',
-    'Ct': 'Contrast',
-    'Cu': 'Cutout',
-    'Eq': 'Equalize',
-    'In': 'Invert',
-    'Po': 'Posterize',
-    'Ro': 'Rotate',
-    'SA': 'SolarizeAdd',
-    'SX': 'ShearX',
-    'SY': 'ShearY',
-    'Sh': 'Sharpness',
-    'So': 'Solarize',
-    'TX': 'TranslateX',
-    'TY': 'TranslateY',
-}
+    'AC': 'AutoContrast', 'Br': 'Brightness', 'Co': 'Color', 'Ct': 'Contrast',
+    'Cu': 'Cutout', 'Eq': 'Equalize', 'In': 'Invert', 'Po': 'Posterize',
+    'Ro': 'Rotate', 'SA': 'SolarizeAdd', 'SX': 'ShearX', 'SY': 'ShearY',
+    'Sh': 'Sharpness', 'So': 'Solarize', 'TX': 'TranslateX', 'TY': 'TranslateY',
+}  # fmt: skip
 # Operation, probability, level, twice; '|' between sub-policies.
 CIFAR = """
 In .1 7;Ct .2 6|Ro .7 2;TX .3 9|Sh .8 1;Sh .9 3|SY .5 8;TY .7 9|AC .5 8;Eq .9 2
@@ -60,21 +48,10 @@ Ro 1 7;TY .8 9|SX 0 0;So .8 4|SY .8 0;Co .6 4|Co 1 0;Ro .6 2|Eq .8 4;Eq 0 8
 Eq 1 4;AC .6 2|SY .4 7;SA .6 7|Po .8 2;So .6 10|So .6 8;Eq .6 1|Co .8 6;Ro .4 5
 """
 RANDOM = (
-    'Identity',
-    'AutoContrast',
-    'Equalize',
-    'Rotate',
-    'Solarize',
-    'Color',
-    'Contrast',
-    'Brightness',
-    'Sharpness',
-    'ShearX',
-    'ShearY',
-    'TranslateX',
-    'TranslateY',
-    'Posterize',
-)
+    'Identity', 'AutoContrast', 'Equalize', 'Rotate', 'Solarize', 'Color',
+    'Contrast', 'Brightness', 'Sharpness', 'ShearX', 'ShearY', 'TranslateX',
+    'TranslateY', 'Posterize',
+)  # fmt: skip
 LEVELS = 11
 _NAMES = image_ops.OPERATIONS
 _SIGNED = np.isin(_NAMES, image_ops.SIGNED)

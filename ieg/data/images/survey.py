@@ -31,16 +31,8 @@ from PIL import (
 )
 
 EXTENSIONS = (
-    '.jpg',
-    '.jpeg',
-    '.jpe',
-    '.png',
-    '.gif',
-    '.bmp',
-    '.webp',
-    '.tif',
-    '.tiff',
-)
+    '.jpg', '.jpeg', '.jpe', '.png', '.gif', '.bmp', '.webp', '.tif', '.tiff',
+)  # fmt: skip
 
 
 FORMATS = ('JPEG', 'PNG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM')

@@ -1,6 +1,6 @@
 """The data sets, one module each; importing this package registers them."""
 
-from ieg.data.sets import (
+from ieg.data.sets import (  # noqa: F401
     animal10n,
     clothing1m,
     folder,
@@ -11,15 +11,3 @@ from ieg.data.sets import (
     toy,
     webvision,
 )
-
-__all__ = [
-    'animal10n',
-    'clothing1m',
-    'folder',
-    'food101n',
-    'npz',
-    'table',
-    'tfds',
-    'toy',
-    'webvision',
-]

@@ -29,17 +29,9 @@ RECIPE = SetRecipe(
 
 # Song et al. 2019 (SELFIE).
 _ANIMALS = (
-    'Cat',
-    'Lynx',
-    'Wolf',
-    'Coyote',
-    'Cheetah',
-    'Jaguar',
-    'Chimpanzee',
-    'Orangutan',
-    'Hamster',
-    'Guinea pig',
-)
+    'Cat', 'Lynx', 'Wolf', 'Coyote', 'Cheetah', 'Jaguar', 'Chimpanzee',
+    'Orangutan', 'Hamster', 'Guinea pig',
+)  # fmt: skip
 
 
 def animal10n(data_dir: str) -> Found:

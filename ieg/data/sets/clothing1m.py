@@ -26,21 +26,10 @@ RECIPE = SetRecipe(
 
 # Xiao et al. 2015.
 _CLOTHES = (
-    'T-shirt',
-    'Shirt',
-    'Knitwear',
-    'Chiffon',
-    'Sweater',
-    'Hoodie',
-    'Windbreaker',
-    'Jacket',
-    'Down Coat',
-    'Suit',
-    'Shawl',
-    'Dress',
-    'Vest',
+    'T-shirt', 'Shirt', 'Knitwear', 'Chiffon', 'Sweater', 'Hoodie',
+    'Windbreaker', 'Jacket', 'Down Coat', 'Suit', 'Shawl', 'Dress', 'Vest',
     'Underwear',
-)
+)  # fmt: skip
 
 
 def clothing1m(data_dir: str) -> Found:

@@ -9,10 +9,11 @@ import paths
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from requested_noise import corrupt
 from scipy import special, stats
 
 from ieg.data import dataset
-from ieg.data.noise import instance, samplers
+from ieg.data.noise import kinds
 from ieg.data.noise import labels as noise_labels
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
@@ -80,12 +81,19 @@ def loop_cores(images, labels, rate, num_classes, seed):
 def test_labels_are_those_of_the_reference(images, kind, rate):
     key = f'{images}/{kind}_{rate}/seed1'
     labels = GOLDEN['label']
-    result = noise_labels.corrupt(
-        labels, kind, rate, '', 10, 1, 'memomentum', GOLDEN[f'{images}/image']
+    result = corrupt(
+        labels,
+        kind,
+        rate,
+        '',
+        10,
+        1,
+        'memomentum',
+        images=GOLDEN[f'{images}/image'],
     )
     expected = GOLDEN[f'{key}/noisy_label_all']
     np.testing.assert_array_equal(result.noisy, expected)
-    train = samplers.memomentum_train_part(600, 0.1, 1)
+    train = noise_labels.memomentum_train_part(600, 0.1, 1)
     np.testing.assert_array_equal(train, GOLDEN[f'{key}/train_index'])
 
 
@@ -93,7 +101,7 @@ def test_another_seed_repeats_the_reference_too():
     expected = GOLDEN['rgb/instance_0.4/seed2/noisy_label_all']
     state = np.random.RandomState(2)
     images, labels = GOLDEN['rgb/image'], GOLDEN['label']
-    noisy = instance.instance(images, labels, 0.4, 10, state)
+    noisy = kinds.instance(images, labels, 0.4, 10, state)
     np.testing.assert_array_equal(noisy, expected)
 
 
@@ -102,11 +110,11 @@ def test_rates_and_odds_are_those_of_the_reference(images, kind, rate):
     key = f'{images}/{kind}_{rate}/seed1'
     uniform = np.random.RandomState(1).random(600)
     np.testing.assert_allclose(
-        instance.flip_rates(rate, uniform),
+        kinds.flip_rates(rate, uniform),
         GOLDEN[f'{key}/flip_rate'],
         atol=1e-12,
     )
-    odds = instance.instance_odds(
+    odds = kinds.instance_odds(
         GOLDEN[f'{images}/image'],
         GOLDEN['label'],
         rate,
@@ -136,8 +144,8 @@ def test_whole_arrays_give_what_the_loops_give(num_classes):
         ('instance', 'memomentum', loop_instance),
         ('cores', 'cores', loop_cores),
     ):
-        result = noise_labels.corrupt(
-            labels, kind, 0.3, '', num_classes, 5, sampler, images
+        result = corrupt(
+            labels, kind, 0.3, '', num_classes, 5, sampler, images=images
         )
         expected = loop(images, labels, 0.3, num_classes, 5)
         np.testing.assert_array_equal(result.noisy, expected)
@@ -148,28 +156,26 @@ def test_whole_arrays_give_what_the_loops_give(num_classes):
 def test_our_own_draws_have_the_rates_of_the_construction(kind, rate):
     images, labels = pictures(4000)
     mean = stats.truncnorm.mean(-rate / 0.1, (1 - rate) / 0.1, rate, 0.1)
-    result = noise_labels.corrupt(labels, kind, rate, '', 10, 3, images=images)
+    result = corrupt(labels, kind, rate, '', 10, 3, images=images)
     sigma = np.sqrt(mean * (1 - mean) / 4000)
     assert abs(result.realised_rate - mean) < 4 * sigma
-    again = noise_labels.corrupt(labels, kind, rate, '', 10, 3, images=images)
+    again = corrupt(labels, kind, rate, '', 10, 3, images=images)
     assert again.sha256 == result.sha256
-    other = noise_labels.corrupt(labels, kind, rate, '', 10, 4, images=images)
+    other = corrupt(labels, kind, rate, '', 10, 4, images=images)
     assert other.sha256 != result.sha256
 
 
 def test_the_means_of_the_rates_are_the_documented_ones():
     uniform = (np.arange(10**5) + 0.5) / 10**5
     for rate, mean in ((0.2, 0.2055), (0.4, 0.39998), (0.0, 0.0798)):
-        found = instance.flip_rates(rate, uniform).mean()
+        found = kinds.flip_rates(rate, uniform).mean()
         assert found == pytest.approx(mean, abs=1e-4)
 
 
 def test_the_wrong_class_depends_on_the_image():
     images, labels = pictures(3000)
-    one = noise_labels.corrupt(
-        labels, 'instance', 0.9, '', 10, 3, images=images
-    )
-    two = noise_labels.corrupt(
+    one = corrupt(labels, 'instance', 0.9, '', 10, 3, images=images)
+    two = corrupt(
         labels, 'instance', 0.9, '', 10, 3, images=images[::-1].copy()
     )
     both = (one.noisy != labels) & (two.noisy != labels)
@@ -179,7 +185,7 @@ def test_the_wrong_class_depends_on_the_image():
 
 @given(st.floats(0.0, 1.0), st.floats(0.0, 1.0, exclude_max=True))
 def test_a_rate_of_an_image_is_a_probability(rate, uniform):
-    found = instance.flip_rates(rate, np.array([uniform]))
+    found = kinds.flip_rates(rate, np.array([uniform]))
     assert 0.0 <= found[0] <= 1.0
 
 
@@ -223,7 +229,7 @@ def test_noise_of_images_goes_through_loading(sampler):
     arrays = DATASETS.get('digits')(None)
     indices = np.concatenate([loaded.train.indices, loaded.valid.indices])
     rest = np.sort(indices)
-    expected = noise_labels.corrupt(
+    expected = corrupt(
         arrays.train_labels[rest],
         'instance',
         0.4,
@@ -231,7 +237,7 @@ def test_noise_of_images_goes_through_loading(sampler):
         10,
         1,
         sampler,
-        arrays.train_images[rest],
+        images=arrays.train_images[rest],
     )
     assert loaded.noise.sha256 == expected.sha256
     assert 0.3 < loaded.noise.realised_rate < 0.5
@@ -248,7 +254,7 @@ def test_the_split_of_the_reference_needs_the_seed_of_the_noise_alone():
             **more,
         )
 
-    train = samplers.memomentum_train_part(1297, 0.1, 1)
+    train = noise_labels.memomentum_train_part(1297, 0.1, 1)
     for seed in (0, 7):
         loaded = load(seed=seed)
         np.testing.assert_array_equal(loaded.train.indices, np.sort(train))
@@ -263,7 +269,7 @@ def test_the_split_of_the_reference_needs_the_seed_of_the_noise_alone():
     ],
 )
 def test_the_split_has_the_published_hash(count, first, digest):
-    train = samplers.memomentum_train_part(count, 0.1, 1)
+    train = noise_labels.memomentum_train_part(count, 0.1, 1)
     assert len(train) == count * 9 // 10
     assert list(train[:6]) == first
     assert sha256(train).startswith(digest)
@@ -330,7 +336,7 @@ def test_mnist_has_the_published_hashes(case, mnist, monkeypatch):
     assert sha256(noisy) == GOLDEN[f'{key}/sha256_int64']
     assert loaded.noise.realised_rate == GOLDEN[f'{key}/realised_rate']
     # The parts of the reference, as sets.
-    train = samplers.memomentum_train_part(60000, 0.1, 1)
+    train = noise_labels.memomentum_train_part(60000, 0.1, 1)
     numbers = mnist.published[loaded.train.indices]
     np.testing.assert_array_equal(np.sort(numbers), np.sort(train))
     expected = GOLDEN[f'{key}/train_noisy_first20']

@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import paths
 import pytest
+from requested_noise import corrupt
 
+from ieg.data.noise import kinds as noise_kinds
 from ieg.data.noise import labels as noise_labels
-from ieg.data.noise import matrices, samplers
 from ieg.errors import UsageError
 from ieg.registry import NOISES
 
@@ -37,7 +38,7 @@ def test_importing_the_pure_modules_leaves_tensorflow_out():
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('rate', [0.0, 0.3, 1.0])
-@pytest.mark.parametrize('base', sorted(matrices.ASYMMETRIC_MAPS))
+@pytest.mark.parametrize('base', sorted(noise_kinds.ASYMMETRIC_MAPS))
 def test_a_matrix_has_rows_of_probabilities(kind, rate, base):
     num_classes = {'cifar100': 100, 'fake': 4}.get(base, 10)
     matrix = NOISES.get(kind)(rate, num_classes, base)
@@ -49,22 +50,22 @@ def test_a_matrix_has_rows_of_probabilities(kind, rate, base):
 
 
 def test_the_matrices_are_those_of_the_definitions():
-    uniform = matrices.uniform(0.8, 10, 'cifar10')
+    uniform = noise_kinds.uniform(0.8, 10, 'cifar10')
     assert 1 - uniform[3, 3] == pytest.approx(0.72)
-    symmetric = matrices.symmetric(0.8, 10, 'cifar10')
+    symmetric = noise_kinds.symmetric(0.8, 10, 'cifar10')
     assert 1 - symmetric[3, 3] == pytest.approx(0.8)
     assert symmetric[3, 4] == pytest.approx(0.8 / 9)
-    pairflip = matrices.pairflip(0.45, 10, 'cifar10')
+    pairflip = noise_kinds.pairflip(0.45, 10, 'cifar10')
     assert pairflip[9, 0] == pytest.approx(0.45)
-    asymmetric = matrices.asymmetric(0.4, 10, 'cifar10')
+    asymmetric = noise_kinds.asymmetric(0.4, 10, 'cifar10')
     moved = {(9, 1), (2, 0), (3, 5), (5, 3), (4, 7)}
     assert moved == set(zip(*np.nonzero(asymmetric == 0.4), strict=True))
     assert np.trace(asymmetric) == pytest.approx(5 + 5 * 0.6)
 
 
 def test_cifar100_moves_within_the_superclass_in_one_cycle():
-    moves = matrices.ASYMMETRIC_MAPS['cifar100']
-    coarse = matrices.CIFAR100_SUPERCLASS
+    moves = noise_kinds.ASYMMETRIC_MAPS['cifar100']
+    coarse = noise_kinds.CIFAR100_SUPERCLASS
     for fine in range(100):
         cycle = [fine]
         while len(cycle) < 5:
@@ -77,7 +78,7 @@ def test_cifar100_moves_within_the_superclass_in_one_cycle():
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize(('base', 'num_classes'), [('mnist', 10), ('fake', 4)])
 def test_the_realised_matrix_is_near_its_definition(kind, base, num_classes):
-    result = noise_labels.corrupt(
+    result = corrupt(
         cyclic(40000, num_classes), kind, 0.4, base, num_classes, seed=1
     )
     expected = NOISES.get(kind)(0.4, num_classes, base)
@@ -92,7 +93,7 @@ def test_the_realised_matrix_is_near_its_definition(kind, base, num_classes):
 
 def test_the_result_describes_itself():
     labels = cyclic(1000)
-    result = noise_labels.corrupt(labels, 'uniform', 0.4, 'cifar10', 10, seed=3)
+    result = corrupt(labels, 'uniform', 0.4, 'cifar10', 10, seed=3)
     assert result.noisy.dtype == result.clean.dtype == np.int32
     np.testing.assert_array_equal(result.clean, labels)
     assert result.realised_rate == np.mean(result.noisy != labels)
@@ -106,17 +107,15 @@ def test_draws_can_be_made_in_another_order():
     labels = cyclic(400)
     order = np.random.default_rng(0).permutation(400)
     request = ('symmetric', 0.4, 'cifar10', 10, 3, 'coteaching')
-    result = noise_labels.corrupt(labels, *request, order=order)
-    along = noise_labels.corrupt(labels[order], *request)
+    result = corrupt(labels, *request, order=order)
+    along = corrupt(labels[order], *request)
     np.testing.assert_array_equal(result.noisy[order], along.noisy)
     np.testing.assert_array_equal(result.clean, labels)
 
 
 def test_me_momentum_draws_classes_as_co_teaching_does():
     one, two = (
-        noise_labels.corrupt(
-            cyclic(300), 'pairflip', 0.45, 'mnist', 10, 1, sampler
-        )
+        corrupt(cyclic(300), 'pairflip', 0.45, 'mnist', 10, 1, sampler)
         for sampler in ('coteaching', 'memomentum')
     )
     assert one.sha256 == two.sha256
@@ -125,7 +124,9 @@ def test_me_momentum_draws_classes_as_co_teaching_does():
 def test_given_labels_have_no_rate_and_survive_the_file(tmp_path):
     labels = cyclic(50)
     noisy = np.where(np.arange(50) < 5, 0, labels)
-    result = noise_labels.given(labels, noisy, 'worse', 10, 3, 'numpy')
+    result = noise_labels.given(
+        labels, noisy, noise_labels.Request('worse', None, 'cifar10', 10, 3)
+    )
     assert result.rate is None
     assert result.realised_rate == np.mean(noisy != labels)
     path = str(tmp_path / 'noise.npz')
@@ -137,38 +138,36 @@ def test_given_labels_have_no_rate_and_survive_the_file(tmp_path):
 
 
 def test_a_class_without_examples_keeps_a_proper_row():
-    result = noise_labels.corrupt(
-        np.zeros(50, int), 'uniform', 0.5, 'fake', 4, seed=0
-    )
+    result = corrupt(np.zeros(50, int), 'uniform', 0.5, 'fake', 4, seed=0)
     np.testing.assert_array_equal(result.transition[1], [0, 1, 0, 0])
 
 
-@pytest.mark.parametrize('sampler', sorted(samplers.SAMPLERS))
+@pytest.mark.parametrize('sampler', sorted(noise_labels.SAMPLERS))
 def test_draws_depend_on_the_seed_alone(sampler):
-    kind = (*samplers.SAMPLERS[sampler].kinds, 'asymmetric')[0]
+    kind = (*noise_labels.SAMPLERS[sampler].kinds, 'asymmetric')[0]
     images = np.arange(500 * 4, dtype=np.uint8).reshape(500, 2, 2, 1)
 
     def draw(seed):
-        return noise_labels.corrupt(
-            cyclic(500), kind, 0.4, 'cifar10', 10, seed, sampler, images
+        return corrupt(
+            cyclic(500), kind, 0.4, 'cifar10', 10, seed, sampler, images=images
         )
 
     assert draw(0).sha256 == draw(0).sha256
     assert draw(0).sha256 != draw(1).sha256
 
 
-@pytest.mark.parametrize('sampler', sorted(samplers.SAMPLERS))
+@pytest.mark.parametrize('sampler', sorted(noise_labels.SAMPLERS))
 @pytest.mark.parametrize('kind', KINDS)
 def test_no_noise_at_rate_zero_and_no_example_spared_at_one(sampler, kind):
-    kinds = samplers.SAMPLERS[sampler].kinds
+    kinds = noise_labels.SAMPLERS[sampler].kinds
     if kinds and kind not in kinds:
         with pytest.raises(UsageError, match=f'{sampler}.* no {kind} noise'):
-            noise_labels.corrupt(cyclic(20), kind, 0.5, 'mnist', 10, 0, sampler)
+            corrupt(cyclic(20), kind, 0.5, 'mnist', 10, 0, sampler)
         return
     labels = cyclic(300)
-    none = noise_labels.corrupt(labels, kind, 0.0, 'mnist', 10, 0, sampler)
+    none = corrupt(labels, kind, 0.0, 'mnist', 10, 0, sampler)
     np.testing.assert_array_equal(none.noisy, labels)
-    full = noise_labels.corrupt(labels, kind, 1.0, 'mnist', 10, 0, sampler)
+    full = corrupt(labels, kind, 1.0, 'mnist', 10, 0, sampler)
     expected = NOISES.get(kind)(1.0, 10, 'mnist')
     assert (expected[labels, full.noisy] > 0).all()
 
@@ -189,7 +188,7 @@ def test_coteaching_labels_are_those_of_the_reference(
 ):
     kind, rate = case.split('/')[1].split('_')
     labels = cyclic(num_examples, num_classes)
-    result = noise_labels.corrupt(
+    result = corrupt(
         labels, kind, float(rate), 'cifar10', num_classes, 0, 'coteaching'
     )
     key = f'coteaching/{case}'
@@ -205,9 +204,7 @@ def test_coteaching_labels_are_those_of_the_reference(
 def test_dividemix_labels_are_those_of_the_reference(case):
     kind, rate = case.split('_')
     labels = cyclic(50000)
-    result = noise_labels.corrupt(
-        labels, kind, float(rate), 'cifar10', 10, 123, 'dividemix'
-    )
+    result = corrupt(labels, kind, float(rate), 'cifar10', 10, 123, 'dividemix')
     key = f'dividemix/{case}'
     np.testing.assert_array_equal(
         np.bincount(result.noisy), GOLDEN[f'{key}/counts']
@@ -217,9 +214,7 @@ def test_dividemix_labels_are_those_of_the_reference(case):
 
 
 def test_ieg_uniform_labels_are_those_of_the_reference_without_probe():
-    result = noise_labels.corrupt(
-        cyclic(50000), 'uniform', 0.4, 'cifar10', 10, 12345, 'ieg'
-    )
+    result = corrupt(cyclic(50000), 'uniform', 0.4, 'cifar10', 10, 12345, 'ieg')
     key = 'ieg/cifar10_uniform_0.4_p0'
     np.testing.assert_array_equal(
         result.noisy[:100], GOLDEN[f'{key}/noisy_first100']
@@ -231,25 +226,27 @@ def test_ieg_uniform_labels_are_those_of_the_reference_without_probe():
 def test_ieg_without_a_probe_is_its_split_with_none():
     request = ('asymmetric', 0.4, 'cifar10', 10, 12345, 'ieg')
     labels = cyclic(3000)
-    probe, result = noise_labels.split_and_corrupt(labels, 0, *request)
+    probe, result = noise_labels.split_and_corrupt(
+        labels, 0, noise_labels.Request(*request)
+    )
     assert len(probe) == 0 and probe.dtype == np.int64
-    assert result.sha256 == noise_labels.corrupt(labels, *request).sha256
+    assert result.sha256 == corrupt(labels, *request).sha256
     # The draws of Co-teaching, along a shuffled order.
     order = np.random.RandomState(12345).permutation(3000)
-    along = noise_labels.corrupt(labels[order], *request[:-1], 'coteaching')
+    along = corrupt(labels[order], *request[:-1], 'coteaching')
     np.testing.assert_array_equal(result.noisy[order], along.noisy)
 
 
 @pytest.mark.parametrize('kind', ['uniform', 'asymmetric'])
 def test_ieg_splits_classes_of_any_size(kind):
     labels = np.repeat(np.arange(4), [9, 40, 11, 300])
-    request = (kind, 0.4, 'fake', 4, 7, 'ieg')
-    probe, result = noise_labels.split_and_corrupt(labels, 8, *request)
+    request = noise_labels.Request(kind, 0.4, 'fake', 4, 7, 'ieg')
+    probe, result = noise_labels.split_and_corrupt(labels, 8, request)
     assert len(set(probe)) == 32
     np.testing.assert_array_equal(labels[probe], cyclic(32, 4))
     np.testing.assert_array_equal(result.clean, np.delete(labels, probe))
     assert 0.2 < np.mean(result.noisy != result.clean) == result.realised_rate
-    again, _ = noise_labels.split_and_corrupt(labels, 8, *request)
+    again, _ = noise_labels.split_and_corrupt(labels, 8, request)
     np.testing.assert_array_equal(again, probe)
 
 
@@ -257,7 +254,7 @@ def test_ieg_splits_classes_of_any_size(kind):
     ('change', 'words'),
     [
         ({'sampler': 'numpi'}, "no noise sampler 'numpi'.* 'numpy'"),
-        ({'kind': 'unifrom'}, "no kind of noise 'unifrom'.* 'uniform'"),
+        ({'kind': 'unifrom'}, "kind of noise 'unifrom'.* 'uniform'"),
         ({'rate': 1.4}, r'1\.4 is outside \[0, 1\]'),
         ({'seed': -1}, 'seed -1'),
         ({'seed': 2**32}, 'seed 4294967296'),
@@ -274,14 +271,12 @@ def test_a_mistake_is_named(change, words):
         'sampler': 'numpy',
     }
     with pytest.raises(UsageError, match=words):
-        noise_labels.corrupt(cyclic(20), **(request | change))
+        corrupt(cyclic(20), **(request | change))
 
 
 @pytest.fixture
 def saved(tmp_path):
-    result = noise_labels.corrupt(
-        cyclic(200), 'uniform', 0.4, 'cifar10', 10, seed=5
-    )
+    result = corrupt(cyclic(200), 'uniform', 0.4, 'cifar10', 10, seed=5)
     path = tmp_path / 'noise.npz'
     noise_labels.save(str(path), result)
     return path, result

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from paths import TFDS
 
-from ieg.data.noise import matrices
+from ieg.data.noise import kinds
 from ieg.data.sets import tfds as tfds_sets
 from ieg.errors import UsageError
 
@@ -106,7 +106,7 @@ def test_the_superclasses_are_those_of_cifar100():
     )
     fine = labels['label'].numpy()
     assert set(fine) == set(range(100))
-    superclass = np.array(matrices.CIFAR100_SUPERCLASS)
+    superclass = np.array(kinds.CIFAR100_SUPERCLASS)
     np.testing.assert_array_equal(
         superclass[fine], labels['coarse_label'].numpy()
     )

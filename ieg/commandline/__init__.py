@@ -1,0 +1,1 @@
+"""The command line before TensorFlow: options, names, mistakes, help."""

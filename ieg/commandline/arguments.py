@@ -1,0 +1,237 @@
+"""What a user asked for: flags and files of options, and their mistakes.
+
+Needs no TensorFlow, so that the command can answer a mistake at once.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags
+
+from ieg.commandline import catalog
+from ieg.commandline.catalog import Catalog, Option
+from ieg.data import spec
+from ieg.errors import UsageError, nearest
+from ieg.options import ALIASES, SCHEDULES
+from ieg.registry import METHODS, NETWORKS, SEARCHERS
+
+# Flags that are not options of a run: they say where options come from.
+SOURCES = {
+    'config': 'JSON file of options. A run folder has one, config.json. Flags '
+    'override it.',
+    'plugin': 'Modules to import first, separated by commas. They may register '
+    'methods, networks and data sets.',
+}
+LENGTHS = ('max_epoch', 'max_iteration')
+# Options that together make one choice: whoever gives one gives all.
+GROUPS = (LENGTHS, ('decay_steps', 'decay_epochs'))
+
+
+class _Parser(flags.ArgumentParser):
+    """A parser of flags whose mistakes are worded like those in a file."""
+
+    def __init__(self, option: Option, parser: flags.ArgumentParser):
+        self._option = option
+        self._parser = parser
+        self.syntactic_help = parser.syntactic_help
+
+    def parse(self, argument: Any) -> Any:
+        """Returns the value that a text stands for."""
+        try:
+            return self._parser.parse(argument)
+        except (TypeError, ValueError):
+            raise self._option.wrong_type(str(argument)) from None
+
+    def flag_type(self) -> str:
+        """Returns the name of the type, for absl."""
+        return self._parser.flag_type()
+
+
+def define_flags(
+    values: flags.FlagValues = flags.FLAGS, known: Catalog | None = None
+) -> None:
+    """Defines one flag for each option of the run and of all methods.
+
+    Args:
+        values: where the flags are defined.
+        known: the options; None stands for all that are registered.
+    """
+    makers: dict[type, Any] = {
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+        bool: flags.DEFINE_bool,
+    }
+    for name, (option, _) in (known or catalog.current()).options().items():
+        if name not in values:
+            makers[option.type](name, None, option.help, flag_values=values)
+            values[name].parser = _Parser(option, values[name].parser)
+    for name, text in SOURCES.items():
+        if name not in values:
+            flags.DEFINE_string(name, None, text, flag_values=values)
+    for old, new in ALIASES.items():
+        if old not in values:
+            flags.DEFINE_alias(old, new, flag_values=values)
+
+
+def parse_flags(
+    argv: list[str],
+    values: flags.FlagValues = flags.FLAGS,
+    known: Catalog | None = None,
+) -> dict[str, Any]:
+    """Returns the options in a command line and in the file it names.
+
+    Args:
+        argv: the name of the command and its arguments.
+        values: where the flags are defined.
+        known: the options; None stands for all that are registered.
+
+    Raises:
+        UsageError: an argument is not a flag, or a value not of its type; or
+            the file cannot be read.
+    """
+    known = known or catalog.current()
+    define_flags(values, known)
+    try:
+        rest = values(argv)
+    except flags.UnrecognizedFlagError as error:
+        raise _unknown(error.flagname, known) from None
+    except flags.Error as error:
+        text = ' '.join(str(error).split())
+        raise UsageError(f'{text.rstrip(".")}.') from error
+    if len(rest) > 1:
+        raise UsageError(
+            f'Unexpected argument {rest[1]!r}: options are written as '
+            '--name=value.'
+        )
+    return from_flags(values, known)
+
+
+def from_flags(
+    values: flags.FlagValues = flags.FLAGS, known: Catalog | None = None
+) -> dict[str, Any]:
+    """Returns the options that parsed flags and the file `--config` give.
+
+    Args:
+        values: the flags.
+        known: the options; None stands for all that are registered.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    given = {
+        name: values[name].value
+        for name in (known or catalog.current()).options()
+        if values[name].value is not None
+    }
+    path = values['config'].value
+    return over(read_file(path) if path else {}, given)
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """Returns the options in a JSON file, without mode and restore_step.
+
+    Raises:
+        UsageError: the file is missing, or is not a JSON object.
+    """
+    try:
+        with open(path, encoding='utf-8') as file:
+            content = json.load(file)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f'--config={path} cannot be read as JSON; give the config.json of '
+            'a run folder.'
+        ) from error
+    if not isinstance(content, dict):
+        raise UsageError(f'--config={path} must hold a JSON object of options.')
+    left_out = ('mode', 'restore_step')
+    return {k: v for k, v in renamed(content).items() if k not in left_out}
+
+
+def renamed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options under their present names."""
+    present = {ALIASES[k]: v for k, v in given.items() if k in ALIASES}
+    return present | {k: v for k, v in given.items() if k not in ALIASES}
+
+
+def over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options of two sources; those of the upper one win."""
+    void = {n for group in GROUPS if upper.keys() & set(group) for n in group}
+    if 'lr_schedule' in upper:
+        void |= unused_by(upper['lr_schedule'])
+    return {k: v for k, v in lower.items() if k not in void} | dict(upper)
+
+
+def unused_by(schedule: str) -> set[str]:
+    """Returns the options that only other learning-rate schedules read."""
+    everything = {name for names in SCHEDULES.values() for name in names}
+    return everything.difference(SCHEDULES.get(schedule, ()))
+
+
+def check(given: Mapping[str, Any], known: Catalog | None = None) -> None:
+    """Checks names, types and limits, and which options belong together.
+
+    Args:
+        given: options by name.
+        known: the options; None stands for all that are registered.
+
+    Raises:
+        UsageError: an option is unknown or unused, or a value is impossible.
+    """
+    options = (known or catalog.current()).options()
+    for name in given:
+        if name not in options:
+            raise UsageError(
+                f'Unknown option {name!r}.{nearest(name, options)}'
+            )
+    for name, (option, users) in options.items():
+        if name in given and not users:
+            option.checked(given[name])
+    method = given.get('method', options['method'][0].default)
+    METHODS.check(method)
+    for name, (option, users) in options.items():
+        if name in given and users:
+            if method not in users:
+                raise UsageError(
+                    f'--{name} is not used by --method={method}, only by: '
+                    f'{", ".join(users)}.'
+                )
+            option.checked(given[name])
+    spec.parse(given.get('dataset', options['dataset'][0].default))
+    if given.get('network_name'):
+        NETWORKS.check(given['network_name'])
+    _check_together(given)
+
+
+def check_searcher(given: Mapping[str, Any]) -> None:
+    """Checks the name of a searcher, which a plugin may register.
+
+    Raises:
+        UsageError: it is unknown.
+    """
+    if 'searcher' in given:
+        SEARCHERS.check(given['searcher'])
+
+
+def _check_together(given: Mapping[str, Any]) -> None:
+    """Raises UsageError where one option excludes another one."""
+    if all(given.get(name) for name in LENGTHS):
+        raise UsageError(
+            'Give --max_epoch or --max_iteration, not both: each sets the '
+            'length of the training.'
+        )
+    if given.get('eval_freq') and 'eval_every' in given:
+        raise UsageError(
+            'Give --eval_freq or --eval_every, not both: each sets how often '
+            'the networks are evaluated.'
+        )
+
+
+def _unknown(flag: str, known: Catalog) -> UsageError:
+    """Returns the mistake that a flag is unknown."""
+    options = known.options()
+    names = [*options, *SOURCES]
+    if flag.startswith('no'):
+        names += [f'no{n}' for n, (o, _) in options.items() if o.type is bool]
+    return UsageError(f'Unknown option --{flag}.{nearest(flag, names, "--")}')

@@ -1,0 +1,202 @@
+"""What `--help` and `--helpfull` print."""
+
+import textwrap
+from collections.abc import Collection, Iterable
+
+from ieg.commandline.arguments import SOURCES
+from ieg.commandline.catalog import Catalog, Option
+from ieg.data.noise.human import HUMAN_SETS
+from ieg.data.spec import TFDS_PREFIX
+
+WIDTH = 79
+COMMANDS = {
+    'train': 'Train a classifier and list the labels that are probably wrong.',
+    'evaluate': 'Evaluate a checkpoint of a run.',
+    'compare': 'Recommend one of several runs, without clean labels.',
+    'report': 'Write the HTML report of a run, or apply its corrections.',
+    'predict': 'Predict the classes of images with a trained model.',
+    'doctor': 'Check your installation.',
+}
+# The options that --help shows; --helpfull shows all.
+COMMON = (
+    'dataset',
+    'data_dir',
+    'method',
+    'network_name',
+    'image_size',
+    'train_examples',
+    'valid_ratio',
+    'probe_dataset_hold_ratio',
+    'noise_seed',
+    'max_epoch',
+    'batch_size',
+    'learning_rate',
+    'seed',
+    'precision',
+    'num_replicas',
+    'checkpoint_path',
+    'mode',
+    'config',
+    'plugin',
+    'track_memorization',
+    'search',
+    'export',
+)
+# Options of the run that evaluation ignores.
+_NOT_IN_EVALUATION = {
+    'keep_checkpoints',
+    'eval_every',
+    'eval_freq',
+    'augment_on',
+    'track_memorization',
+    'memorization_step',
+    'memorization_rate',
+    'unlabeled_dir',
+    'stop_on_memorization',
+    'export',
+}
+
+
+def overview(known: Catalog) -> str:
+    """Returns the commands, the common options and the names."""
+    options = {name: option for name, (option, _) in known.options().items()}
+    entries = [
+        (f'--{n}={options[n].default}', options[n].help)
+        if n in options
+        else (f'--{n}=', SOURCES[n])
+        for n in COMMON
+    ]
+    return _join(
+        [
+            'Usage: ieg COMMAND [--OPTION=VALUE ...]\n'
+            '       ieg --dataset=DATASET --method=METHOD [--OPTION=VALUE ...]',
+            'Trains image classifiers on data with wrong labels, and finds '
+            'the wrong labels. Without a command, --mode chooses between '
+            'train and evaluate.',
+            'Commands:\n' + _columns(COMMANDS.items()),
+            'Common options of train and evaluate, with their defaults:\n'
+            + _columns((flag, _summary(text)) for flag, text in entries),
+            _names(known),
+            _DEFAULTS,
+            '`ieg COMMAND --help` describes a command, `ieg --helpfull` all '
+            'options.',
+        ]
+    )
+
+
+_DEFAULTS = (
+    'Methods change some defaults for some data sets; a run prints all values '
+    'that it uses.'
+)
+
+
+def full(known: Catalog) -> str:
+    """Returns all options, by group."""
+    return _join(
+        [
+            'Usage: ieg --dataset=DATASET --method=METHOD [--OPTION=VALUE ...]',
+            _names(known),
+            _DEFAULTS,
+            *_groups(known),
+        ]
+    )
+
+
+def training(known: Catalog) -> str:
+    """Returns the options of `ieg train`."""
+    return _join(
+        [
+            'Usage: ieg train --dataset=DATASET --method=METHOD '
+            '[--OPTION=VALUE ...]',
+            COMMANDS['train'] + ' Resumes a run that was interrupted.',
+            _names(known),
+            _DEFAULTS,
+            *_groups(known, left_out={'mode'}),
+        ]
+    )
+
+
+def evaluation(known: Catalog) -> str:
+    """Returns the options of `ieg evaluate`."""
+    return _join(
+        [
+            'Usage: ieg evaluate --config=RUN/config.json [--OPTION=VALUE ...]',
+            COMMANDS['evaluate'] + ' Give the options of its training, or the '
+            'config.json in its run folder.',
+            *_groups(known, left_out={'mode', *_NOT_IN_EVALUATION}),
+        ]
+    )
+
+
+def _join(parts: Iterable[str]) -> str:
+    """Returns paragraphs; those of one line are wrapped."""
+    return '\n\n'.join(
+        part if '\n' in part else textwrap.fill(part, WIDTH) for part in parts
+    )
+
+
+def _names(known: Catalog) -> str:
+    """Returns the names to choose from."""
+    datasets = [*known.names['data set'], *HUMAN_SETS]
+    tables = {
+        'Methods': known.names['method'],
+        'Networks': known.names['network'],
+        'Data sets': [*sorted(datasets), f'{TFDS_PREFIX}NAME'],
+        'Kinds of noise': known.names['kind of noise'],
+    }
+    return '\n'.join(
+        textwrap.fill(
+            f'{title}: {", ".join(names)}',
+            WIDTH,
+            subsequent_indent='  ',
+            break_on_hyphens=False,
+        )
+        for title, names in tables.items()
+    )
+
+
+def _groups(known: Catalog, left_out: Collection[str] = ()) -> list[str]:
+    """Returns a paragraph for each group of options."""
+    groups = {
+        **known.shared,
+        **{f'Only with --method={n}': o for n, o in known.methods.items()},
+    }
+    parts = [
+        '\n'.join(
+            [
+                f'{title}:',
+                *(_entry(o) for o in options if o.name not in left_out),
+            ]
+        )
+        for title, options in groups.items()
+        if options
+    ]
+    sources = [_described(f'--{n}=', text) for n, text in SOURCES.items()]
+    return [*parts, '\n'.join(['Where options come from:', *sources])]
+
+
+def _entry(option: Option) -> str:
+    text = option.help
+    if option.choices:
+        text += f' One of: {option.shown_choices()}.'
+    return _described(f'--{option.name}={option.default}', text)
+
+
+def _described(flag: str, text: str) -> str:
+    indent = ' ' * 6
+    wrapped = textwrap.fill(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent
+    )
+    return f'  {flag}\n{wrapped}'
+
+
+def _columns(rows: Iterable[tuple[str, str]]) -> str:
+    """Returns one line for each row, with texts below each other."""
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows)
+    return '\n'.join(f'  {name:<{width}}  {text}' for name, text in rows)
+
+
+def _summary(text: str) -> str:
+    """Returns the first sentence."""
+    return text.partition('. ')[0].removesuffix('.')

@@ -1,0 +1,126 @@
+"""From options to a run: its settings, and how often data is read."""
+
+import os
+
+import command
+import loading
+import numpy as np
+import pytest
+from command import assert_mistake
+from tiny_sets import make_folder
+
+from ieg import config as ieg_config
+from ieg import experiment
+from ieg.data.sets import folder, npz
+
+# Settings.
+
+
+@pytest.fixture(scope='module')
+def fake():
+    return loading.load('fake_uniform_0.4')
+
+
+@pytest.mark.parametrize(
+    ('steps', 'epochs'), [(1, 1), (14, 1), (16, 2), (24, 2), (38, 4)]
+)
+def test_evaluations_by_steps_come_after_whole_epochs(fake, steps, epochs):
+    given = {'batch_size': 8, 'steps_per_epoch': 10, 'eval_freq': steps}
+    config = ieg_config.resolve({'dataset': 'fake_uniform_0.4'} | given)
+    settings = experiment.make_settings(config, fake, 1, False)
+    assert settings.steps_per_epoch == 10
+    assert settings.eval_every == epochs
+
+
+# Reading.
+
+
+def write_npz(path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 8, 8, 3), np.uint8)
+    labels = np.arange(60) % 3
+    np.savez(
+        path,
+        x_train=images[:48],
+        y_train=labels[:48],
+        x_test=images[48:],
+        y_test=labels[48:],
+    )
+
+
+SETS = {
+    'npz': (npz, 'read_npz', write_npz),
+    'folder': (folder, 'read_folder', make_folder),
+}
+
+
+@pytest.fixture(params=SETS)
+def own(request, tmp_path, monkeypatch):
+    """Flags of an own data set, and the paths that were read so far."""
+    module, name, write = SETS[request.param]
+    path = tmp_path / f'data.{request.param}'
+    write(path)
+    reads = []
+    read, load = getattr(module, name), np.load
+
+    def counted_read(data_dir, *more):
+        reads.append((name, data_dir))
+        return read(data_dir, *more)
+
+    def counted_load(file, *args, **kwargs):
+        where = getattr(file, 'name', file)
+        if os.fspath(where) == str(path):
+            reads.append(('load', str(path)))
+        return load(file, *args, **kwargs)
+
+    monkeypatch.setattr(module, name, counted_read)
+    monkeypatch.setattr(np, 'load', counted_load)
+    flags = (f'--dataset={request.param}', f'--data_dir={path}')
+    once = [(name, str(path))]
+    if module is npz:
+        once.append(('load', str(path)))
+    return flags, reads, once
+
+
+RUN = ('--method=supervised', '--network_name=tiny', '--max_epoch=1')
+SEARCH = (
+    '--valid_ratio=0.25',
+    '--search=learning_rate:0.001..0.1',
+    '--searcher=random',
+    '--search_iterations=1',
+    '--search_population=2',
+    '--search_again=1',
+)
+
+
+@pytest.mark.parametrize('more', [(), SEARCH], ids=['run', 'search'])
+def test_a_run_reads_own_data_once(own, more, tmp_path, tiny):
+    flags, reads, once = own
+    path = tmp_path / 'runs'
+    code, _, err = command.ieg(*flags, *RUN, *more, f'--checkpoint_path={path}')
+    assert code == 0, err
+    assert reads == once
+    trials = list(path.rglob('trials.jsonl'))
+    assert len(trials) == bool(more)
+    for file in trials:
+        # The configuration itself, two points, and the best one again.
+        assert len(file.read_text().splitlines()) >= 4
+
+
+@pytest.mark.parametrize(
+    ('flags', 'word'),
+    [
+        (('--method=dividemix', '--lambda_u=x'), 'lambda_u'),
+        (('--crop_padding=-5',), '--crop_padding=-5'),
+        (('--lr_schedule=custom_step',), '--lr_schedule=custom_step'),
+        (('--network_name=cnn', '--dropout_mode=off'), '--dropout_mode'),
+        (('--stop_on_memorization=stop',), '--stop_on_memorization'),
+    ],
+)
+def test_a_mistake_is_reported_before_data_is_read(own, flags, word, tmp_path):
+    data, reads, _ = own
+    path = tmp_path / 'runs'
+    assert_mistake(
+        command.ieg(*data, *flags, f'--checkpoint_path={path}'), word
+    )
+    assert not reads and not path.exists()
