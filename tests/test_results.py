@@ -109,6 +109,7 @@ def test_own_test_labels_are_judged_where_the_truth_is_unknown(
         max_epoch=1,
         batch_size=16,
     )
-    rows = label_issues.read(os.path.join(summary['folder'], 'label_issues.csv'))
+    path = os.path.join(summary['folder'], 'label_issues.csv')
+    rows = label_issues.read(path)
     assert set(rows.split) == judged
     assert (rows.split == 'test').sum() == (20 if 'test' in judged else 0)
