@@ -32,7 +32,7 @@ from scipy.special import softmax
 from ieg import config as ieg_config
 from ieg import experiment, results
 from ieg.data.dataset import Data, InMemory, Split
-from ieg.label_issues.evidence import detection
+from ieg.label_issues import detection
 
 FOLDS = 5
 

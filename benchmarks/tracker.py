@@ -25,7 +25,7 @@ from lenet_epoch import EXAMPLES, VALID_RATIO, register_noise28
 
 from ieg import config as ieg_config
 from ieg import experiment
-from ieg.memorization.tracker import MemorizationTracker
+from ieg.memorization import MemorizationTracker
 
 
 def runs(examples: int) -> dict[str, dict]:

@@ -1,7 +1,6 @@
 """A scikit-learn classifier for images in arrays."""
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -16,14 +15,14 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from ieg import label_issues, run_folder
 from ieg.data.images.arrays import Pixels
 from ieg.errors import RunError, UsageError
-from ieg.predict.model import from_bytes, to_bytes
+from ieg.predict.model import from_bytes, load, to_bytes
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-    from ieg.label_issues.table import Issues
 
 # Options that are parameters of the estimator, and options that it sets.
 _PARAMETERS = (
@@ -172,8 +171,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             path = os.path.join(folder, 'data.npz')
             np.savez(path, **arrays)
             with as_in_scikit_learn(), own_process():
-                run_folder = self._train(path, folder, probe is not None)
-                self._learn(run_folder, len(images))
+                trained = self._train(path, folder, probe is not None)
+                self._learn(trained, len(images))
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -267,7 +266,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         if config.search.search:
             from ieg.search import driver
 
-            with silence(not self.verbose):
+            with contextlib.nullcontext() if self.verbose else silence():
                 config = driver.search(config, opened=opened)
         summary = experiment.train(
             config, progress=bool(self.verbose), opened=opened
@@ -309,21 +308,16 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
 
     def _learn(self, folder: str, count: int) -> None:
         """Sets the attributes from the files of a run."""
-        from ieg.label_issues import table as issue_table
-        from ieg.predict import model
-
         self.run_folder_ = None if self.run_dir is None else folder
-        self.model_ = model.load(folder)
+        self.model_ = load(folder)
         with open(os.path.join(folder, 'log.jsonl'), encoding='utf-8') as file:
             self.history_ = [json.loads(line) for line in file]
-        with open(
-            os.path.join(folder, 'summary.json'), encoding='utf-8'
-        ) as file:
-            figures = json.load(file)['label_issues']
+        path = os.path.join(folder, run_folder.SUMMARY)
+        figures = run_folder.read_object(path)['label_issues']
         self.noise_rate_ = figures['noise_rate']
         self.noise_rate_interval_ = tuple(figures['noise_rate_interval'])
         self.transition_matrix_ = np.array(figures['transition_matrix'])
-        rows = issue_table.read(os.path.join(folder, 'label_issues.csv'))
+        rows = label_issues.read(os.path.join(folder, 'label_issues.csv'))
         self.label_issues_ = _table(rows, self.classes_)
         self.quality_scores_ = np.full(count, np.nan)
         self.quality_scores_[rows.index] = rows.score
@@ -339,22 +333,16 @@ def _names(classes: np.ndarray) -> list[str]:
     return [str(place) for place in range(len(names))]
 
 
-def _table(rows: 'Issues', classes: np.ndarray) -> np.ndarray:
+def _table(rows: label_issues.Issues, classes: np.ndarray) -> np.ndarray:
     """Returns label issues with the labels that `fit` received."""
     places = {name: place for place, name in enumerate(_names(classes))}
     columns = {
-        'rank': rows.rank,
-        'index': rows.index,
-        'split': rows.split.astype(str),
-        'given_label': classes[[places[name] for name in rows.given]],
-        'suggested_label': classes[[places[name] for name in rows.suggested]],
-        'score': rows.score,
-        'margin': rows.margin,
-        'agreement': rows.agreement,
-        'in_selection': rows.in_selection,
-        'is_issue': rows.is_issue,
-        'is_hard': rows.is_hard,
-    }
+        column: vars(rows)[field]
+        for column, (field, _) in label_issues.COLUMNS.items()
+        if column not in ('path', 'corrected_label')
+    } | {'split': rows.split.astype(str)}
+    for column in ('given_label', 'suggested_label'):
+        columns[column] = classes[[places[name] for name in columns[column]]]
     table = np.empty(
         len(rows), [(name, column.dtype) for name, column in columns.items()]
     )
@@ -426,13 +414,10 @@ def check_replicas(count: int) -> None:
 
 
 @contextlib.contextmanager
-def silence(wanted: bool) -> Iterator[None]:
-    """Suppresses printed output if `wanted`."""
-    if not wanted:
-        yield
-        return
-    nowhere = io.StringIO()
+def silence() -> Iterator[None]:
+    """Suppresses printed output."""
     with (
+        open(os.devnull, 'w', errors='replace') as nowhere,
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),
     ):

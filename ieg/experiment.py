@@ -24,12 +24,12 @@ from ieg.data.dataset import Data, Opened
 from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import parse
 from ieg.errors import RunError, UsageError
-from ieg.memorization.tracker import PATIENCE, MemorizationTracker
+from ieg.memorization import PATIENCE, MemorizationTracker
 from ieg.methods.base import Info, Method, steps_for
 from ieg.networks import create_network
 from ieg.ops import optim
 from ieg.options import DataConfig, RunConfig
-from ieg.predict import export
+from ieg.predict import model as predict_model
 from ieg.registry import METHODS
 from ieg.run_folder import make_folder
 from ieg.training import devices
@@ -443,7 +443,7 @@ def _train(
     summary['label_issues'] = outcome.figures
     if experiment.is_chief:
         results.write(experiment.folder, outcome, summary)
-        kinds, folder = export.kinds(config.run), experiment.folder
+        kinds, folder = predict_model.kinds(config.run), experiment.folder
         remarks = outcome.remarks + results.present(
             trainer, experiment.data, folder, kinds
         )

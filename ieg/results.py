@@ -13,18 +13,17 @@ import tensorflow as tf
 from scipy.special import softmax
 
 import ieg
-from ieg import report, run_folder
+from ieg import label_issues, report, run_folder
 from ieg.config import Config
 from ieg.data.dataset import Data, Split
 from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import OWN
 from ieg.errors import RunError
-from ieg.label_issues import table as issue_table
-from ieg.label_issues.evidence import Evidence
+from ieg.label_issues import Evidence, Examples
 from ieg.methods.base import Method
 from ieg.ops.visits import Visits
-from ieg.predict import export
-from ieg.report import rounds
+from ieg.predict import model as predict_model
+from ieg.predict.model import attempt
 from ieg.training.runlog import headline
 from ieg.training.trainer import Trainer
 from ieg.utils.files import atomic_open, atomic_write
@@ -98,7 +97,7 @@ class Outcome:
     """
 
     arrays: dict[str, np.ndarray]
-    rows: issue_table.Issues | None
+    rows: label_issues.Issues | None
     figures: dict[str, Any]
     remarks: list[str]
 
@@ -193,7 +192,7 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
 
 def judge(
     arrays: Mapping[str, np.ndarray], data: Data, method: Method
-) -> tuple[issue_table.Issues, dict[str, Any]]:
+) -> tuple[label_issues.Issues, dict[str, Any]]:
     """Ranks all labels that a user may want to check.
 
     These are the labels of training and validation examples, and of test
@@ -205,7 +204,7 @@ def judge(
         method: the trained method, for its selection.
 
     Returns:
-        See `ieg.label_issues.table.audit`.
+        See `ieg.label_issues.audit`.
     """
     evidence = Evidence(
         labels=data.train.labels,
@@ -216,7 +215,7 @@ def judge(
     )
     train = data.train
     parts = [
-        issue_table.Examples(
+        Examples(
             'train',
             train.indices,
             train.names,
@@ -232,9 +231,11 @@ def judge(
             probabilities = _probabilities(arrays[f'{name}_logits'])
             held_out = Evidence.of_predictions(split.labels, probabilities)
             parts.append(
-                issue_table.Examples(name, split.indices, split.names, held_out)
+                label_issues.Examples(
+                    name, split.indices, split.names, held_out
+                )
             )
-    return issue_table.audit(parts, data.class_names)
+    return label_issues.audit(parts, data.class_names)
 
 
 def _chosen(method: Method) -> np.ndarray | None:
@@ -266,7 +267,7 @@ def write(folder: str, outcome: Outcome, summary: Mapping[str, Any]) -> None:
             with atomic_open(path, 'wb') as file:
                 np.savez_compressed(file, **arrays)
             table = os.path.join(folder, 'label_issues.csv')
-            issue_table.write(table, outcome.rows)
+            label_issues.write(table, outcome.rows)
         atomic_write(os.path.join(folder, 'summary.json'), text)
     except OSError as error:
         raise RunError(
@@ -286,15 +287,63 @@ def present(
         trainer: the trainer at the end of its run.
         data: the data of the run.
         folder: the run folder, with all other files.
-        kinds: further formats of the model, see `export.write`.
+        kinds: further formats of the model, see `predict_model.write`.
 
     Returns:
         A sentence for each file that could not be written.
     """
-    remarks = export.write(trainer.method, data, folder, kinds)
+    remarks = predict_model.write(trainer.method, data, folder, kinds)
     picture = os.path.join(folder, 'rounds.png')
-    remarks += export.attempt(
-        picture, lambda: rounds.draw(picture, trainer.log.entries)
-    )
     page = os.path.join(folder, report.NAME)
-    return remarks + export.attempt(page, lambda: report.write(folder, data))
+    return [
+        *remarks,
+        *attempt(picture, draw_rounds, picture, trainer.log.entries),
+        *attempt(page, report.write, folder, data),
+    ]
+
+
+def first_epochs(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the first log entry of each refinement."""
+    first, previous = [], None
+    for entry in entries:
+        place = (entry.get('outer_round'), entry.get('inner_round'))
+        if place[1] and place != previous:
+            first.append(entry)
+        previous = place
+    return first
+
+
+def draw_rounds(path: str, entries: Sequence[dict[str, Any]]) -> None:
+    """Draws the confident examples of each refinement of Me-Momentum, if any.
+
+    That is their number by class and, if true labels are known, their precision
+    and recall of correct labels.
+
+    Args:
+        path: path of the PNG file.
+        entries: entries of the log.
+    """
+    from matplotlib.figure import Figure
+
+    rounds = first_epochs(entries)
+    if not rounds:
+        return
+    names = [f'{e["outer_round"]}.{e["inner_round"]}' for e in rounds]
+    known = rounds[0].get('label_precision') is not None
+    figure = Figure(figsize=(5 + 5 * known, 4), layout='constrained')
+    axes = np.atleast_1d(figure.subplots(1, 1 + known))
+    counts = np.array([entry['confident_per_class'] for entry in rounds])
+    axes[0].plot(names, counts, '.-', label=range(counts.shape[1]))
+    axes[0].set_ylabel('confident examples of each class')
+    if counts.shape[1] <= 14:
+        axes[0].legend(fontsize='small', ncols=2)
+    if known:
+        for name in ('label_precision', 'label_recall'):
+            values = [entry[name] for entry in rounds]
+            axes[1].plot(names, values, '.-', label=name[len('label_') :])
+        axes[1].legend()
+    for part in axes:
+        part.set_xlabel('round: outer.inner')
+        part.tick_params(axis='x', rotation=90)
+    with atomic_open(path, 'wb') as file:
+        figure.savefig(file, format='png', dpi=120)

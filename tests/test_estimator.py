@@ -25,9 +25,8 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_checks
 
 import ieg
-from ieg import NoisyLabelClassifier
+from ieg import NoisyLabelClassifier, label_issues
 from ieg.corrections import apply
-from ieg.label_issues import table as issue_table
 from ieg.registry import METHODS
 
 SMALL = {'method': 'supervised', 'max_epoch': 12, 'image_shape': (8, 8)}
@@ -179,10 +178,10 @@ def test_cleanlab_takes_the_probabilities_of_cross_validation():
 
 def test_the_folder_that_stays_is_that_of_a_run(fitted):
     path = os.path.join(fitted.run_folder_, 'label_issues.csv')
-    rows = issue_table.read(path)
+    rows = label_issues.read(path)
     np.testing.assert_array_equal(rows.index, fitted.label_issues_['index'])
     rows.corrected[:3] = rows.suggested[:3]
-    issue_table.write(path, rows)
+    label_issues.write(path, rows)
     said = apply.apply(fitted.run_folder_, path)
     (folder,) = os.listdir(fitted.run_dir)
     new = os.path.join(fitted.run_dir, folder, 'data-corrected.npz')

@@ -8,8 +8,7 @@ import pytest
 from scipy.special import softmax
 
 from ieg import config as ieg_config
-from ieg import experiment, results
-from ieg.label_issues import table as issue_table
+from ieg import experiment, label_issues, results
 from ieg.methods import base
 
 pytestmark = pytest.mark.usefixtures('tiny')
@@ -79,7 +78,7 @@ def test_what_no_step_has_shown_is_judged_at_the_end(tmp_path, capsys):
     )
     assert f'{count} of {count} training examples' in capsys.readouterr().out
     path = os.path.join(summary['folder'], 'label_issues.csv')
-    assert (issue_table.read(path).split == 'train').sum() == count
+    assert (label_issues.read(path).split == 'train').sum() == count
 
 
 @pytest.mark.parametrize(
@@ -110,6 +109,7 @@ def test_own_test_labels_are_judged_where_the_truth_is_unknown(
         max_epoch=1,
         batch_size=16,
     )
-    rows = issue_table.read(os.path.join(summary['folder'], 'label_issues.csv'))
+    path = os.path.join(summary['folder'], 'label_issues.csv')
+    rows = label_issues.read(path)
     assert set(rows.split) == judged
     assert (rows.split == 'test').sum() == (20 if 'test' in judged else 0)

@@ -16,11 +16,11 @@ from ieg.errors import UsageError
 from ieg.report import (
     classes,
     curves,
-    gallery,
     head,
     html,
     matrices,
     reliability,
+    suspects,
 )
 from ieg.report import run as report_run
 from ieg.utils.files import atomic_write
@@ -74,7 +74,7 @@ def render(
         ('matrix', 'Noise matrix', matrices.build(run)),
         ('classes', 'Classes', classes.build(run)),
         ('reliability', 'Calibration', reliability.build(run)),
-        ('suspects', 'Suspects', gallery.build(run, data, reason)),
+        ('suspects', 'Suspects', suspects.build(run, data, reason)),
     )
     return html.render(
         'page.html',

@@ -7,12 +7,15 @@ light, the dark and the printed page.
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
-from ieg.report.calibration import BINS, Reliability
 from ieg.report.html import number, percent, render
+
+if TYPE_CHECKING:
+    from ieg.report.reliability import Reliability
 
 # Curves over epochs.
 WIDTH, HEIGHT = 460, 280
@@ -280,7 +283,7 @@ def _strips(
     return parts
 
 
-def diagram(title: str, measured: Reliability) -> Markup:
+def diagram(title: str, measured: 'Reliability') -> Markup:
     """Returns a reliability diagram: accuracy over confidence, in bins.
 
     Bars are accuracies, the marks across them mean confidences; below them
@@ -312,7 +315,7 @@ def diagram(title: str, measured: Reliability) -> Markup:
 
 
 def _bin(
-    measured: Reliability,
+    measured: 'Reliability',
     place: int,
     across: Scale,
     rise: Scale,
@@ -321,7 +324,8 @@ def _bin(
     """Returns one bin: accuracy, mean confidence, and share of examples."""
     accuracy, confidence = measured.accuracy[place], measured.confidence[place]
     share = measured.shares[place]
-    start, end = across(place / BINS) + 0.75, across((place + 1) / BINS) - 0.75
+    bins = len(measured.shares)
+    start, end = across(place / bins) + 0.75, across((place + 1) / bins) - 0.75
     tip = _TIP.format(
         f'confidence {percent(confidence)}\naccuracy {percent(accuracy)}\n'
         f'{percent(share)} of the examples'

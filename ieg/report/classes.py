@@ -1,12 +1,12 @@
 """The section on each class: how far its labels can be trusted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from ieg.label_issues.table import Issues
+from ieg.label_issues import Issues
 from ieg.report.html import render
 from ieg.report.run import ISSUES, PREDICTIONS, RunFolder
 
@@ -58,7 +58,7 @@ def _rows(run: RunFolder, names: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _counts(labels: np.ndarray | None) -> Mapping[str, int] | None:
+def _counts(labels: np.ndarray | None) -> dict[str, int] | None:
     """Returns how many labels each class has, None without labels."""
     if labels is None:
         return None

@@ -1,4 +1,4 @@
-"""The head of a report: what was trained on what, and the results."""
+"""The head of a report: method, data and results."""
 
 import functools
 import json
@@ -86,22 +86,16 @@ def title(run: RunFolder) -> str:
     return f'{os.path.basename(os.path.normpath(folder))} ({dataset})'
 
 
-def sizes(run: RunFolder) -> tuple[int | None, int | None, int | None]:
+def sizes(run: RunFolder) -> list[int | None]:
     """Returns how many training, validation and test examples there are."""
+    splits = ('train', 'valid', 'test')
     if (arrays := run.predictions) is not None:
-        train, valid, test = (
-            len(arrays[key]) if key in arrays else None
-            for key in ('train_labels', 'valid_labels', 'test_labels')
-        )
-        return train, valid, test
+        labels = [arrays.get(f'{split}_labels') for split in splits]
+        return [None if part is None else len(part) for part in labels]
     if run.issues is not None:
-        train, valid, test = (
-            int((run.issues.split == name).sum())
-            for name in ('train', 'valid', 'test')
-        )
-        return train, valid, test
+        return [int((run.issues.split == split).sum()) for split in splits]
     # Its rows are those of training and validation together.
-    return len(run.noise.noisy) if run.noise is not None else None, None, None
+    return [None if run.noise is None else len(run.noise.noisy), None, None]
 
 
 def _missing(run: RunFolder) -> list[str]:

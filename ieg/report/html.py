@@ -6,6 +6,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from ieg.utils.text import counted
+
 NOTHING = '–'
 TEMPLATES = pathlib.Path(__file__).with_name('templates')
 
@@ -23,11 +25,6 @@ def number(value: float) -> str:
 def count(value: int | None) -> str:
     """Returns a whole number as text."""
     return NOTHING if value is None else f'{value:,}'
-
-
-def counted(value: int, noun: str) -> str:
-    """Returns a number with its noun, which has a plural in -s."""
-    return f'{value:,} {noun}{"s" * (value != 1)}'
 
 
 def duration(seconds: float | None) -> str:

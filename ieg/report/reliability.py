@@ -1,17 +1,161 @@
-"""The section on calibration: how far confidences can be trusted."""
+"""The section on calibration: how far confidences can be trusted.
+
+The expected calibration error of Guo et al., "On Calibration of Modern Neural
+Networks", ICML 2017: over bins of equal width, the mean gap between confidence
+and accuracy, weighted by the share of examples in each bin. And their remedy,
+one temperature for all logits, at the smallest negative log-likelihood.
+"""
+
+import dataclasses
 
 import numpy as np
 from markupsafe import Markup
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 
-from ieg.report.calibration import BINS, calibration, fit_temperature
 from ieg.report.charts import diagram
 from ieg.report.html import render
 from ieg.report.run import PREDICTIONS, RunFolder
 
+BINS = 15
+# Temperatures are sought between 1/50 and 50.
+LARGEST = 50.0
+GRID = 41
+TINY = 1e-12
 LABELS = {
     'valid': 'validation examples with their given labels',
     'test': 'test examples with their best known labels',
 }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reliability:
+    """Confidence and accuracy, in bins of equal width of the confidence.
+
+    Attributes:
+        ece: expected calibration error, in [0, 1].
+        nll: mean negative log-likelihood of the labels, in nats.
+        shares: [BINS], of the examples in each bin.
+        confidence: [BINS], mean of the largest probability; NaN where empty.
+        accuracy: [BINS], share of correct predictions; NaN where empty.
+    """
+
+    ece: float
+    nll: float
+    shares: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Calibration:
+    """Reliability before and after logits are divided by a temperature.
+
+    Attributes:
+        temperature: divisor of the logits; above 1, the network is
+            overconfident.
+        before: with the logits as they are.
+        after: with the logits divided by the temperature.
+    """
+
+    temperature: float
+    before: Reliability
+    after: Reliability
+
+
+def calibration(
+    logits: np.ndarray, labels: np.ndarray, temperature: float | None = None
+) -> Calibration:
+    """Returns how well confidence matches accuracy, before and after.
+
+    Args:
+        logits: [n, C], n > 0, finite.
+        labels: int [n].
+        temperature: the temperature; None fits it to these labels, which
+            makes `after` too optimistic.
+    """
+    if temperature is None:
+        temperature = fit_temperature(logits, labels)
+    return Calibration(
+        temperature=temperature,
+        before=reliability(logits, labels),
+        after=reliability(np.asarray(logits, float) / temperature, labels),
+    )
+
+
+def fit_temperature(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    transition: np.ndarray | None = None,
+) -> float:
+    """Returns the temperature with the smallest negative log-likelihood.
+
+    If all predictions are correct, there is no minimum: the smaller, the
+    better.
+
+    Args:
+        logits: [n, C].
+        labels: int [n].
+        transition: [C, C], how likely each label (column) is for each true
+            class (row), for labels that are partly wrong. They would ask for
+            too little confidence; so their likelihood is that of the classes
+            after this noise (the forward correction of Patrini et al., CVPR
+            2017).
+    """
+    logits, rows = np.asarray(logits, float), np.arange(len(labels))
+
+    def cost(log_scale: float) -> float:
+        scaled = np.exp(log_scale) * logits
+        if transition is None:
+            return _nll(scaled, labels)
+        chances = (softmax(scaled, axis=-1) @ transition)[rows, labels]
+        return float(-np.log(np.maximum(chances, TINY)).mean())
+
+    # With a transition matrix there may be more than one minimum.
+    limit = np.log(LARGEST)
+    grid = np.linspace(-limit, limit, GRID)
+    best = grid[np.argmin([cost(value) for value in grid])]
+    step = grid[1] - grid[0]
+    refined = minimize_scalar(
+        cost,
+        bounds=(max(best - step, -limit), min(best + step, limit)),
+        method='bounded',
+        options={'xatol': 1e-4},
+    )
+    return float(np.exp(-refined.x))
+
+
+def reliability(logits: np.ndarray, labels: np.ndarray) -> Reliability:
+    """Returns the expected calibration error, and the figures of each bin.
+
+    A bin holds confidences above its lower border up to its upper one.
+
+    Args:
+        logits: [n, C].
+        labels: int [n].
+    """
+    logits = np.asarray(logits, float)
+    highest = np.exp(log_softmax(logits, axis=-1).max(axis=-1))
+    right = logits.argmax(axis=-1) == labels
+    places = np.ceil(highest * BINS).astype(int) - 1
+    places = places.clip(0, BINS - 1)
+    counts = np.bincount(places, minlength=BINS)
+    filled = np.where(counts, counts, np.nan)
+    confidence = np.bincount(places, highest, BINS) / filled
+    accuracy = np.bincount(places, right, BINS) / filled
+    shares = counts / len(labels)
+    return Reliability(
+        ece=float(np.nansum(shares * np.abs(confidence - accuracy))),
+        nll=_nll(logits, labels),
+        shares=shares,
+        confidence=confidence,
+        accuracy=accuracy,
+    )
+
+
+def _nll(logits: np.ndarray, labels: np.ndarray) -> float:
+    likelihoods = log_softmax(logits, axis=-1)
+    return float(-likelihoods[np.arange(len(labels)), labels].mean())
 
 
 def build(run: RunFolder) -> Markup:
@@ -57,10 +201,9 @@ def build(run: RunFolder) -> Markup:
 
 
 def _is_noisy(run: RunFolder) -> bool:
-    """Whether validation labels are as noisy as those of training.
+    """Returns whether validation labels are as noisy as those of training.
 
-    They are where they were split off; a validation set of your own may be
-    better.
+    They are if they were split off; your own validation set may be cleaner.
     """
     share = _wrong_share(run)
     return bool(run.options.get('valid_ratio')) if share is None else share > 0
@@ -78,7 +221,7 @@ def _held_out(
 
 
 def _wrong_share(run: RunFolder) -> float | None:
-    """Returns how many validation labels are wrong, None if not known."""
+    """Returns the share of wrong validation labels, None if unknown."""
     arrays = run.predictions or {}
     clean, labels = arrays.get('valid_clean'), arrays.get('valid_labels')
     if clean is None or labels is None or clean.shape != labels.shape:

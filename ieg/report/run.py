@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ieg import label_issues
 from ieg.data.noise import labels as noise_labels
 from ieg.errors import UsageError
-from ieg.label_issues import table as issue_table
 from ieg.run_folder import (
     ADVICE,
     CONFIG,
@@ -87,7 +87,7 @@ class RunFolder:
     noise: noise_labels.NoisyLabels | None
     advice: Mapping[str, Any]
     predictions: Mapping[str, np.ndarray] | None
-    issues: issue_table.Issues | None
+    issues: label_issues.Issues | None
     class_names: tuple[str, ...]
 
     @property
@@ -127,7 +127,7 @@ def read(folder: str, class_names: Sequence[str] = ()) -> RunFolder:
     path = _paths(folder)
     predictions = _if_there(_predictions, path[PREDICTIONS])
     noise = _if_there(noise_labels.load, path[NOISE])
-    issues = _if_there(issue_table.read, path[ISSUES])
+    issues = _if_there(label_issues.read, path[ISSUES])
     summary = _if_there(_summary, path[SUMMARY]) or {}
     run = RunFolder(
         folder=folder,
@@ -171,7 +171,7 @@ def _paths(folder: str) -> dict[str, str]:
 def _class_names(
     predictions: Mapping[str, np.ndarray] | None,
     noise: noise_labels.NoisyLabels | None,
-    issues: issue_table.Issues | None,
+    issues: label_issues.Issues | None,
     otherwise: Sequence[str],
 ) -> tuple[str, ...]:
     """Returns the names of the classes, in their order where that matters."""

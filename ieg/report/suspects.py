@@ -1,16 +1,25 @@
-"""Which examples a report shows to a person, and their pictures."""
+"""The section of suspects: examples for a person to check and correct."""
 
 import base64
 import io
-from typing import TYPE_CHECKING
+import math
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+from markupsafe import Markup
 from PIL import Image
 
-from ieg.label_issues.table import Issues
+from ieg.label_issues import Issues
+from ieg.report.html import render
+from ieg.report.run import ISSUES, RunFolder
+from ieg.utils.text import shown
 
 if TYPE_CHECKING:
     from ieg.data.dataset import Data, Split
+
 
 # Examples in all, of each given class at least, and hard ones at most.
 MOST, EACH_CLASS, MOST_HARD = 300, 5, 40
@@ -41,26 +50,17 @@ def choose(issues: Issues) -> tuple[np.ndarray, np.ndarray]:
     chosen_hard = np.flatnonzero(hard)[: min(MOST_HARD, room)]
     rows = np.flatnonzero(~hard)
     chosen = np.zeros(len(order), bool)
-    chosen[rows[_places_in_class(labels[rows]) < each]] = True
+    before = pd.Series(rows).groupby(labels[rows]).cumcount()
+    chosen[rows[before < each]] = True
     left = MOST - len(chosen_hard) - chosen.sum()
     chosen[np.flatnonzero(wrong & ~chosen)[:left]] = True
     return order[np.flatnonzero(chosen)], order[chosen_hard]
 
 
-def _places_in_class(labels: np.ndarray) -> np.ndarray:
-    """Returns how many of the same class come before, [n] for labels [n]."""
-    by_class = np.argsort(labels, kind='stable')
-    counts = np.bincount(labels)
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    places = np.empty(len(labels), int)
-    places[by_class] = np.arange(len(labels)) - starts
-    return places
-
-
 def pictures(
     data: 'Data | None', issues: Issues, rows: np.ndarray
 ) -> tuple[dict[int, str], str]:
-    """Returns pictures of some rows.
+    """Returns the pictures of some rows.
 
     Args:
         data: the data that the run was trained on, or None.
@@ -147,3 +147,75 @@ def data_uri(image: np.ndarray) -> str:
         picture.save(buffer, 'JPEG', quality=QUALITY, optimize=True)
     code = base64.b64encode(buffer.getvalue()).decode()
     return f'data:image/{kind};base64,{code}'
+
+
+def build(run: RunFolder, data: 'Data | None', reason: str) -> Markup:
+    """Returns the section.
+
+    Args:
+        run: the run; its list of issues may be missing.
+        data: the data with the images, or None.
+        reason: why there are no data, a sentence.
+    """
+    issues = run.issues
+    if issues is None:
+        return render('suspects.html', lists=[], file=ISSUES)
+    first, hard = choose(issues)
+    rows = np.concatenate([first, hard])
+    images, why = pictures(data, issues, rows)
+    lists = {'Suspects, most suspicious first': first, 'Hard examples': hard}
+    return render(
+        'suspects.html',
+        lists=[
+            (title, [_card(issues, int(row), images) for row in chosen])
+            for title, chosen in lists.items()
+            if chosen is first or len(chosen)
+        ],
+        first=len(first),
+        total=len(issues.rank),
+        wrong=int(issues.is_issue.sum()),
+        each_class=EACH_CLASS,
+        no_pictures='' if images else reason or why,
+        filters=[
+            ('given', 'Given label', _counts(issues.given[rows])),
+            ('suggested', 'Suggested label', _counts(issues.suggested[rows])),
+        ],
+        command=command(run.folder),
+        names=sorted({*run.class_names, *map(str, issues.given)}),
+        file=ISSUES,
+    )
+
+
+def _counts(labels: np.ndarray) -> list[tuple[str, int]]:
+    """Returns the classes of some labels, and how many each has."""
+    classes, counts = np.unique(labels, return_counts=True)
+    return list(zip(classes, counts, strict=True))
+
+
+def _card(
+    issues: Issues, row: int, images: Mapping[int, str]
+) -> dict[str, Any]:
+    """Returns the content of the card of an example."""
+    notes = []
+    if not issues.is_issue[row] and not issues.is_hard[row]:
+        notes.append('not counted as wrong')
+    if math.isfinite(used := float(issues.in_selection[row])):
+        notes.append('selected' if used else 'not selected')
+    agreement = float(issues.agreement[row])
+    return {
+        'split': issues.split[row],
+        'index': int(issues.index[row]),
+        'path': shown(str(issues.path[row])),
+        'given': issues.given[row],
+        'suggested': issues.suggested[row],
+        'rank': int(issues.rank[row]),
+        'score': float(issues.score[row]),
+        'agreement': agreement if math.isfinite(agreement) else None,
+        'picture': images.get(row),
+        'notes': notes,
+    }
+
+
+def command(folder: str) -> str:
+    """Returns the command line that applies saved corrections."""
+    return f'python -m ieg.report {shlex.quote(folder)} --apply=corrected.csv'

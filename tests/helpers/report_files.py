@@ -6,8 +6,8 @@ import types
 
 import numpy as np
 
+from ieg import label_issues
 from ieg.data.noise import labels as noise_labels
-from ieg.label_issues import table as issue_table
 
 EVIL = '<img src=x onerror=alert(1)>'
 NAMES = ('cat', 'dog', EVIL)
@@ -214,7 +214,7 @@ class Run:
         def texts(values):
             return np.array(values, object)
 
-        return issue_table.Issues(
+        return label_issues.Issues(
             rank=np.arange(1, count + 1),
             index=order,
             path=texts([path.format(n) for n in order]),
@@ -234,9 +234,9 @@ class Run:
 
     def write_issues(self, **changes):
         columns = vars(self.issues) | changes
-        issue_table.write(
+        label_issues.write(
             str(self.folder / 'label_issues.csv'),
-            issue_table.Issues(**columns),
+            label_issues.Issues(**columns),
         )
 
     def write_json(self, name, value):

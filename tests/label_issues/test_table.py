@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ieg import label_issues
 from ieg.errors import UsageError
-from ieg.label_issues import evidence
-from ieg.label_issues import table as issue_table
-from ieg.label_issues.evidence import Evidence
+from ieg.label_issues import Evidence
 from ieg.ops.visits import Visits
 
 CLASSES = 4
@@ -76,7 +75,7 @@ def test_what_is_learnt_late_looks_worse():
 @pytest.mark.parametrize('rate', [0.05, 0.3, 0.6])
 def test_the_noise_is_estimated(rate):
     clean, given, said = planted(rate=rate)
-    found = evidence.estimate(evidence_of(said, given))
+    found = label_issues.estimate(evidence_of(said, given))
     realised = np.mean(clean != given)
     assert abs(found.rate - realised) < 0.05
     assert found.interval[0] <= realised <= found.interval[1]
@@ -91,7 +90,7 @@ def test_the_noise_is_estimated(rate):
 def test_without_noise_little_is_estimated():
     _, given, said = planted(rate=0.0)
     said = 0.9 * np.eye(CLASSES)[given] + 0.1 * said
-    found = evidence.estimate(evidence_of(said, given))
+    found = label_issues.estimate(evidence_of(said, given))
     assert found.rate == 0
     np.testing.assert_array_equal(found.transition, np.eye(CLASSES))
 
@@ -109,7 +108,7 @@ def test_short_clean_runs_are_not_taken_for_noisy():
         sums[:, 1] += right
         sums[:, 2] += number * right
         sums[:, 3:] += 0.6 * np.eye(CLASSES)[said] + 0.4 / CLASSES
-    found = evidence.estimate(
+    found = label_issues.estimate(
         Evidence.of_visits(labels, Visits.of_columns(sums))
     )
     assert found.rate < 0.12
@@ -129,7 +128,7 @@ def test_what_is_learnt_by_heart_is_found():
         sums[:, 1] += said == given
         sums[:, 2] += number * (said == given)
         sums[:, 3:] += np.eye(CLASSES)[said]
-    found = evidence.estimate(
+    found = label_issues.estimate(
         Evidence.of_visits(given, Visits.of_columns(sums))
     )
     assert found.rate == pytest.approx(wrong.mean(), abs=0.02)
@@ -151,7 +150,7 @@ def test_hard_images_widen_the_interval(skill, least, most):
         sums[:, 1] += said == given
         sums[:, 2] += number * (said == given)
         sums[:, 3:] += np.eye(CLASSES)[said]
-    low, high = evidence.estimate(
+    low, high = label_issues.estimate(
         Evidence.of_visits(given, Visits.of_columns(sums))
     ).interval
     assert low <= np.mean(clean != given) <= high
@@ -161,14 +160,14 @@ def test_hard_images_widen_the_interval(skill, least, most):
 def test_nothing_is_known_where_nothing_was_learnt():
     labels = np.arange(100) % CLASSES
     said = np.tile([0.4, 0.2, 0.2, 0.2], (100, 1))
-    found = evidence.estimate(evidence_of(said, labels))
+    found = label_issues.estimate(evidence_of(said, labels))
     assert found.interval == (0, 1)
 
 
 def test_a_class_without_labels_changes_nothing_else():
     clean, given, said = planted()
     wider = np.concatenate([said, np.zeros((len(said), 1))], axis=1)
-    found = evidence.estimate(evidence_of(wider, given))
+    found = label_issues.estimate(evidence_of(wider, given))
     np.testing.assert_array_equal(found.transition[-1], np.eye(CLASSES + 1)[-1])
     assert abs(found.rate - np.mean(clean != given)) < 0.05
 
@@ -176,7 +175,7 @@ def test_a_class_without_labels_changes_nothing_else():
 def test_detection_agrees_with_scikit_learn():
     clean, given, said = planted()
     right, score = clean == given, evidence_of(said, given).score
-    found = evidence.detection(right, score)
+    found = label_issues.detection(right, score)
     assert found['roc_auc'] == pytest.approx(roc_auc_score(right, score))
     assert found['average_precision'] == pytest.approx(
         average_precision_score(~right, -score)
@@ -190,7 +189,7 @@ def test_detection_agrees_with_scikit_learn():
 
 
 def test_detection_says_nothing_where_every_label_is_right():
-    found = evidence.detection(np.ones(5, bool), np.linspace(0, 1, 5))
+    found = label_issues.detection(np.ones(5, bool), np.linspace(0, 1, 5))
     assert found['roc_auc'] is found['average_precision'] is None
     assert found['budget'] == 0
 
@@ -200,7 +199,7 @@ def audited():
     clean, given, said = planted(count=2000)
     half = 1500
     parts = [
-        issue_table.Examples(
+        label_issues.Examples(
             'train',
             np.arange(half) * 2,
             None,
@@ -208,14 +207,14 @@ def audited():
             chosen=clean[:half] == given[:half],
             clean=clean[:half],
         ),
-        issue_table.Examples(
+        label_issues.Examples(
             'valid',
             np.arange(500),
             np.array([f'a/{n}.png' for n in range(500)], object),
             evidence_of(said[half:], given[half:]),
         ),
     ]
-    rows, figures = issue_table.audit(parts, ['cat', 'Ärger, "x"', '=1', 'd'])
+    rows, figures = label_issues.audit(parts, ['cat', 'Ärger, "x"', '=1', 'd'])
     return rows, figures, clean, given
 
 
@@ -261,8 +260,8 @@ def test_the_file_gives_back_what_was_written(audited, tmp_path):
     odd = rows.path.copy()
     odd[0] = 'café "a,b"\n.png'
     rows = dataclasses.replace(rows, path=odd)
-    issue_table.write(path, rows)
-    found = issue_table.read(path)
+    label_issues.write(path, rows)
+    found = label_issues.read(path)
     for field in dataclasses.fields(rows):
         ours, theirs = getattr(rows, field.name), getattr(found, field.name)
         if ours.dtype == float:
@@ -276,7 +275,7 @@ def test_the_file_gives_back_what_was_written(audited, tmp_path):
     )
 
 
-HEAD = ','.join(issue_table.COLUMNS)
+HEAD = ','.join(label_issues.COLUMNS)
 GOOD = '1,7,,train,a,b,0.1,-0.8,0,,1,0,'
 
 
@@ -299,7 +298,7 @@ def test_what_is_no_such_table_is_refused(text, said, tmp_path):
     path = tmp_path / 'label_issues.csv'
     path.write_text(text)
     with pytest.raises(UsageError, match=said):
-        issue_table.read(str(path))
+        label_issues.read(str(path))
 
 
 def test_a_file_name_that_is_no_unicode_leaves_a_table(audited, tmp_path):
@@ -307,10 +306,10 @@ def test_a_file_name_that_is_no_unicode_leaves_a_table(audited, tmp_path):
     path = str(tmp_path / 'label_issues.csv')
     odd = rows.path.copy()
     odd[0] = 'caf\udce9.png'
-    issue_table.write(path, dataclasses.replace(rows, path=odd))
-    assert issue_table.read(path).path[0] == 'caf\\udce9.png'
+    label_issues.write(path, dataclasses.replace(rows, path=odd))
+    assert label_issues.read(path).path[0] == 'caf\\udce9.png'
 
 
 def test_a_missing_table_is_told(tmp_path):
     with pytest.raises(UsageError, match='cannot be read'):
-        issue_table.read(str(tmp_path / 'label_issues.csv'))
+        label_issues.read(str(tmp_path / 'label_issues.csv'))

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 from contract_runs import tracked_settings, train
 
+from ieg import memorization
 from ieg.errors import UsageError
-from ieg.memorization import tracker
-from ieg.memorization.tracker import recommend
+from ieg.memorization import recommend
 
 ONE = tf.distribute.get_strategy()
 
@@ -57,8 +57,8 @@ def early(entries):
 
 @pytest.mark.parametrize('mode', ['mark', 'stop'])
 def test_a_run_is_marked_or_stopped(mode, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(tracker, 'recommend', early)
-    monkeypatch.setattr(tracker, 'PATIENCE', 3)
+    monkeypatch.setattr(memorization, 'recommend', early)
+    monkeypatch.setattr(memorization, 'PATIENCE', 3)
     config = tracked_settings(
         'supervised',
         ONE,

@@ -30,10 +30,9 @@ from recordings import (
 )
 
 from ieg import config as ieg_config
+from ieg import memorization
 from ieg.data.augment import views
 from ieg.errors import UsageError
-from ieg.memorization import probe as probing
-from ieg.memorization import tracker
 from ieg.methods import supervised
 from ieg.methods.base import Info
 from ieg.ops import optim
@@ -77,7 +76,7 @@ def test_six_epochs_are_those_of_the_reference(golden, dtype, precision):
         lambda: small_network(10), lambda: optim.SGD(0.1, momentum, l2=decay)
     )
     set_network(method.nets[0], golden, 'init')
-    probe = probing.Probe(method, 0, ONE, sgd_rate=None)
+    probe = memorization.Probe(method, 0, ONE, sgd_rate=None)
     train_step = tf.function(method.train_step, autograph=False)
     for epoch, rate in enumerate(golden['f64/lr']):
         found = probe(*recorded_batch(golden, 'probe', epoch, dtype), rate)
@@ -103,7 +102,7 @@ def test_the_average_is_of_all_epochs_and_not_the_notebooks(golden, name):
         else (golden['f32/phi_before'] - golden['f32/phi_after'])
     )
     for epoch in range(1, len(drops)):
-        ours = tracker.susceptibility(list(drops[: epoch + 1]))
+        ours = memorization.susceptibility(list(drops[: epoch + 1]))
         assert ours == pytest.approx(drops[: epoch + 1].mean(), abs=1e-15)
         if name != 'f32':
             # Without the first epoch, over one epoch too many.
@@ -115,8 +114,8 @@ def test_the_average_is_of_all_epochs_and_not_the_notebooks(golden, name):
 
 
 def test_a_drop_that_is_not_finite_is_left_out():
-    assert tracker.susceptibility([1.0, None, math.nan, 2.0]) == 1.5
-    assert math.isnan(tracker.susceptibility([None]))
+    assert memorization.susceptibility([1.0, None, math.nan, 2.0]) == 1.5
+    assert math.isnan(memorization.susceptibility([None]))
 
 
 # One probe.
@@ -156,7 +155,7 @@ def test_a_probe_restores_all_and_equals_that_of_one_replica(
         method.optimizers[0].iterations.assign(3)
         before = everything(method)
         assert any('seed' in v.path for v in method.variables)
-        probe = probing.Probe(method, 0, strategy, rate)
+        probe = memorization.Probe(method, 0, strategy, rate)
         found.append(probe(images, labels, 0.1))
         assert_same(before, everything(method))
         assert probe(images, labels, 0.1) == found[-1]
@@ -174,7 +173,9 @@ def test_sgd_takes_the_plain_gradient_at_its_own_rate(golden):
         ),
         lambda: optim.SGD(1.0, 0.9, l2=0.1),
     )
-    before, after = probing.Probe(method, 0, ONE, 0.01)(images, labels, 7.0)
+    before, after = memorization.Probe(method, 0, ONE, 0.01)(
+        images, labels, 7.0
+    )
     kernel, bias = (v.numpy().astype(float) for v in method.nets[0].variables)
     x = images.numpy().reshape(len(labels), -1).astype(float)
 
@@ -225,7 +226,7 @@ def probing_view(images, run):
     return views.VIEWS['plain'](images, None, run.trainer._data.preprocessing)
 
 
-def memorization(run):
+def advice(run):
     return json.loads((run.folder / 'memorization.json').read_text())
 
 
@@ -246,7 +247,7 @@ def test_a_run_goes_on_with_its_means(whole, tmp_path):
     again = resumed(whole, tmp_path)
     for own in (True, False):
         assert numbers(again, own) == numbers(whole, own)
-    assert memorization(again) == memorization(whole)
+    assert advice(again) == advice(whole)
 
 
 def test_another_probe_is_refused(whole, tmp_path):
@@ -264,10 +265,10 @@ def test_epochs_without_the_tracker_are_told(plain, tmp_path):
 def test_every_run_is_measured_by_the_same(whole, tiny, tmp_path):
     config = tracked_settings('supervised', ONE, tmp_path, seed=2, max_epoch=1)
     other = train(config, ONE)
-    assert memorization(other)['probe'] == memorization(whole)['probe']
-    probe = memorization(whole)['probe']
+    assert advice(other)['probe'] == advice(whole)['probe']
+    probe = advice(whole)['probe']
     assert probe['batch'] == 128 and probe['rate'] == 0.05
-    labels = [probing.random_labels(epoch, 128, 4) for epoch in range(2)]
+    labels = [memorization.random_labels(epoch, 128, 4) for epoch in range(2)]
     assert set(labels[0]) == set(range(4))
     assert (labels[0] != labels[1]).any()
 
@@ -289,19 +290,19 @@ def test_images_of_a_folder_at_any_depth(whole, tmp_path):
     (tmp_path / 'level0' / 'broken.png').write_bytes(b'no image')
     (tmp_path / 'notes.txt').write_text('no image either')
     data = whole.trainer._data
-    pool = probing.held_out(data, str(tmp_path))
+    pool = memorization.held_out(data, str(tmp_path))
     images = pool.images(0).numpy()
     assert images.shape == (5, *data.image_shape)
     assert len({image.tobytes() for image in images}) == 5
-    assert pool.sha256() == probing.held_out(data, str(tmp_path)).sha256()
-    assert pool.sha256() != probing.held_out(data).sha256()
+    assert pool.sha256() == memorization.held_out(data, str(tmp_path)).sha256()
+    assert pool.sha256() != memorization.held_out(data).sha256()
 
 
 def test_a_folder_without_images_is_refused(whole, tmp_path):
     (tmp_path / 'broken.png').write_bytes(b'no image')
     for folder in (tmp_path, tmp_path / 'nowhere'):
         with pytest.raises(UsageError, match='^--unlabeled_dir[^\n]*$'):
-            probing.held_out(whole.trainer._data, str(folder))
+            memorization.held_out(whole.trainer._data, str(folder))
     odd = dataclasses.replace(whole.trainer._data, image_shape=(8, 9, 3))
     with pytest.raises(UsageError, match='^[^\n]*square[^\n]*$'):
-        probing.held_out(odd, str(tmp_path))
+        memorization.held_out(odd, str(tmp_path))

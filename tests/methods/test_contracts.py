@@ -24,9 +24,8 @@ from contract_runs import (
 )
 
 from ieg import config as ieg_config
-from ieg import experiment
+from ieg import experiment, label_issues
 from ieg.errors import UsageError
-from ieg.label_issues import table as issue_table
 from ieg.ops.visits import Visits
 from ieg.registry import METHODS
 from ieg.training import trainer
@@ -98,7 +97,7 @@ def test_replicas_hold_the_same_numbers(method, two_replicas, finished):
 @every_method
 def test_every_run_lists_the_labels_that_look_wrong(method, strategy, finished):
     run = finished(method, strategy)
-    rows = issue_table.read(str(run.folder / 'label_issues.csv'))
+    rows = label_issues.read(str(run.folder / 'label_issues.csv'))
     labels = run.method.info.labels
     assert np.sum(rows.split == 'train') == len(labels)
     # Every step remembers what was said of all that it has shown.

@@ -21,7 +21,7 @@ from ieg import experiment
 from ieg.data.images.files import Framing
 from ieg.errors import UsageError
 from ieg.options import RunConfig
-from ieg.predict import export
+from ieg.predict import model as export
 from ieg.predict.model import load
 from ieg.training.devices import restoring
 
@@ -299,7 +299,7 @@ def test_a_process_of_its_own_needs_no_run_folder(two_networks, tmp_path):
         os.rename(folder / name, tmp_path / name)
     script = (
         'import numpy as np\n'
-        'import ieg.predict.export\n'
+        'import ieg.predict.model\n'
         'import keras\n'
         'model = keras.saving.load_model("model.keras")\n'
         'np.save("keras.npy", model(np.load("images.npy")))\n'

@@ -6,7 +6,7 @@ from exported import lite, said
 
 from ieg.data.images.files import Framing
 from ieg.networks import applications, create_network
-from ieg.predict import export
+from ieg.predict import model as export
 from ieg.predict.model import Classifier, load
 from ieg.registry import NETWORKS
 

@@ -19,7 +19,8 @@ from ieg.data.images.survey import read_odd, survey
 from ieg.data.sets.folder import read_folder
 from ieg.errors import UsageError
 from ieg.predict import __main__ as predict_main
-from ieg.predict import export, inputs, reading
+from ieg.predict import inputs, reading
+from ieg.predict import model as export
 from ieg.predict.model import Classifier, load
 from ieg.training.devices import restoring
 

@@ -10,7 +10,7 @@ from report_pages import (
 )
 
 from ieg.report import html
-from ieg.report.calibration import (
+from ieg.report.reliability import (
     BINS,
     calibration,
     fit_temperature,

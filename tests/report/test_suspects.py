@@ -14,7 +14,7 @@ from report_pages import (
     page_of,
 )
 
-from ieg.label_issues import table as issue_table
+from ieg import label_issues
 from ieg.report import suspects
 
 MEGABYTE = 2**20
@@ -24,8 +24,8 @@ def list_of(given, is_issue, is_hard):
     rng = np.random.default_rng(0)
     count = len(given)
     rank = rng.permutation(count) + 1
-    columns = dict.fromkeys(issue_table.Issues.__dataclass_fields__, rank)
-    return issue_table.Issues(
+    columns = dict.fromkeys(label_issues.Issues.__dataclass_fields__, rank)
+    return label_issues.Issues(
         **columns | {'given': given, 'is_issue': is_issue, 'is_hard': is_hard}
     )
 

@@ -1,0 +1,512 @@
+"""Finds labels that look wrong, from predictions made during training.
+
+The evidence is in-sample: the mean prediction over all visits of an example,
+which "In-sample training dynamics" found to beat cross-validation (2025,
+arXiv 2510.16211), with the margin of the mean probabilities (AUM: Pleiss et
+al., NeurIPS 2020) as the measure. Networks learn what is common before what is
+wrong, so a mean over all epochs remembers what the last one has forgotten.
+
+`audit` turns it into the rows of `label_issues.csv`, the most suspicious
+first, and their figures.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ieg.errors import UsageError
+from ieg.ops import metrics
+from ieg.ops.visits import Visits
+from ieg.utils.files import atomic_write
+
+BINS = 200
+HIGHEST_BORDER = 0.75
+# Late is what has less than this share of the usual early agreement for its
+# agreement, and so many visits at least.
+LATE, LEAST_VISITS = 0.9, 10
+# Examples that a mixture is fitted to, at most.
+MOST_FITTED = 50_000
+# Scores lie in [0, 1]: a heap is not narrower than 0.02.
+REGULARISER = 4e-4
+NORMAL_95 = 1.96
+# Of the share of hard examples, how far the rate may be off. Chosen by hand on
+# 53 short runs, most on digits: their intervals hold the truth in 50.
+DOUBTFUL_HARD = 0.5
+AT_BUDGET = (
+    'precision_at_budget',
+    'recall_at_budget',
+    'false_negative_rate_at_budget',
+)
+# Column of the file -> field of `Issues`, and its type. Text is kept as
+# objects, because pandas' string type does not allow all file names.
+COLUMNS = {
+    'rank': ('rank', int),
+    'index': ('index', int),
+    'path': ('path', object),
+    'split': ('split', object),
+    'given_label': ('given', object),
+    'suggested_label': ('suggested', object),
+    'score': ('score', float),
+    'margin': ('margin', float),
+    'agreement': ('agreement', float),
+    'in_selection': ('in_selection', float),
+    'is_issue': ('is_issue', bool),
+    'is_hard': ('is_hard', bool),
+    'corrected_label': ('corrected', object),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """Evidence about labels; n examples, C classes.
+
+    Attributes:
+        labels: given labels, int [n].
+        probabilities: mean predictions [n, C].
+        agreement: share of the visits at which the given label was predicted
+            [n].
+        early: the same, with weights that fall linearly to 0 from the first
+            visit to the last [n].
+        visits: number of visits [n].
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    agreement: np.ndarray
+    early: np.ndarray
+    visits: np.ndarray
+
+    @classmethod
+    def of_visits(cls, labels: np.ndarray, visits: Visits) -> 'Evidence':
+        """Returns the evidence in the visits of examples.
+
+        Args:
+            labels: given labels, int [n].
+            visits: visits of the same examples.
+        """
+        count = np.maximum(visits.counted, 1)
+        agreement, place = visits.agreed / count, visits.places / count
+        # The weight of visit k of n is 2 (n - k - 1 / 2) / n^2.
+        early = 2 * agreement - (2 * place + agreement) / count
+        probabilities = visits.probabilities / count[:, np.newaxis]
+        return cls(labels, probabilities, agreement, early, count)
+
+    @classmethod
+    def of_predictions(
+        cls, labels: np.ndarray, probabilities: np.ndarray
+    ) -> 'Evidence':
+        """Returns the evidence in one prediction of each example [n, C]."""
+        agrees = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+        once = np.ones(len(labels))
+        return cls(labels, probabilities, agrees, agrees, once)
+
+    @property
+    def margin(self) -> np.ndarray:
+        """Probability of the given label less the largest other one [n]."""
+        rows = np.arange(len(self.labels))
+        own = self.probabilities[rows, self.labels]
+        return own - self._others.max(axis=1)
+
+    @property
+    def _others(self) -> np.ndarray:
+        others = self.probabilities.copy()
+        others[np.arange(len(self.labels)), self.labels] = -1
+        return others
+
+    @property
+    def suggested(self) -> np.ndarray:
+        """The most probable class [n]."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def rival(self) -> np.ndarray:
+        """The most probable class other than the given one [n]."""
+        return self._others.argmax(axis=1)
+
+    @property
+    def score(self) -> np.ndarray:
+        """Quality of the given labels in [0, 1] [n].
+
+        The mean of the margin, scaled to [0, 1], and the early agreement: hard
+        examples with correct labels are learnt sooner than wrong labels.
+        """
+        return ((1 + self.margin) / 2 + self.early) / 2
+
+    @property
+    def late(self) -> np.ndarray:
+        """Whether the given label was learnt later than others are [n].
+
+        False after few visits.
+        """
+        share = self.early / np.maximum(self.agreement, 1e-9)
+        late = share < LATE * np.median(share)
+        return late & (self.visits >= LEAST_VISITS)
+
+    def wrong(self, threshold: float) -> np.ndarray:
+        """Returns which labels are probably wrong [n].
+
+        Those with a score below the threshold, if another class was mostly
+        predicted, or if they were learnt late, as memorized labels are. The
+        others below it are hard.
+        """
+        differs = self.suggested != self.labels
+        return (self.score < threshold) & (differs | self.late)
+
+    def hard(self, threshold: float) -> np.ndarray:
+        """Returns which images are hard, with probably correct labels [n].
+
+        Those that are not `wrong`, nor learnt late, and have a score below the
+        middle between the threshold and 1.
+        """
+        low = self.score <= (1 + threshold) / 2
+        return low & ~self.wrong(threshold) & ~self.late
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Estimate:
+    """How many labels are wrong, and which.
+
+    Attributes:
+        rate: share of wrong labels.
+        interval: (low, high) of the rate.
+        threshold: the score below which labels are suspicious.
+        transition: [C, C], rows = true class, columns = given label; a class
+            without examples has the row of the identity.
+    """
+
+    rate: float
+    interval: tuple[float, float]
+    threshold: float
+    transition: np.ndarray
+
+
+def estimate(evidence: Evidence) -> Estimate:
+    """Estimates the noise of labels.
+
+    Scores of right and of wrong labels make two heaps. Their border is where
+    the variance between the two is largest (Otsu 1979), and wrong labels are
+    below it (see `Evidence.wrong`). Two other ways to count err on either side:
+    examples whose mean prediction is another class miss what was memorized; a
+    mixture of two normals takes in what is hard. The interval covers all three
+    and 95 % of what chance makes of them, and half of the hard examples on
+    either side of the rate: if a network learns little, or memorizes
+    everything, these are many and the rate is far off. It is all of [0, 1] if
+    the networks have learnt nothing.
+
+    Args:
+        evidence: of the training examples.
+    """
+    score, labels = evidence.score, evidence.labels
+    threshold = border(score)
+    wrong = evidence.wrong(threshold)
+    differs = np.mean(evidence.suggested != labels)
+    ways = np.array([wrong.mean(), differs, mixture_share(score)])
+    doubt = NORMAL_95 * np.sqrt(ways * (1 - ways) / len(score))
+    hard = evidence.hard(threshold).mean()
+    doubt[0] = max(doubt[0], DOUBTFUL_HARD * hard)
+    interval = np.clip([(ways - doubt).min(), (ways + doubt).max()], 0, 1)
+    if evidence.agreement.mean() <= np.bincount(labels).max() / len(labels):
+        interval = np.array([0.0, 1.0])
+    return Estimate(
+        float(wrong.mean()),
+        (float(interval[0]), float(interval[1])),
+        threshold,
+        transition(evidence, wrong),
+    )
+
+
+def border(score: np.ndarray) -> float:
+    """Returns the border that separates two heaps of scores best (Otsu 1979).
+
+    Not above `HIGHEST_BORDER`: where all labels are right there is one heap
+    with a tail, and its border lies high in the tail.
+    """
+    counts, edges = np.histogram(score, BINS, (0, 1))
+    below = np.cumsum(counts)
+    sums = np.cumsum(counts * (edges[1:] + edges[:-1]) / 2)
+    gap = sums[-1] * below / below[-1] - sums
+    weight = below * (below[-1] - below)
+    between = np.divide(gap**2, weight, out=np.zeros(BINS), where=weight > 0)
+    return min(float(edges[between.argmax() + 1]), HIGHEST_BORDER)
+
+
+def mixture_share(score: np.ndarray) -> float:
+    """Returns the share of the lower of two normal distributions."""
+    from sklearn.mixture import GaussianMixture
+
+    if np.ptp(score) == 0:
+        return 0.0
+    # More would not change the second digit.
+    rows = score[:: -(-len(score) // MOST_FITTED), np.newaxis]
+    mixture = GaussianMixture(2, reg_covar=REGULARISER, random_state=0)
+    mixture.fit(rows)
+    return float(mixture.weights_[mixture.means_.argmin()])
+
+
+def transition(evidence: Evidence, wrong: np.ndarray) -> np.ndarray:
+    """Returns the transition matrix [C, C] if certain labels are wrong.
+
+    Args:
+        evidence: of the training examples.
+        wrong: bool [n]; those are taken for the class they look most like
+            apart from the given one.
+    """
+    classes = evidence.probabilities.shape[1]
+    truth = np.where(wrong, evidence.rival, evidence.labels)
+    joint = np.zeros((classes, classes))
+    np.add.at(joint, (truth, evidence.labels), 1)
+    totals = joint.sum(axis=1, keepdims=True)
+    return np.where(totals > 0, joint / np.maximum(totals, 1), np.eye(classes))
+
+
+def detection(
+    right: np.ndarray, score: np.ndarray
+) -> dict[str, float | int | None]:
+    """Compares scores with the truth; a budget equals the number of errors.
+
+    Args:
+        right: bool [n], whether the given label is the true one.
+        score: [n], small where it looks wrong.
+
+    Returns:
+        `roc_auc` and `average_precision` of finding wrong labels, `budget`,
+        and at that budget precision, recall and the false-negative rate (all
+        three say the same: as many are looked at as are wrong). None where
+        all labels are right or all are wrong.
+    """
+    from sklearn.metrics import average_precision_score
+
+    budget = int((~right).sum())
+    figures = {'budget': budget, 'roc_auc': metrics.auc(right, score)}
+    names = ('average_precision', *AT_BUDGET)
+    if figures['roc_auc'] is None:
+        return figures | dict.fromkeys(names)
+    worst = np.argsort(score, kind='stable')[:budget]
+    hits = float(np.mean(~right[worst]))
+    precision = float(average_precision_score(~right, -score))
+    return figures | dict(
+        zip(names, (precision, hits, hits, 1 - hits), strict=True)
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Issues:
+    """The rows of `label_issues.csv`, one array [n] per column.
+
+    Attributes:
+        rank: 1 is the most suspicious.
+        index: position of the example in the data set's own order.
+        path: path of its file; '' for images in arrays.
+        split: 'train', 'valid', or 'test' if a run held out some of a user's
+            own images.
+        given: name of the given class.
+        suggested: name of the class that it looks like.
+        score: quality of the given label in [0, 1]; a low score means that it
+            is probably wrong.
+        margin: mean probability of the given class minus that of the most
+            probable other class, in [-1, 1].
+        agreement: share of the visits that predicted the given label.
+        in_selection: whether the method selected the label as clean, 1 or 0;
+            NaN if it does not select.
+        is_issue: whether the label is probably wrong.
+        is_hard: whether the image is hard, and its label probably correct.
+        corrected: name of the correct class, filled in by a person.
+    """
+
+    rank: np.ndarray
+    index: np.ndarray
+    path: np.ndarray
+    split: np.ndarray
+    given: np.ndarray
+    suggested: np.ndarray
+    score: np.ndarray
+    margin: np.ndarray
+    agreement: np.ndarray
+    in_selection: np.ndarray
+    is_issue: np.ndarray
+    is_hard: np.ndarray
+    corrected: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rank)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examples:
+    """Labelled examples of a split of a run; n of them.
+
+    Attributes:
+        split: name of the split: 'train', 'valid' or 'test'.
+        indices: positions in the data set's own order [n].
+        names: paths of their files, str [n]; None for arrays.
+        evidence: evidence about their labels.
+        chosen: whether the method selected the label as clean [n]; None if it
+            does not select.
+        clean: true labels [n], for figures only; None if unknown.
+    """
+
+    split: str
+    indices: np.ndarray
+    names: np.ndarray | None
+    evidence: Evidence
+    chosen: np.ndarray | None = None
+    clean: np.ndarray | None = None
+
+
+def audit(
+    parts: Sequence[Examples], class_names: Sequence[str]
+) -> tuple[Issues, dict[str, Any]]:
+    """Ranks labels by their score.
+
+    Args:
+        parts: the training examples, then others, which are compared with the
+            threshold of the training examples.
+        class_names: one name per class.
+
+    Returns:
+        The rows, most suspicious first, and `label_issues` of `summary.json`:
+        the number of issues, the estimated noise, and the quality of the
+        ranking of the training examples if their true labels are known.
+    """
+    train = parts[0]
+    noise = estimate(train.evidence)
+    names = np.array(class_names, object)
+    table = pd.concat(
+        [_judged(part, names, noise.threshold) for part in parts]
+    ).sort_values('score', kind='stable')
+    table['rank'] = np.arange(1, len(table) + 1)
+    rows = Issues(
+        **{
+            field: np.array(table[field], kind)
+            for field, kind in COLUMNS.values()
+        }
+    )
+    figures = {
+        'count': int(rows.is_issue.sum()),
+        'hard': int(rows.is_hard.sum()),
+        'noise_rate': noise.rate,
+        'noise_rate_interval': list(noise.interval),
+        'transition_matrix': np.round(noise.transition, 6).tolist(),
+    }
+    if train.clean is not None:
+        right = train.clean == train.evidence.labels
+        figures |= detection(right, train.evidence.score)
+    return rows, figures
+
+
+def _judged(
+    part: Examples, names: np.ndarray, threshold: float
+) -> pd.DataFrame:
+    """Returns the rows of a part, in its order, without ranks."""
+    evidence = part.evidence
+    wrong = evidence.wrong(threshold)
+    # A suspicious example is more likely of any other class than the given one.
+    looks = np.where(wrong, evidence.rival, evidence.suggested)
+    chosen = part.chosen
+    return pd.DataFrame(
+        {
+            'index': part.indices,
+            'path': '' if part.names is None else _text(part.names),
+            'split': part.split,
+            'given': _text(names[evidence.labels]),
+            'suggested': _text(names[looks]),
+            'score': evidence.score,
+            'margin': evidence.margin,
+            'agreement': evidence.agreement,
+            'in_selection': np.nan if chosen is None else chosen.astype(float),
+            'is_issue': wrong,
+            'is_hard': evidence.hard(threshold),
+            'corrected': '',
+        }
+    )
+
+
+def _text(values: np.ndarray) -> pd.Series:
+    return pd.Series(values, dtype=object)
+
+
+def write(path: str, issues: Issues) -> None:
+    """Writes the file atomically.
+
+    Args:
+        path: path of the file.
+        issues: the rows, in order.
+    """
+    table = pd.DataFrame(
+        {
+            column: pd.Series(
+                vars(issues)[field], dtype=int if kind is bool else kind
+            )
+            for column, (field, kind) in COLUMNS.items()
+        }
+    )
+    text = table.to_csv(index=False, float_format='%.6g', lineterminator='\n')
+    atomic_write(path, text)
+
+
+def read(path: str) -> Issues:
+    """Reads the file.
+
+    Args:
+        path: path of the file.
+
+    Raises:
+        UsageError: the file is missing, or is not such a table.
+    """
+    try:
+        with open(path, encoding='utf-8', newline='') as file:
+            # Without a header, a line longer than the first is an error.
+            cells = pd.read_csv(
+                file,
+                header=None,
+                dtype=object,
+                na_filter=False,
+                skip_blank_lines=False,
+            )
+    except (OSError, ValueError) as error:
+        reason = ' '.join(str(error).split())
+        raise UsageError(
+            f'{path} cannot be read ({reason}): train again to restore it.'
+        ) from error
+    if cells.iloc[0].tolist() != list(COLUMNS):
+        raise UsageError(
+            f'{path} must start with the columns {", ".join(COLUMNS)}: train '
+            'again to restore it.'
+        )
+    return Issues(
+        **{
+            field: _values(path, cells[place][1:], kind)
+            for place, (field, kind) in enumerate(COLUMNS.values())
+        }
+    )
+
+
+def _values(path: str, cells: pd.Series, kind: type) -> np.ndarray:
+    """Returns the values of a column; an empty cell of a float is NaN.
+
+    Raises:
+        UsageError: a cell does not have this type.
+    """
+    if kind is object:
+        return cells.to_numpy(object, copy=True)
+    if kind is bool:
+        values = cells.map({'0': 0, '1': 1})
+    else:
+        values = pd.to_numeric(cells, errors='coerce')
+    wrong = values.isna()
+    if kind is float:
+        wrong &= ~cells.isin(['', 'nan'])
+    else:
+        wrong |= values % 1 != 0
+    if wrong.any():
+        place = int(np.argmax(wrong.to_numpy()))
+        # The first line has the columns.
+        raise UsageError(
+            f'Line {place + 2} of {path}: {cells.iloc[place]!r} must be a '
+            'number.'
+        )
+    # A copy: what pandas hands out may be read-only.
+    return np.array(values, kind)

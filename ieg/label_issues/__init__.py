@@ -1,1 +1,0 @@
-"""Which labels are probably wrong."""

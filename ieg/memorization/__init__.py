@@ -1,1 +1,0 @@
-"""Tracks how easily networks learn random labels."""
