@@ -13,7 +13,7 @@ from ieg.search import searchers
 
 def test_the_searchers_have_names():
     assert set(SEARCHERS.names()) >= {'betanes', 'random', 'reference'}
-    with pytest.raises(UsageError, match="no searcher 'betaness'.*'betanes'"):
+    with pytest.raises(UsageError, match="searcher 'betaness'.*'betanes'"):
         SEARCHERS.get('betaness')
 
 
