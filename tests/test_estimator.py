@@ -230,7 +230,7 @@ def test_checks_of_scikit_learn(name):
 @pytest.mark.parametrize(
     ('changes', 'x', 'y', 'sentence'),
     [
-        ({'image_shape': None}, X, Y, 'X has 64 features per image and nobody'),
+        ({'image_shape': None}, X, Y, 'X has 64 features per image'),
         ({'image_shape': (8, 9)}, X, Y, r'image_shape=\(8, 9\) does not fit X'),
         ({}, -X, Y, 'Negative values in X: -16 is not a pixel value'),
         ({}, np.where(X > 15, np.nan, X), Y, 'X contains NaN or infinity'),
