@@ -31,19 +31,20 @@ from scipy.special import softmax
 
 from ieg import config as ieg_config
 from ieg import experiment, results
+from ieg.commandline import arguments
 from ieg.data.dataset import Data, InMemory, Split
 from ieg.label_issues import detection
 
 FOLDS = 5
 
 
-def options(arguments: list[str]) -> dict:
+def options(texts: list[str]) -> dict:
     """Returns the options of a run from --name=value arguments."""
     from absl import flags
 
     values = flags.FlagValues()
-    ieg_config.define_flags(values)
-    values([sys.argv[0], *arguments])
+    arguments.define_flags(values)
+    values([sys.argv[0], *texts])
     names = [n for n in values if values[n].present and values[n].value]
     return {n: values[n].value for n in names if n != 'config'}
 

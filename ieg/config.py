@@ -10,15 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ieg.commandline import arguments, catalog
-from ieg.commandline.arguments import (
-    LENGTHS,
-    define_flags,
-    from_flags,
-    over,
-    read_file,
-    renamed,
-    unused_by,
-)
+from ieg.commandline.arguments import LENGTHS, over, unused_by
 from ieg.data import load, spec
 from ieg.data.dataset import Advice
 from ieg.data.spec import OWN
@@ -33,18 +25,6 @@ from ieg.options import (
     TrainConfig,
 )
 from ieg.registry import METHODS, NETWORKS
-
-__all__ = [
-    'Config',
-    'build',
-    'check',
-    'define_flags',
-    'folder_of',
-    'from_flags',
-    'network_options',
-    'read_file',
-    'resolve',
-]
 
 DEFAULT_NETWORKS = {
     'fake': 'cnn',
@@ -65,10 +45,6 @@ class Config:
     """Everything a run depends on.
 
     Attributes:
-        run: see `RunConfig`.
-        data: see `DataConfig`.
-        train: see `TrainConfig`.
-        search: see `SearchConfig`.
         method: an instance of the method's own `Config`.
         advice: sentences about a data set and what was chosen for it.
     """
@@ -132,7 +108,7 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
         UsageError: an option is unknown, unused by the method or schedule, or
             has an impossible value.
     """
-    given = renamed(given)
+    given = arguments.renamed(given)
     arguments.check(given)
     method = METHODS.get(given.get('method', TrainConfig().method))
     dataset = spec.parse(given.get('dataset', DataConfig().dataset))

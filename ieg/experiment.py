@@ -1,7 +1,15 @@
-"""Builds data, method and trainer for a configuration; trains, evaluates."""
+"""Builds data, method and trainer for a configuration; trains, evaluates.
+
+Arguments of all functions: `config` is the configuration; `opened` the data
+set if it has been opened already; `data` the data of the run, which are loaded
+if it is None; `replicas` the number of replicas on all machines; `strategy` an
+existing distribution strategy (a process can have only one mirrored strategy),
+or None to create one; `callbacks` are additional ones.
+"""
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import textwrap
@@ -42,13 +50,7 @@ from ieg.utils.randomness import generator
 def make_settings(
     config: Config, data: Data, replicas: int, workers: bool
 ) -> Settings:
-    """Returns the settings of the trainer for a data set.
-
-    Args:
-        config: the configuration.
-        data: the data of the run.
-        replicas: number of replicas on all machines.
-        workers: whether there are several processes.
+    """Returns the settings of the trainer; `workers`: several processes train.
 
     Raises:
         UsageError: a batch is larger than the training set, or
@@ -102,14 +104,7 @@ def _on_device(where: str, data: Data, workers: bool) -> bool:
 
 
 def make_info(config: Config, data: Data, replicas: int, epochs: int) -> Info:
-    """Returns what a method may know about the data and the run.
-
-    Args:
-        config: the configuration.
-        data: the data of the run.
-        replicas: number of replicas on all machines.
-        epochs: number of epochs of the run.
-    """
+    """Returns what a method may know about the data and a run of `epochs`."""
     train = config.train
     method: type[Method] = METHODS.get(train.method)
     unused = method.ignores_probe and not config.data.probe_dataset_hold_ratio
@@ -129,11 +124,6 @@ def make_info(config: Config, data: Data, replicas: int, epochs: int) -> Info:
 
 def check_splits(method: Method, name: str, data: Data) -> None:
     """Checks that the data have the splits that a method needs.
-
-    Args:
-        method: the method.
-        name: name of the method.
-        data: the data of the run.
 
     Raises:
         UsageError: a split is missing.
@@ -168,9 +158,7 @@ def build_method(
             train.network_name, info.num_classes, info.image_shape, **chosen
         )
 
-    def build_optimizer() -> keras.optimizers.Optimizer:
-        return optim.make_optimizer(train)
-
+    build_optimizer = functools.partial(optim.make_optimizer, train)
     with strategy.scope():
         return METHODS.get(train.method)(
             config.method, info, build_network, build_optimizer
@@ -181,12 +169,9 @@ def build_method(
 def one_sentence(in_memory: bool) -> Iterator[None]:
     """Replaces errors of the environment by errors of one sentence.
 
-    Args:
-        in_memory: whether all images are in memory.
-
     Raises:
         RunError: there is not enough memory, or an image can no longer be
-            read.
+            read. Images that are `in_memory` were read before.
     """
     try:
         yield
@@ -216,13 +201,8 @@ LAYOUT = 2
 class Experiment:
     """Everything that is built for one configuration.
 
-    Attributes:
-        config: the configuration.
-        data: the data of the run.
-        trainer: ready to restore, train or evaluate.
-        settings: settings of the trainer.
-        strategy: distribution strategy of the trainer.
-        folder: the run folder.
+    The trainer is ready to restore, train or evaluate; settings and strategy
+    are its own, and `folder` is the run folder.
     """
 
     config: Config
@@ -255,10 +235,7 @@ class Experiment:
 
 
 def configure(given: Mapping[str, Any]) -> tuple[Config, Opened | None]:
-    """Returns the configuration for the options of a user.
-
-    Args:
-        given: options by name.
+    """Returns the configuration for the options of a user, `given` by name.
 
     Returns:
         The configuration; and the opened data set if it determines the
@@ -286,10 +263,6 @@ def configure(given: Mapping[str, Any]) -> tuple[Config, Opened | None]:
 def load_data(config: Config, opened: Opened | None = None) -> Data:
     """Loads the data of a run; a resumed run gets the same noisy labels.
 
-    Args:
-        config: the configuration.
-        opened: the data set, if it has been opened already.
-
     Raises:
         UsageError: the options do not fit the data.
     """
@@ -313,12 +286,6 @@ def build(
     `ieg.training.devices.restoring`.
 
     Args:
-        config: the configuration.
-        callbacks: additional callbacks.
-        strategy: an existing strategy (a process can have only one mirrored
-            strategy); None creates one.
-        opened: the data set, if it has been opened already.
-        data: the data, if they have been loaded already.
         trial_folder: run folder of a trial, which is never evaluated on the
             test split.
 
@@ -387,12 +354,7 @@ def train(
     """Trains to the end, resuming from the last checkpoint if there is one.
 
     Args:
-        config: the configuration.
-        callbacks: additional callbacks.
-        strategy: see `build`.
         progress: whether to show a progress bar and remarks.
-        opened: see `build`.
-        data: see `build`.
 
     Returns:
         The content of `summary.json`.
@@ -403,21 +365,16 @@ def train(
         RunError: the training cannot continue.
     """
     make_folder(folder_of(config))
+    started = time.monotonic()
     with devices.restoring():
-        return _train(config, callbacks, strategy, progress, opened, data)
+        experiment = build(config, callbacks, strategy, opened, data)
+        return _train(experiment, progress, started)
 
 
 def _train(
-    config: Config,
-    callbacks: Sequence[keras.callbacks.Callback],
-    strategy: tf.distribute.Strategy | None,
-    progress: bool,
-    opened: Opened | None,
-    data: Data | None,
+    experiment: Experiment, progress: bool, started: float
 ) -> dict[str, Any]:
-    started = time.monotonic()
-    experiment = build(config, callbacks, strategy, opened, data)
-    trainer = experiment.trainer
+    config, trainer = experiment.config, experiment.trainer
     _track(experiment)
     start = trainer.restore(config.run.restore_step)
     if not start:
@@ -517,11 +474,6 @@ def evaluate(
     opened: Opened | None = None,
 ) -> dict[str, Any]:
     """Evaluates a checkpoint and appends the figures to `evaluation.jsonl`.
-
-    Args:
-        config: the configuration.
-        strategy: see `build`.
-        opened: see `build`.
 
     Returns:
         The figures, with the epoch and step of the checkpoint.

@@ -15,6 +15,7 @@ from absl import app
 from ieg.commandline import arguments, catalog, usage
 from ieg.commandline.catalog import Catalog
 from ieg.errors import RunError, UsageError, nearest
+from ieg.registry import SEARCHERS
 from ieg.utils import cli
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ def parse(argv: Sequence[str], command: str = '') -> dict[str, Any]:
         )
     arguments.check(given, known)
     if not plugins:
-        arguments.check_searcher(given)
+        if 'searcher' in given:
+            SEARCHERS.check(given['searcher'])
         _import_methods()
     return given
 

@@ -106,7 +106,7 @@ SEARCHERS: Registry[type] = Registry('searcher')
 def option(
     default: Any,
     help: str,  # noqa: A002
-    choices: Sequence[str] | None = None,
+    choices: Sequence[str] = (),
     minimum: float | None = None,
     maximum: float | None = None,
     introduced: Any = None,
@@ -126,10 +126,10 @@ def option(
         default=default,
         metadata={
             'help': help,
-            'choices': choices,
+            'choices': tuple(choices),
             'minimum': minimum,
             'maximum': maximum,
-            'introduced': default if introduced is None else introduced,
+            'introduced': introduced,
         },
     )
 
@@ -146,8 +146,8 @@ def introduced(*classes: type) -> dict[str, Any]:
     Args:
         classes: dataclasses of options.
     """
-    return {
-        field.name: field.metadata.get('introduced', field.default)
-        for cls in classes
-        for field in dataclasses.fields(cls)
-    }
+    values = {}
+    for field in (f for cls in classes for f in dataclasses.fields(cls)):
+        at_first = field.metadata.get('introduced')
+        values[field.name] = field.default if at_first is None else at_first
+    return values

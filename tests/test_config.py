@@ -10,9 +10,8 @@ import pytest
 from absl import flags
 
 import ieg
-from ieg import config as ieg_config
 from ieg import options as options_
-from ieg.commandline import catalog
+from ieg.commandline import arguments, catalog
 from ieg.config import resolve
 from ieg.errors import UsageError
 from ieg.registry import METHODS, option
@@ -20,12 +19,12 @@ from ieg.registry import METHODS, option
 DIVIDEMIX = {'method': 'dividemix', 'dataset': 'fake_uniform_0.4'}
 
 
-def parsed(*arguments):
+def parsed(*texts):
     """Returns the configuration of a command line."""
     values = flags.FlagValues()
-    ieg_config.define_flags(values)
-    values(['ieg', *arguments])
-    return resolve(ieg_config.from_flags(values))
+    arguments.define_flags(values)
+    values(['ieg', *texts])
+    return resolve(arguments.from_flags(values))
 
 
 def options_file(tmp_path, **options):
@@ -242,4 +241,4 @@ def test_two_methods_cannot_share_a_name_for_different_things(monkeypatch):
     other = type('Other', (), {'Config': Config})
     monkeypatch.setitem(METHODS._entries, 'other', other)
     with pytest.raises(ValueError, match="'warm_up' of 'other'"):
-        ieg_config.define_flags(flags.FlagValues())
+        arguments.define_flags(flags.FlagValues())

@@ -1,6 +1,8 @@
 """What a user asked for: flags and files of options, and their mistakes.
 
-Needs no TensorFlow, so that the command can answer a mistake at once.
+Needs no TensorFlow, so that the command can answer a mistake at once. `known`
+is the catalog of options everywhere, and None stands for all that are
+registered; `given` are options by name.
 """
 
 import json
@@ -14,7 +16,7 @@ from ieg.commandline.catalog import Catalog, Option
 from ieg.data import spec
 from ieg.errors import UsageError, nearest
 from ieg.options import ALIASES, SCHEDULES
-from ieg.registry import METHODS, NETWORKS, SEARCHERS
+from ieg.registry import METHODS, NETWORKS
 
 # Flags that are not options of a run: they say where options come from.
 SOURCES = {
@@ -51,12 +53,7 @@ class _Parser(flags.ArgumentParser):
 def define_flags(
     values: flags.FlagValues = flags.FLAGS, known: Catalog | None = None
 ) -> None:
-    """Defines one flag for each option of the run and of all methods.
-
-    Args:
-        values: where the flags are defined.
-        known: the options; None stands for all that are registered.
-    """
+    """Defines one flag for each option of the run and of all methods."""
     makers: dict[type, Any] = {
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
@@ -85,7 +82,7 @@ def parse_flags(
     Args:
         argv: the name of the command and its arguments.
         values: where the flags are defined.
-        known: the options; None stands for all that are registered.
+        known: the options.
 
     Raises:
         UsageError: an argument is not a flag, or a value not of its type; or
@@ -112,10 +109,6 @@ def from_flags(
     values: flags.FlagValues = flags.FLAGS, known: Catalog | None = None
 ) -> dict[str, Any]:
     """Returns the options that parsed flags and the file `--config` give.
-
-    Args:
-        values: the flags.
-        known: the options; None stands for all that are registered.
 
     Raises:
         UsageError: the file cannot be read.
@@ -172,10 +165,6 @@ def unused_by(schedule: str) -> set[str]:
 def check(given: Mapping[str, Any], known: Catalog | None = None) -> None:
     """Checks names, types and limits, and which options belong together.
 
-    Args:
-        given: options by name.
-        known: the options; None stands for all that are registered.
-
     Raises:
         UsageError: an option is unknown or unused, or a value is impossible.
     """
@@ -202,16 +191,6 @@ def check(given: Mapping[str, Any], known: Catalog | None = None) -> None:
     if given.get('network_name'):
         NETWORKS.check(given['network_name'])
     _check_together(given)
-
-
-def check_searcher(given: Mapping[str, Any]) -> None:
-    """Checks the name of a searcher, which a plugin may register.
-
-    Raises:
-        UsageError: it is unknown.
-    """
-    if 'searcher' in given:
-        SEARCHERS.check(given['searcher'])
 
 
 def _check_together(given: Mapping[str, Any]) -> None:

@@ -53,6 +53,7 @@ class Option:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    introduced: Any = None
 
     def checked(self, value: Any) -> Any:
         """Returns a value of the option's type.
@@ -142,15 +143,7 @@ def options_of(cls: type) -> list[Option]:
     # The types of fields are strings where annotations are postponed.
     types = typing.get_type_hints(cls)
     return [
-        Option(
-            field.name,
-            types[field.name],
-            field.default,
-            field.metadata['help'],
-            tuple(field.metadata['choices'] or ()),
-            field.metadata['minimum'],
-            field.metadata['maximum'],
-        )
+        Option(field.name, types[field.name], field.default, **field.metadata)
         for field in dataclasses.fields(cls)
     ]
 
@@ -170,27 +163,15 @@ def current() -> Catalog:
 @functools.cache
 def shipped() -> Catalog:
     """Returns the catalog in `options.json`."""
+
+    def read(values: dict[str, Any]) -> Any:
+        if 'default' not in values:
+            return values
+        kind, choices = _TYPES[values['type']], tuple(values.get('choices', ()))
+        return Option(**values | {'type': kind, 'choices': choices})
+
     content = _file().read_text(encoding='utf-8')
-    parts = json.loads(content)
-
-    def read(groups: Mapping[str, Any]) -> dict[str, list[Option]]:
-        return {
-            title: [
-                Option(
-                    **option
-                    | {
-                        'type': _TYPES[option['type']],
-                        'choices': tuple(option.get('choices', ())),
-                    }
-                )
-                for option in options
-            ]
-            for title, options in groups.items()
-        }
-
-    return Catalog(
-        read(parts['shared']), read(parts['methods']), parts['names']
-    )
+    return Catalog(**json.loads(content, object_hook=read))
 
 
 def announce(catalog: Catalog) -> None:
@@ -202,26 +183,13 @@ def announce(catalog: Catalog) -> None:
 def dumps(catalog: Catalog) -> str:
     """Returns a catalog as `options.json` holds it."""
 
-    def plain(groups: Mapping[str, Sequence[Option]]) -> dict[str, Any]:
-        return {
-            title: [
-                {
-                    name: value
-                    for name, value in vars(option).items()
-                    if value is not None and value != ()
-                }
-                | {'type': option.type.__name__}
-                for option in options
-            ]
-            for title, options in groups.items()
-        }
+    def plain(value: Any) -> Any:
+        if isinstance(value, type):
+            return value.__name__
+        return {k: v for k, v in vars(value).items() if v not in (None, ())}
 
-    parts = {
-        'shared': plain(catalog.shared),
-        'methods': plain(catalog.methods),
-        'names': catalog.names,
-    }
-    return json.dumps(parts, indent=1, ensure_ascii=False) + '\n'
+    text = json.dumps(catalog, default=plain, indent=1, ensure_ascii=False)
+    return text + '\n'
 
 
 def write() -> None:

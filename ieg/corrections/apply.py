@@ -18,6 +18,7 @@ import numpy as np
 
 from ieg import config as ieg_config
 from ieg import run_folder
+from ieg.commandline import arguments
 from ieg.config import Config
 from ieg.corrections import edits, writing
 from ieg.corrections.edits import LEFT_OUT
@@ -103,7 +104,7 @@ def _config(folder: str) -> Config:
             f'the run in {folder} has not come to its end: repeat its command, '
             'which resumes where it stopped.'
         )
-    return ieg_config.resolve(ieg_config.read_file(path))
+    return ieg_config.resolve(arguments.read_file(path))
 
 
 def _noise(folder: str) -> NoisyLabels | None:

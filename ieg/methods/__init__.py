@@ -1,6 +1,6 @@
 """The methods: importing this package registers the built-in ones."""
 
-from ieg.methods import (
+from ieg.methods import (  # noqa: F401
     coteaching,
     dividemix,
     fsr,
@@ -10,14 +10,3 @@ from ieg.methods import (
     s2e,
     supervised,
 )
-
-__all__ = [
-    'coteaching',
-    'dividemix',
-    'fsr',
-    'ieg',
-    'l2r',
-    'me_momentum',
-    's2e',
-    'supervised',
-]

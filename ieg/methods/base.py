@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.data.spec import DatasetSpec
+from ieg.errors import UsageError
+from ieg.ops import optim
 from ieg.ops import random as random_ops
 from ieg.ops.losses import accuracy
 from ieg.ops.visits import Visits
@@ -179,7 +181,7 @@ class Method(keras.Model):
     Subclasses declare a frozen dataclass `Config` of options and implement
     `train_step` (or several step functions, with `streams` and `begin_epoch`).
     Everything a method remembers lives in Keras variables or in `host_state`:
-    both are in the checkpoint.
+    both are in the checkpoint. A constructor of its own passes `*args` on.
 
     Args:
         config: an instance of the class's `Config`.
@@ -187,9 +189,11 @@ class Method(keras.Model):
         build_network: number of a network -> a new network with its own
             initial weights.
         build_optimizer: returns a new optimizer.
-        num_networks: how many networks are trained, one optimizer each.
+        num_networks: how many networks are trained, one optimizer each;
+            None stands for the number that the class declares.
 
     Attributes:
+        config, info, build_network: the arguments.
         nets: the networks.
         optimizers: one per network, built.
         host_state: NumPy arrays that go into the checkpoint.
@@ -198,6 +202,7 @@ class Method(keras.Model):
     # The dataclass of the method's options; methods annotate `config` with it.
     Config: ClassVar[type]
     config: Any
+    num_networks = 1
     # Whether clean probe images, where the data set has some, are left alone.
     ignores_probe: ClassVar[bool] = False
     # Data set -> network, where a method has another usual one than others.
@@ -209,12 +214,14 @@ class Method(keras.Model):
         info: Info,
         build_network: BuildNetwork,
         build_optimizer: BuildOptimizer,
-        num_networks: int = 1,
+        num_networks: int | None = None,
     ):
         super().__init__()
-        self.config = config
-        self.info = info
-        self.nets = [build_network(number) for number in range(num_networks)]
+        self.config, self.info = config, info
+        self.build_network = build_network
+        if num_networks is not None:
+            self.num_networks = num_networks
+        self.nets = [build_network(n) for n in range(self.num_networks)]
         self.optimizers = [build_optimizer() for _ in self.nets]
         for net, optimizer in zip(self.nets, self.optimizers, strict=True):
             optimizer.build(net.trainable_variables)
@@ -448,13 +455,31 @@ class Method(keras.Model):
         self, name: str, shape: tuple[int, ...] = (), initial: float = 0.0
     ) -> keras.Variable:
         """Returns a variable `[N, *shape]` with a copy on every device."""
+        shape = (self.info.num_examples, *shape)
+        return self.state_variable(name, shape, initial, 'sum')
+
+    def state_variable(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        initial: float = 0.0,
+        aggregation: str = 'only_first_replica',
+    ) -> keras.Variable:
+        """Returns a variable that is saved but not trained.
+
+        Args:
+            name: of the variable.
+            shape: of its value.
+            initial: value of all elements.
+            aggregation: how Keras combines what the replicas assign in a step.
+        """
         return self.add_weight(
-            shape=(self.info.num_examples, *shape),
+            shape=shape,
             initializer=keras.initializers.Constant(initial),
             trainable=False,
             dtype='float32',
             name=name,
-            aggregation='sum',
+            aggregation=aggregation,
         )
 
     def update_examples(
@@ -486,6 +511,48 @@ class Method(keras.Model):
             indices=index[:, tf.newaxis],
             updates=change,
         )
+
+
+class AveragingMethod(Method):
+    """A method that evaluates the averaged weights of its network.
+
+    It does so if its option `use_ema` is set. Its steps call
+    `self.average.update`.
+    """
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.average = None
+        if self.config.use_ema:
+            self.average_net = self.build_network(0)
+            self.average = optim.WeightAverage(
+                self.nets[0], self.average_net, self.config.ema_decay
+            )
+
+    @property
+    def evaluated_networks(self) -> list[keras.Model]:
+        """The averaged network if there is one."""
+        return [self.average_net] if self.average else self.nets
+
+
+def check_auto(flag: str, text: str, below: float, what: str) -> None:
+    """Checks an option that is a number or auto.
+
+    Args:
+        flag: name of the option.
+        text: its value.
+        below: the number must be at least 0 and less than this.
+        what: describes the allowed numbers.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    try:
+        fine = text == 'auto' or 0 <= float(text) < below
+    except ValueError:
+        fine = False
+    if not fine:
+        raise UsageError(f'--{flag}={text} is neither auto nor {what}.')
 
 
 def copy_weights(target: keras.Model, source: keras.Model) -> None:

@@ -12,19 +12,16 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.data.spec import DatasetSpec
-from ieg.errors import UsageError
 from ieg.methods import keep_schedules, recipes
 from ieg.methods.base import (
     Batch,
-    BuildNetwork,
-    BuildOptimizer,
-    Info,
     Logs,
     Method,
     Phase,
     Score,
     Selection,
     Stream,
+    check_auto,
 )
 from ieg.ops import losses, optim
 from ieg.ops.metrics import estimate_noise_rate
@@ -107,15 +104,8 @@ class CoTeachingConfig:
         Raises:
             UsageError: the noise rate is neither a rate nor auto.
         """
-        try:
-            fine = self.noise_rate == 'auto' or 0 <= float(self.noise_rate) < 1
-        except ValueError:
-            fine = False
-        if not fine:
-            raise UsageError(
-                f'--noise_rate={self.noise_rate} is neither auto nor a share '
-                'from 0 to below 1.'
-            )
+        limits = 'a share from 0 to below 1'
+        check_auto('noise_rate', self.noise_rate, 1, limits)
 
 
 # The settings of Co-teaching's code, for all of its data sets.
@@ -150,20 +140,6 @@ SELECTION: dict[str, dict[str, Any]] = {
 }
 
 
-def presets(dataset: DatasetSpec) -> dict[str, Any]:
-    """Returns option values that suit a data set."""
-    usual = recipes.TRAINING.get(dataset.base, {})
-    values = dict(TRAINING.get(dataset.base, usual))
-    values |= SELECTION.get(dataset.base, {})
-    if dataset.base == 'cifar10' and (dataset.rate or 0) >= 0.8:
-        values['jocor_lambda'] = 0.65
-    rate = dataset.expected_noise_rate
-    if rate is not None:
-        # The papers take it as known.
-        values['noise_rate'] = f'{rate:.6g}'
-    return values
-
-
 # The two networks of the method.
 PAIR = 2
 # Before how many epochs the noise rate is estimated again: early enough that
@@ -185,6 +161,7 @@ class CoTeaching(Method):
 
     Config = CoTeachingConfig
     config: CoTeachingConfig
+    num_networks = PAIR
     usual_networks = NETWORKS
     host_options = frozenset(
         {
@@ -198,27 +175,19 @@ class CoTeaching(Method):
         }
     )
 
-    def __init__(
-        self,
-        config: CoTeachingConfig,
-        info: Info,
-        build_network: BuildNetwork,
-        build_optimizer: BuildOptimizer,
-    ):
-        super().__init__(config, info, build_network, build_optimizer, PAIR)
+    def __init__(self, *args: Any):
+        super().__init__(*args)
         self.tally = self.example_variable('tally', (2 * PAIR,))
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self._alone = config.selection_scope == 'replica'
-        self._candidates = info.batch_size // (replicas if self._alone else 1)
+        self._alone = self.config.selection_scope == 'replica'
+        self._candidates = self.info.batch_size
+        if self._alone:
+            self._candidates //= replicas
         # A variable, so that one trace serves all epochs.
-        self.keep_counts = self.add_weight(
-            shape=(self._candidates + 1,),
-            initializer='zeros',
-            trainable=False,
-            dtype='float32',
-            name='keep_counts',
+        self.keep_counts = self.state_variable(
+            'keep_counts', (self._candidates + 1,)
         )
-        self.reconfigure(config)
+        self.reconfigure(self.config)
 
     def reconfigure(self, config: CoTeachingConfig) -> None:
         """Takes the options of another trial.
@@ -241,7 +210,16 @@ class CoTeaching(Method):
     @classmethod
     def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the published settings."""
-        return presets(dataset)
+        usual = recipes.TRAINING.get(dataset.base, {})
+        values = dict(TRAINING.get(dataset.base, usual))
+        values |= SELECTION.get(dataset.base, {})
+        if dataset.base == 'cifar10' and (dataset.rate or 0) >= 0.8:
+            values['jocor_lambda'] = 0.65
+        rate = dataset.expected_noise_rate
+        if rate is not None:
+            # The papers take it as known.
+            values['noise_rate'] = f'{rate:.6g}'
+        return values
 
     def streams(self) -> dict[str, Stream]:
         """One view of the noisy examples."""

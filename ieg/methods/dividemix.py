@@ -16,10 +16,7 @@ from ieg.errors import RunError, UsageError
 from ieg.methods import recipes
 from ieg.methods.base import (
     Batch,
-    BuildNetwork,
-    BuildOptimizer,
     Examples,
-    Info,
     Logs,
     Method,
     Phase,
@@ -27,6 +24,7 @@ from ieg.methods.base import (
     Selection,
     Stream,
     balanced_draw,
+    check_auto,
     steps_for,
 )
 from ieg.ops import losses, mixture
@@ -119,15 +117,7 @@ class DivideMixConfig:
         Raises:
             UsageError: lambda_u is neither a number nor auto.
         """
-        try:
-            fine = self.lambda_u == 'auto' or 0 <= float(self.lambda_u) < 1e9
-        except ValueError:
-            fine = False
-        if not fine:
-            raise UsageError(
-                f'--lambda_u={self.lambda_u} is neither auto nor a number of '
-                '0 or more.'
-            )
+        check_auto('lambda_u', self.lambda_u, 1e9, 'a number of 0 or more')
         if self.epoch_examples and self.loss_average > 1:
             raise UsageError(
                 f'--loss_average={self.loss_average} needs losses of every '
@@ -152,30 +142,6 @@ LAMBDA_U = {
 }
 
 WARM_UP = {'cifar10': 10, 'cifar100': 30}
-
-
-def presets(dataset: DatasetSpec) -> dict[str, Any]:
-    """Returns option values that suit a data set."""
-    values = dict(recipes.TRAINING.get(dataset.base, {}))
-    if 'batch_size' in values:
-        # A warm-up batch is as large as anybody's; a co-divide step has as
-        # many labelled and unlabelled examples together.
-        values['batch_size'] //= 2
-    values |= WEB.get(dataset.base, {})
-    if dataset.base in WARM_UP:
-        values['warm_up'] = WARM_UP[dataset.base]
-    if dataset.base in recipes.GREY:
-        # Nearly pure mixtures of two images, as alpha = 4 makes, cost more
-        # than they bring.
-        values.update(alpha=0.5, warm_up=5)
-    key = (dataset.base, dataset.noise, dataset.rate)
-    if key in LAMBDA_U:
-        values['lambda_u'] = str(LAMBDA_U[key])
-    if dataset.noise in ('asymmetric', 'pairflip'):
-        values['warm_up_penalty'] = 1.0
-    if dataset.base in WARM_UP and (dataset.rate or 0) >= 0.9:
-        values.update(p_threshold=0.6, loss_average=5)
-    return values
 
 
 def auto_lambda_u(noise_rate: float, num_classes: int) -> float:
@@ -210,31 +176,20 @@ class DivideMix(Method):
 
     Config = DivideMixConfig
     config: DivideMixConfig
+    num_networks = NUM_NETWORKS
     usual_networks = WEB_NETWORKS
 
-    def __init__(
-        self,
-        config: DivideMixConfig,
-        info: Info,
-        build_network: BuildNetwork,
-        build_optimizer: BuildOptimizer,
-    ):
-        super().__init__(
-            config, info, build_network, build_optimizer, NUM_NETWORKS
-        )
-        if config.warm_up >= info.epochs:
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        warm_up, epochs = self.config.warm_up, self.info.epochs
+        if warm_up >= epochs:
             raise UsageError(
-                f'--warm_up={config.warm_up} leaves none of the {info.epochs} '
-                'epochs for dividing the data; train longer or warm up less.'
+                f'--warm_up={warm_up} leaves none of the {epochs} epochs for '
+                'dividing the data; train longer or warm up less.'
             )
-        count = info.num_examples
-        self.clean_probability = self.add_weight(
-            shape=(NUM_NETWORKS, count),
-            initializer='ones',
-            trainable=False,
-            dtype='float32',
-            name='clean_probability',
-            aggregation='only_first_replica',
+        count = self.info.num_examples
+        self.clean_probability = self.state_variable(
+            'clean_probability', (NUM_NETWORKS, count), 1.0
         )
         self.host_state['losses'] = np.zeros((0, NUM_NETWORKS, count))
         self.host_state['probability'] = np.zeros((0, count), np.float32)
@@ -243,7 +198,26 @@ class DivideMix(Method):
     @classmethod
     def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the published settings, or tuned ones for small data."""
-        return presets(dataset)
+        values = dict(recipes.TRAINING.get(dataset.base, {}))
+        if 'batch_size' in values:
+            # A warm-up batch is as large as that of other methods; a co-divide
+            # step has as many labelled and unlabelled examples together.
+            values['batch_size'] //= 2
+        values |= WEB.get(dataset.base, {})
+        if dataset.base in WARM_UP:
+            values['warm_up'] = WARM_UP[dataset.base]
+        if dataset.base in recipes.GREY:
+            # Nearly pure mixtures of two images, as alpha = 4 makes, cost more
+            # than they bring.
+            values.update(alpha=0.5, warm_up=5)
+        key = (dataset.base, dataset.noise, dataset.rate)
+        if key in LAMBDA_U:
+            values['lambda_u'] = str(LAMBDA_U[key])
+        if dataset.noise in ('asymmetric', 'pairflip'):
+            values['warm_up_penalty'] = 1.0
+        if dataset.base in WARM_UP and (dataset.rate or 0) >= 0.9:
+            values.update(p_threshold=0.6, loss_average=5)
+        return values
 
     def streams(self) -> dict[str, Stream]:
         """All examples for warm-up; a labelled and an unlabelled part later."""
@@ -308,18 +282,13 @@ class DivideMix(Method):
         history = np.concatenate([self.host_state['losses'], [current]])
         self.host_state['losses'] = history[-self.config.loss_average :]
         means = self.host_state['losses'].mean(axis=0)
-        fits = [
-            mixture.fit(means[net, ids], self._host_seed(epoch, net))
-            for net, ids in enumerate(drawn)
-        ]
-        self._store(
-            [
-                self._guarded(net, fits[net], drawn[net])
-                for net in range(NUM_NETWORKS)
-            ]
-        )
-        # Of the division in force, which need not be the one just fitted.
-        probability = self.host_state['probability']
+        division = []
+        for net, ids in enumerate(drawn):
+            fit = mixture.fit(means[net, ids], self._host_seed(epoch, net))
+            division.append(self._guarded(net, fit, ids))
+        # The division in force, which need not be the one just fitted.
+        probability = self.host_state['probability'] = np.stack(division)
+        self.clean_probability.assign(probability)
         noise_rate = 1 - float(
             np.mean([probability[n, ids].mean() for n, ids in enumerate(drawn)])
         )
@@ -356,10 +325,6 @@ class DivideMix(Method):
             )
             return previous[net]
         return probability
-
-    def _store(self, probability: list[np.ndarray]) -> None:
-        self.host_state['probability'] = np.stack(probability)
-        self.clean_probability.assign(self.host_state['probability'])
 
     def _chosen(self, probability: np.ndarray) -> np.ndarray:
         return probability > self.config.p_threshold

@@ -18,20 +18,9 @@ import tensorflow as tf
 from ieg.data.spec import DatasetSpec
 from ieg.errors import UsageError
 from ieg.methods import reweighting
-from ieg.methods.base import (
-    Batch,
-    BuildNetwork,
-    BuildOptimizer,
-    Examples,
-    Info,
-    Logs,
-    Phase,
-    Score,
-    Stream,
-)
+from ieg.methods.base import Batch, Examples, Info, Logs, Phase, Score, Stream
 from ieg.methods.reweighting import EXACT, WEB_COMMON, recipe
 from ieg.ops import losses, meta
-from ieg.ops import random as random_ops
 from ieg.registry import METHODS, option
 from ieg.utils.randomness import generator
 
@@ -57,16 +46,6 @@ _PROXY = {
     'fashion_mnist': dict(queue_capacity=500, queue_bs=50, meta_start_epoch=3),
     'fake': dict(queue_capacity=80, queue_bs=20, meta_start_epoch=1),
 }
-
-
-def with_proxy(dataset: DatasetSpec, network: str) -> dict[str, Any]:
-    """Returns the recipe of FSR: a proxy pool instead of a probe."""
-    if dataset.base in WEB:
-        return EXACT | WEB[dataset.base]
-    values = recipe(dataset, network)
-    if 'max_iteration' in values:
-        values.update(cos_t_mul=2.0, max_iteration=63_500)
-    return values | _PROXY.get(dataset.base, {})
 
 
 class Pseudo(NamedTuple):
@@ -233,36 +212,32 @@ class FSR(reweighting.Reweighting):
     config: FSRConfig
     ignores_probe = True
 
-    def __init__(
-        self,
-        config: FSRConfig,
-        info: Info,
-        build_network: BuildNetwork,
-        build_optimizer: BuildOptimizer,
-    ):
+    def __init__(self, *args: Any):
+        super().__init__(*args)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        check_sizes(config, info, replicas)
-        super().__init__(config, info, build_network, build_optimizer)
+        check_sizes(self.config, self.info, replicas)
         self.observed = meta.with_features(self.nets[0])
-        self.pseudo = config.pseudo()
+        self.pseudo = self.config.pseudo()
         self.scores = self.example_variable('scores')
+        shape = (self.info.num_classes,)
         if self.pseudo:
-            self.table = self.example_variable('table', (info.num_classes,))
-        if config.moving_weight_gamma:
-            self.class_weights = self.add_weight(
-                shape=(info.num_classes,),
-                initializer='ones',
-                trainable=False,
-                dtype='float32',
-                name='class_weights',
-                aggregation='only_first_replica',
+            self.table = self.example_variable('table', shape)
+        if self.config.moving_weight_gamma:
+            self.class_weights = self.state_variable(
+                'class_weights', shape, 1.0
             )
-        self.host_state['pool'] = np.zeros(config.queue_capacity, np.int64)
+        pool = np.zeros(self.config.queue_capacity, np.int64)
+        self.host_state['pool'] = pool
 
     @classmethod
     def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the published recipe, or a tuned one for small data."""
-        return with_proxy(dataset, network)
+        if dataset.base in WEB:
+            return EXACT | WEB[dataset.base]
+        values = recipe(dataset, network)
+        if 'max_iteration' in values:
+            values.update(cos_t_mul=2.0, max_iteration=63_500)
+        return values | _PROXY.get(dataset.base, {})
 
     # The epoch.
 
@@ -352,14 +327,7 @@ class FSR(reweighting.Reweighting):
         if not self.config.use_mixup:
             smoothing = self.config.label_smoothing
             return images, (1 - smoothing) * targets + smoothing / classes
-        numbers, partners = self.mixing(batch, tf.size(label))
-        shares = losses.dominant_share(tf.cast(numbers, images.dtype))
-        return (
-            losses.mix(
-                images, partners, shares[:, tf.newaxis, tf.newaxis, tf.newaxis]
-            ),
-            losses.mix(targets, partners, shares[:, tf.newaxis]),
-        )
+        return self.mixed(batch, images, targets)
 
     def look_ahead(
         self, tape: tf.GradientTape, targets: tf.Tensor, logits: tf.Tensor
@@ -501,14 +469,6 @@ class FSR(reweighting.Reweighting):
         # One bad batch must not spoil what is remembered.
         new = tf.where(tf.math.is_finite(new), new, old)
         self.update_examples(variable, index, old, new)
-
-    def mixing(
-        self, batch: Batch, count: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns a number in [0, 1) and a partner for each row `[count]`."""
-        numbers = random_ops.uniform([count], self.random_seed(batch, 0))
-        partners = losses.random_partners(count, self.random_seed(batch, 1))
-        return numbers, partners
 
     # Reports.
 

@@ -5,7 +5,6 @@ Label Noise", CVPR 2020, as the authors' code runs it.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,15 +12,8 @@ import tensorflow as tf
 
 from ieg.data.spec import DatasetSpec
 from ieg.errors import UsageError
-from ieg.methods import recipes, reweighting
-from ieg.methods.base import (
-    Batch,
-    BuildNetwork,
-    BuildOptimizer,
-    Info,
-    Logs,
-    Stream,
-)
+from ieg.methods import recipes
+from ieg.methods.base import Batch, Logs, Stream
 from ieg.methods.reweighting import ProbeConfig, ProbeReweighting
 from ieg.ops import losses, meta
 from ieg.ops import random as random_ops
@@ -109,22 +101,18 @@ class IEG(ProbeReweighting):
 
     Config = IEGConfig
     config: IEGConfig
+    # Lane 0 draws probe images.
+    mixing_lane = 1
 
-    def __init__(
-        self,
-        config: IEGConfig,
-        info: Info,
-        build_network: BuildNetwork,
-        build_optimizer: BuildOptimizer,
-    ):
-        # Kept label, and the pseudo-label's distribution.
-        facts = 1 + info.num_classes
-        super().__init__(config, info, build_network, build_optimizer, facts)
+    @property
+    def num_facts(self) -> int:
+        """1 + C: whether the label is kept, and the pseudo-label `[C]`."""
+        return 1 + self.info.num_classes
 
     @classmethod
     def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the published recipe, or a tuned one for small data."""
-        values = reweighting.with_probe(dataset, network)
+        values = super().presets(dataset, network)
         values |= WEB_FACTORS.get(dataset.base, {})
         if dataset.base in recipes.GREY:
             # Policies learnt on photographs are worse than none here.
@@ -180,7 +168,12 @@ class IEG(ProbeReweighting):
             batch, self.look_ahead(tape, given, guess, logits)
         )
         change, slope = self.alignments(
-            tape, batch, direction, given, guess, logits, features
+            tape,
+            direction,
+            self._relabelling(given, guess),
+            self._leaking(batch['train']['images']),
+            self._leaking(logits),
+            features,
         )
         weights = meta.normalised(
             self.config.meta_stepsize * change, self.config.weight_scope
@@ -248,29 +241,6 @@ class IEG(ProbeReweighting):
             self.momenta(self.config.meta_momentum),
         )
 
-    def alignments(
-        self,
-        tape: tf.GradientTape,
-        batch: Batch,
-        direction: Sequence[tf.Tensor],
-        given: tf.Tensor,
-        guess: tf.Tensor,
-        logits: Passes,
-        features: tf.Tensor | None,
-    ) -> list[tf.Tensor]:
-        """Returns how losses and their slopes change along the direction."""
-        return meta.alignments(
-            self.config.meta_grad,
-            self.nets[0],
-            self.moved,
-            direction,
-            self._relabelling(given, guess),
-            self._leaking(batch['train']['images']),
-            tape,
-            self._leaking(logits),
-            [] if features is None else [features],
-        )
-
     def loss_terms(
         self,
         batch: Batch,
@@ -312,12 +282,7 @@ class IEG(ProbeReweighting):
             dtype=targets.guess.dtype,
         )
         labels = tf.concat([clean, targets.guess, targets.guess], axis=0)
-        numbers, partners = self.mixing(batch, tf.shape(rows)[0])
-        shares = losses.dominant_share(tf.cast(numbers, rows.dtype))
-        labels = losses.mix(labels, partners, shares[:, tf.newaxis])
-        rows = losses.mix(
-            rows, partners, shares[:, tf.newaxis, tf.newaxis, tf.newaxis]
-        )
+        rows, labels = self.mixed(batch, rows, labels)
         # The largest pass of the step starts when the meta step is done.
         rows = meta.after([targets.weights], rows)
         logits = tf.concat(
@@ -331,8 +296,6 @@ class IEG(ProbeReweighting):
         first, rest = tf.split(loss, [tf.size(drawn), 2 * tf.size(drawn)])
         return tf.reduce_mean(first), tf.reduce_mean(rest)
 
-    # Random numbers.
-
     def drawn_probe(self, batch: Batch) -> tf.Tensor:
         """Returns which probe rows are mixed, with replacement, int32 `[b]`."""
         numbers = random_ops.uniform(
@@ -340,14 +303,6 @@ class IEG(ProbeReweighting):
         )
         count = tf.cast(tf.shape(batch['probe']['label'])[0], numbers.dtype)
         return tf.cast(numbers * count, tf.int32)
-
-    def mixing(
-        self, batch: Batch, count: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns a number in [0, 1) and a partner for each row `[count]`."""
-        numbers = random_ops.uniform([count], self.random_seed(batch, 1))
-        partners = losses.random_partners(count, self.random_seed(batch, 2))
-        return numbers, partners
 
     # Reports.
 

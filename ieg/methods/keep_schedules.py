@@ -5,7 +5,6 @@ name. Your own form is a function in `KEEP_SCHEDULES` (see `--plugin`).
 """
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
@@ -96,15 +95,6 @@ class KeepSchedule:
             )
         return counts
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns everything as JSON has it."""
-        return dataclasses.asdict(self) | {'numbers': list(self.numbers)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> 'KeepSchedule':
-        """Returns the schedule that `to_dict` described."""
-        return cls(**values | {'numbers': tuple(values.get('numbers', ()))})
-
 
 def parse(text: str, tau: float, gradual: int, exponent: float) -> KeepSchedule:
     """Returns the schedule that an option describes.
@@ -134,7 +124,6 @@ def paper_main(
     schedule: KeepSchedule, epochs: np.ndarray, total: int
 ) -> np.ndarray:
     """Co-teaching, Algorithm 1: 1 - min(tau T / T_k, tau), T from 1, no c."""
-    del total
     if schedule.exponent != 1:
         raise UsageError(
             'The keep schedule paper_main has no exponent; choose '
@@ -149,7 +138,6 @@ def paper_ablation(
     schedule: KeepSchedule, epochs: np.ndarray, total: int
 ) -> np.ndarray:
     """Co-teaching, section 4.2: 1 - tau min(T^c / T_k, 1), T from 1."""
-    del total
     powers = (epochs + 1.0) ** schedule.exponent
     return 1 - schedule.tau * np.minimum(powers / schedule.gradual, 1)
 
@@ -159,7 +147,6 @@ def s2e_restatement(
     schedule: KeepSchedule, epochs: np.ndarray, total: int
 ) -> np.ndarray:
     """S2E's reading of Co-teaching: 1 - tau min((t / t_k)^c, 1), t from 0."""
-    del total
     powers = (epochs / schedule.gradual) ** schedule.exponent
     return 1 - schedule.tau * np.minimum(powers, 1)
 
@@ -169,7 +156,6 @@ def reference_code(
     schedule: KeepSchedule, epochs: np.ndarray, total: int
 ) -> np.ndarray:
     """Co-teaching's code: a line to tau^c in T_k epochs, then tau."""
-    del total
     forget = np.full(len(epochs), schedule.tau)
     ramp = np.linspace(0, schedule.tau**schedule.exponent, schedule.gradual)
     rising = epochs < schedule.gradual

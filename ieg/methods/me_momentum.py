@@ -18,9 +18,6 @@ from ieg.data.spec import DatasetSpec
 from ieg.errors import RunError
 from ieg.methods.base import (
     Batch,
-    BuildNetwork,
-    BuildOptimizer,
-    Info,
     Logs,
     Method,
     Phase,
@@ -63,21 +60,6 @@ _ROUNDS = dict(
 _SHORT_ROUNDS = dict(
     outer_rounds=2, inner_rounds=4, early_epochs=30, round_epochs=10
 )
-
-
-def rounds(dataset: DatasetSpec) -> dict[str, Any]:
-    """Returns the recipe of Me-Momentum."""
-    if dataset.base in WEB:
-        return _ROUNDS | WEB[dataset.base]
-    if dataset.base in ('digits', 'fake'):
-        return _ROUNDS | _SHORT_ROUNDS | {'batch_size': 32}
-    if dataset.base in GREY:
-        return _ROUNDS | {'crop_padding': 0, 'precision': 'float32'}
-    if dataset.base in TRAINING:
-        return dict(_ROUNDS)
-    # Not a published set: its batches follow its size.
-    chosen = {n: v for n, v in _ROUNDS.items() if n != 'batch_size'}
-    return chosen | _SHORT_ROUNDS
 
 
 # What the margin grows by, in points of accuracy, with every stale epoch, and
@@ -219,31 +201,19 @@ class MeMomentum(Method):
     usual_networks = {'cifar10': 'resnet18', 'cifar100': 'resnet34'}
     needs_validation = True
 
-    def __init__(
-        self,
-        config: MeMomentumConfig,
-        info: Info,
-        build_network: BuildNetwork,
-        build_optimizer: BuildOptimizer,
-    ):
-        super().__init__(config, info, build_network, build_optimizer)
-        self._build_network = build_network
-        self.round_net = build_network(0)
-        self.final_net = build_network(0)
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.round_net = self.build_network(0)
+        self.final_net = self.build_network(0)
         self._keep(Course())
-        count = info.num_examples
+        count = self.info.num_examples
         self.host_state['confident'] = np.ones(count, bool)
         self.host_state['times_confident'] = np.zeros(count, np.int32)
         self.host_state['rounds'] = np.zeros((), np.int32)
         self.class_weights: keras.Variable | None = None
-        if config.class_weights:
-            self.class_weights = self.add_weight(
-                shape=(info.num_classes,),
-                initializer='ones',
-                trainable=False,
-                dtype='float32',
-                name='class_weights',
-                aggregation='only_first_replica',
+        if self.config.class_weights:
+            self.class_weights = self.state_variable(
+                'class_weights', (self.info.num_classes,), 1.0
             )
 
     @classmethod
@@ -255,18 +225,24 @@ class MeMomentum(Method):
     @classmethod
     def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the published settings; shorter rounds for small sets."""
-        return rounds(dataset)
+        if dataset.base in WEB:
+            return _ROUNDS | WEB[dataset.base]
+        if dataset.base in ('digits', 'fake'):
+            return _ROUNDS | _SHORT_ROUNDS | {'batch_size': 32}
+        if dataset.base in GREY:
+            return _ROUNDS | {'crop_padding': 0, 'precision': 'float32'}
+        if dataset.base in TRAINING:
+            return dict(_ROUNDS)
+        # Not a published set: its batches follow its size.
+        chosen = {n: v for n, v in _ROUNDS.items() if n != 'batch_size'}
+        return chosen | _SHORT_ROUNDS
 
     # Where the run is.
 
     def course(self) -> Course:
         """Returns where the run is."""
-        values = self.host_state['course']
-        names = [field.name for field in dataclasses.fields(Course)]
-        fields = dict(zip(names, values.tolist(), strict=True))
-        for name in ('stage', 'outer', 'inner', 'epoch'):
-            fields[name] = int(fields[name])
-        return Course(**fields)
+        values = self.host_state['course'].tolist()
+        return Course(*map(int, values[:4]), *values[4:])
 
     def _keep(self, course: Course) -> None:
         values = dataclasses.astuple(course)
@@ -298,7 +274,7 @@ class MeMomentum(Method):
             copy_weights(self.nets[0], self.round_net)
             self._extract(score)
         if action == 'start':
-            copy_weights(self.nets[0], self._build_network(course.outer))
+            copy_weights(self.nets[0], self.build_network(course.outer))
         if action != 'go on':
             self.optimizers[0].reset()
         self._report(course)

@@ -6,7 +6,7 @@ on two CPU cores; see docs/results.md for how.
 
 from typing import Any
 
-# A batch of warm-up in DivideMix, or of anybody else.
+# Batches are those of a warm-up in DivideMix and of all other methods.
 WEB: dict[str, dict[str, Any]] = {
     # DivideMix, its WebVision script.
     'webvisionmini': dict(

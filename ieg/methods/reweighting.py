@@ -12,19 +12,17 @@ from ieg.data.spec import DatasetSpec
 from ieg.errors import UsageError
 from ieg.methods import recipes
 from ieg.methods.base import (
+    AveragingMethod,
     Batch,
-    BuildNetwork,
-    BuildOptimizer,
-    Info,
     Logs,
-    Method,
     Phase,
     Score,
     Selection,
     Stream,
 )
 from ieg.methods.recipes import MNIST, TRAINING
-from ieg.ops import meta, optim
+from ieg.ops import losses, meta, optim
+from ieg.ops import random as random_ops
 from ieg.ops.losses import accuracy
 from ieg.registry import option
 
@@ -88,14 +86,6 @@ _PROBE = {
 }
 
 
-def with_probe(dataset: DatasetSpec, network: str) -> dict[str, Any]:
-    """Returns the same with the usual share of clean probe images."""
-    # The right labels of those sets are unknown: they bring a probe or none.
-    usual = 0.0 if dataset.base in recipes.WEB else 0.02
-    share = _PROBE.get(dataset.base, usual)
-    return recipe(dataset, network) | {'probe_dataset_hold_ratio': share}
-
-
 # What an example's visits of one epoch earlier count for in its mean weight.
 FORGETTING = 0.5
 # Relative to equal weights; means over epochs are rarely exactly 0.
@@ -157,7 +147,7 @@ class ProbeConfig(ReweightingConfig):
     )
 
 
-class Reweighting(Method):
+class Reweighting(AveragingMethod):
     """Weights from a look-ahead step, their record, and averaged networks.
 
     State beyond the networks: `tally` `[N, 2 + K]`, for each example its
@@ -168,36 +158,23 @@ class Reweighting(Method):
     config: ReweightingConfig
     usual_networks = {'cifar10': 'wrn28-10', 'cifar100': 'wrn28-10'}
 
-    def __init__(
-        self,
-        config: ReweightingConfig,
-        info: Info,
-        build_network: BuildNetwork,
-        build_optimizer: BuildOptimizer,
-        facts: int = 0,
-    ):
-        super().__init__(config, info, build_network, build_optimizer)
+    def __init__(self, *args: Any):
+        super().__init__(*args)
         if not isinstance(self.optimizers[0], optim.SGD):
             raise UsageError(
                 'This method looks a step of SGD ahead; use --optimizer=sgd.'
             )
-        self.average = None
-        if config.use_ema:
-            self.average_net = build_network(0)
-            self.average = optim.WeightAverage(
-                self.nets[0], self.average_net, config.ema_decay
-            )
-        self.tally = self.example_variable('tally', (2 + facts,))
+        self.tally = self.example_variable('tally', (2 + self.num_facts,))
         self.moved = self.moved_variables()
+
+    @property
+    def num_facts(self) -> int:
+        """K, the number of further facts in the tally."""
+        return 0
 
     def moved_variables(self) -> list[keras.Variable]:
         """Returns the variables that look ahead."""
         return meta.head(self.nets[0]).trainable_variables
-
-    @property
-    def evaluated_networks(self) -> list[keras.Model]:
-        """The averaged network if there is one."""
-        return [self.average_net] if self.average else self.nets
 
     def begin_epoch(self, epoch: int, score: Score) -> list[Phase]:
         """Draws all examples once."""
@@ -255,6 +232,29 @@ class Reweighting(Method):
         zero = tf.cast(weights <= 0, tf.float32)
         return {'zero_weights': tf.reduce_mean(zero)}
 
+    # The lane of the random numbers of `mixing`; the next one is taken too.
+    mixing_lane = 0
+
+    def mixing(
+        self, batch: Batch, count: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns a number in [0, 1) and a partner for each row `[count]`."""
+        first, second = (
+            self.random_seed(batch, self.mixing_lane + n) for n in range(2)
+        )
+        numbers = random_ops.uniform([count], first)
+        return numbers, losses.random_partners(count, second)
+
+    def mixed(
+        self, batch: Batch, rows: tf.Tensor, targets: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns images `[b, H, W, channels]` and targets `[b, C]`, mixed."""
+        numbers, partners = self.mixing(batch, tf.shape(rows)[0])
+        shares = losses.dominant_share(tf.cast(numbers, rows.dtype))
+        shares = shares[:, tf.newaxis]
+        images = losses.mix(rows, partners, shares[:, tf.newaxis, tf.newaxis])
+        return images, losses.mix(targets, partners, shares)
+
     # Reports.
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
@@ -287,36 +287,36 @@ class ProbeReweighting(Reweighting):
 
     config: ProbeConfig
 
-    def __init__(
-        self,
-        config: ProbeConfig,
-        info: Info,
-        build_network: BuildNetwork,
-        build_optimizer: BuildOptimizer,
-        facts: int = 0,
-    ):
-        size, classes = config.probe_batch_size, info.num_classes
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        size, classes = self.config.probe_batch_size, self.info.num_classes
         if size % classes:
             raise UsageError(
                 f'--probe_batch_size must be a multiple of the {classes} '
                 f'classes, so that all are shown equally often; got {size}.'
             )
-        super().__init__(config, info, build_network, build_optimizer, facts)
         # Here, and not where it is needed: only building a method happens
         # within the scope of its strategy.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self.probe_batch_size = size * replicas or info.batch_size
-        if config.meta_grad == 'fd' and self.nets[0].compute_dtype not in (
-            'float32',
-            'float64',
-        ):
+        self.probe_batch_size = size * replicas or self.info.batch_size
+        half = self.nets[0].compute_dtype not in ('float32', 'float64')
+        if self.config.meta_grad == 'fd' and half:
             raise UsageError(
                 'Finite differences vanish in half precision; for '
                 '--meta_grad=fd set --precision=float32.'
             )
         self.observed = None
-        if config.meta_grad == 'last_layer':
+        if self.config.meta_grad == 'last_layer':
             self.observed = meta.with_features(self.nets[0])
+
+    @classmethod
+    def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
+        """Returns the recipe, with the usual share of clean probe images."""
+        # The right labels of web images are unknown: such a data set brings
+        # its own probe or has none.
+        usual = 0.0 if dataset.base in recipes.WEB else 0.02
+        share = _PROBE.get(dataset.base, usual)
+        return recipe(dataset, network) | {'probe_dataset_hold_ratio': share}
 
     def moved_variables(self) -> list[keras.Variable]:
         """Returns the variables that look ahead."""
@@ -371,3 +371,25 @@ class ProbeReweighting(Reweighting):
             return self.nets[0](images, training=True), None
         features, logits = self.observed(images, training=True)
         return logits, features
+
+    def alignments(
+        self,
+        tape: tf.GradientTape,
+        direction: Sequence[tf.Tensor],
+        pieces: meta.Pieces,
+        images: Sequence[tf.Tensor],
+        logits: Sequence[tf.Tensor],
+        features: tf.Tensor | None,
+    ) -> list[tf.Tensor]:
+        """Returns the derivatives of the pieces; see `meta.alignments`."""
+        return meta.alignments(
+            self.config.meta_grad,
+            self.nets[0],
+            self.moved,
+            direction,
+            pieces,
+            images,
+            tape,
+            logits,
+            [] if features is None else [features],
+        )

@@ -3,25 +3,21 @@
 import dataclasses
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from ieg.data.spec import DatasetSpec
 from ieg.methods import recipes
 from ieg.methods.base import (
+    AveragingMethod,
     Batch,
-    BuildNetwork,
-    BuildOptimizer,
-    Info,
     Logs,
-    Method,
     Phase,
     Score,
     Stream,
     log_accuracy,
 )
-from ieg.ops import losses, optim
+from ieg.ops import losses
 from ieg.registry import METHODS, option
 from ieg.utils.randomness import generator
 
@@ -56,7 +52,7 @@ class SupervisedConfig:
 
 
 @METHODS.register('supervised')
-class Supervised(Method):
+class Supervised(AveragingMethod):
     """Cross-entropy on the given labels.
 
     Options: label smoothing, mixup (Zhang et al. 2018; partners from the same
@@ -66,30 +62,10 @@ class Supervised(Method):
     Config = SupervisedConfig
     config: SupervisedConfig
 
-    def __init__(
-        self,
-        config: SupervisedConfig,
-        info: Info,
-        build_network: BuildNetwork,
-        build_optimizer: BuildOptimizer,
-    ):
-        super().__init__(config, info, build_network, build_optimizer)
-        self.average = None
-        if config.use_ema:
-            self.average_net = build_network(0)
-            self.average = optim.WeightAverage(
-                self.nets[0], self.average_net, config.ema_decay
-            )
-
     @classmethod
     def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
         """Returns the recipe for the data set, the one DivideMix trains by."""
         return dict(recipes.TRAINING.get(dataset.base, {}))
-
-    @property
-    def evaluated_networks(self) -> list[keras.Model]:
-        """The averaged network if there is one."""
-        return [self.average_net] if self.average else self.nets
 
     def streams(self) -> dict[str, Stream]:
         """The noisy examples, or the probe alone."""

@@ -14,6 +14,12 @@ everything else that is computed from the logits per example.
 A step has three stages, so that no two of them hold activations at once: the
 probe gradient, the alignments, the weighted training step.
 
+Arguments of all functions: `net` is the network; `variables` are those that
+look ahead, `point` or `values` their values there, `direction` a tensor for
+each, and `l2` the coefficient of each in the gradient of the penalty. Images
+are `[b, H, W, channels]`, logits `[b, C]`. `scope` is 'global' for all replicas
+together, or 'replica' as if each were alone.
+
 Source: Ren et al. 2018 (learning to reweight) for the objective; the forward
 mode replaces their second back-propagation through the look-ahead step.
 """
@@ -90,15 +96,9 @@ def forward(
 ) -> tf.Tensor:
     """Runs a network in training mode without moving its statistics.
 
-    Args:
-        net: the network.
-        images: `[b, H, W, channels]`.
-        variables: those that take other values.
-        values: one for each of them.
-
     Returns:
-        The logits `[b, C]`; differentiable by the network's variables and by
-        `values`.
+        The logits, differentiable by the network's variables and by `values`,
+        which stand for those of `variables`.
     """
     mapping = list(zip(variables, values, strict=True))
     with keras.StatelessScope(state_mapping=mapping):
@@ -117,7 +117,6 @@ def look_ahead(
     Args:
         variables: theta.
         rate: size of the step.
-        l2: coefficient of each variable in the gradient of the penalty.
         gradients: of the weighted training loss; None where all weights are 0.
         momenta: what momentum adds to each gradient; None for nothing.
     """
@@ -141,15 +140,9 @@ def probe_pass(
     labels: tf.Tensor,
     l2: Sequence[float],
 ) -> Probe:
-    """Returns the gradient of the probe loss at the look-ahead point.
+    """Returns the gradient of the loss on probe images at the look-ahead point.
 
-    Args:
-        net: the network.
-        variables: those that have moved.
-        point: their values there.
-        images: of the probe `[b, H, W, channels]`.
-        labels: int32 `[b]`, right ones.
-        l2: coefficient of each variable in the gradient of the penalty.
+    The labels are int32 `[b]`, right ones.
     """
     point = list(point)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -201,9 +194,6 @@ def alignments(
             back-propagates through a gradient step, as the reference does. fd
             takes central differences of two more passes (0.1 - 3 % off).
             last_layer is exact for a direction in the last layer only.
-        net: the network.
-        variables: those that the direction moves.
-        direction: one tensor per variable.
         pieces: logits of each pass -> the quantities.
         images: the input of each pass.
         tape: persistent, and recorded the passes by the network's variables;
@@ -331,9 +321,7 @@ def _doubly(
 def across_replicas(tensors: Sequence[tf.Tensor], scope: str) -> Values:
     """Returns the means over replicas, or the tensors of this one.
 
-    Args:
-        tensors: the same shapes on all replicas.
-        scope: 'global' or 'replica'.
+    The tensors have the same shapes on all replicas.
     """
     context = tf.distribute.get_replica_context()
     if scope == 'replica' or context.num_replicas_in_sync == 1:
@@ -346,11 +334,8 @@ def normalised(scores: tf.Tensor, scope: str) -> tf.Tensor:
 
     w_i = R max(s_i, 0) / (sum_k max(s_k, 0) + 1e-5) over the examples of all R
     replicas, so the mean over replicas of the sums of weights is 1, or 0 where
-    no score is positive.
-
-    Args:
-        scores: rate times the alignments `[b]`; larger is better.
-        scope: 'global', or 'replica': as if each were alone.
+    no score is positive. Scores are rate times the alignments `[b]`; larger is
+    better.
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     positive = tf.nn.relu(scores)

@@ -12,8 +12,7 @@ def confident_joint(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     (Northcutt et al., "Confident learning", JAIR 2021, section 3.1).
 
     Args:
-        logits: `[N, C]`, from a network that has not learnt the labels by
-            heart.
+        logits: `[N, C]`, from a network that has not memorized the labels.
         labels: given labels `[N]`.
 
     Returns:

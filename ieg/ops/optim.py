@@ -237,15 +237,7 @@ class Schedule:
         """Returns the rates, float64, in force at `steps` (counted from 0)."""
         steps = np.asarray(steps, np.float64)
         after = np.maximum(steps - self.warmup_steps, 0)
-        form = {
-            'constant': self._constant,
-            'custom_step': self._custom_step,
-            'exponential': self._exponential,
-            'cosine': self._cosine,
-            'cosine_one': self._cosine_one,
-            'linear': self._linear,
-        }[self.name]
-        rates = self.base * form(after)
+        rates = self.base * getattr(self, f'_{self.name}')(after)
         if not self.warmup_steps:
             return rates
         rise = self.base * steps / self.warmup_steps
@@ -311,14 +303,12 @@ def make_schedule(
     """Returns the schedule that training options describe.
 
     Args:
-        config: has `lr_schedule`, `learning_rate`, `decay_steps`,
-            `decay_epochs`, `decay_rate`, `cos_t_mul`, `cos_m_mul` and
-            `warmup_epochs`.
+        config: options of training.
         steps_per_epoch: nominal steps of one epoch.
         total_steps: length of the run, for a schedule that needs it.
 
     Raises:
-        UsageError: the drops are missing or no list of numbers.
+        UsageError: the drops are missing or not a list of numbers.
     """
     steps = _numbers(config.decay_steps, 'decay_steps')
     steps += [

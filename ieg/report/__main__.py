@@ -65,11 +65,11 @@ def load(folder: str) -> tuple['Data | None', str]:
         data: the data, or None.
         reason: why there are no images, a sentence; empty otherwise.
     """
-    from ieg import config as ieg_config
     from ieg import experiment
+    from ieg.commandline import arguments
 
     try:
-        options = ieg_config.read_file(os.path.join(folder, run_folder.CONFIG))
+        options = arguments.read_file(os.path.join(folder, run_folder.CONFIG))
         config, opened = experiment.configure(options)
         return experiment.load_data(config, opened), ''
     except (UsageError, RunError) as error:

@@ -4,14 +4,17 @@
 every Keras seed generator, so the variables are listed one by one.
 """
 
+import copy
 import io
 import json
 import os
+import pathlib
 import tempfile
 import zipfile
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -56,6 +59,12 @@ class _State(tf.train.experimental.PythonState):
             }
 
 
+def _variables(method: Method) -> list[keras.Variable]:
+    """Returns the variables of a method and of its optimizers."""
+    optimizers = [v for o in method.optimizers for v in o.variables]
+    return [*method.variables, *optimizers]
+
+
 class Checkpoints:
     """Saves and restores a method at the end of epochs.
 
@@ -83,8 +92,7 @@ class Checkpoints:
         self._identity = json.loads(json.dumps(identity))
         self._introduced = introduced(DataConfig, TrainConfig, method.Config)
         self._state = _State()
-        optimizers = [v for o in method.optimizers for v in o.variables]
-        tracked = [v.value for v in [*method.variables, *optimizers]]
+        tracked = [v.value for v in _variables(method)]
         checkpoint = tf.train.Checkpoint(variables=tracked, state=self._state)
         self._checkpoint = checkpoint
         target = folder
@@ -145,13 +153,8 @@ class Checkpoints:
         path = os.path.join(self._folder, f'ckpt-{step}')
         if os.path.exists(f'{path}.index'):
             return path
-        known = sorted(
-            int(name[len('ckpt-') : -len('.index')])
-            for name in (
-                os.listdir(self._folder) if os.path.isdir(self._folder) else []
-            )
-            if name.startswith('ckpt-') and name.endswith('.index')
-        )
+        indices = pathlib.Path(self._folder).glob('ckpt-*.index')
+        known = sorted(int(i.stem.removeprefix('ckpt-')) for i in indices)
         steps = ', '.join(map(str, known)) or 'none'
         raise UsageError(
             f'--restore_step={step}: there is no such checkpoint in '
@@ -189,20 +192,15 @@ class Rewind:
 
     def __init__(self, method: Method):
         self._method = method
-        optimizers = [v for o in method.optimizers for v in o.variables]
-        self._variables = [*method.variables, *optimizers]
+        self._variables = _variables(method)
         self._values = [v.numpy() for v in self._variables]
-        self._host_state = _copy(method.host_state)
+        self._host_state = copy.deepcopy(dict(method.host_state))
 
     def apply(self) -> None:
         """Restores the variables and the host state of the method."""
         for variable, value in zip(self._variables, self._values, strict=True):
             variable.assign(value)
         self._method.host_state.clear()
-        self._method.host_state.update(_copy(self._host_state))
+        self._method.host_state.update(copy.deepcopy(self._host_state))
         self._method.take_reports()
         self._method.stop_training = False
-
-
-def _copy(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: array.copy() for name, array in state.items()}

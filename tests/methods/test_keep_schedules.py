@@ -1,6 +1,5 @@
 """Keep schedules: formulas, recorded numbers, and what is refused."""
 
-import json
 import re
 
 import numpy as np
@@ -192,25 +191,6 @@ def test_s2e_as_a_schedule_is_scaled_and_at_most_one():
     np.testing.assert_array_equal(above.rates(200), 1)
 
 
-@pytest.mark.parametrize(
-    'schedule',
-    [
-        KeepSchedule('paper_main', 0.2),
-        KeepSchedule('reference_code', 0.45, 15, 2.0),
-        KeepSchedule('s2e', 0.0, numbers=NUMBERS),
-    ],
-)
-def test_a_schedule_survives_a_file(schedule):
-    values = json.loads(json.dumps(schedule.to_dict()))
-    assert KeepSchedule.from_dict(values) == schedule
-
-
-def test_numbers_may_be_missing_in_a_file():
-    values = {'form': 'paper_main', 'tau': 0.2, 'gradual': 5, 'exponent': 1.0}
-    expected = KeepSchedule('paper_main', 0.2, 5)
-    assert KeepSchedule.from_dict(values) == expected
-
-
 def test_an_option_is_a_form_and_its_numbers():
     assert parse('reference_code', 0.2, 5, 2.0) == KeepSchedule(
         'reference_code', 0.2, 5, 2.0
@@ -272,7 +252,6 @@ def test_a_form_of_ones_own(register):
     schedule = register(lambda s, epochs, total: 1.5 - s.tau * epochs / total)
     np.testing.assert_allclose(schedule.rates(2), [1, 1])
     np.testing.assert_allclose(schedule.raw(2), [1.5, 1.4])
-    assert KeepSchedule.from_dict(schedule.to_dict()) == schedule
 
 
 @pytest.mark.parametrize(
