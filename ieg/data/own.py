@@ -153,11 +153,12 @@ def _hold_out(parts: dict[str, Examples]) -> str:
     train = parts['train']
     rest, test = held_out(train.labels)
     parts['train'], parts['test'] = train.take(rest), train.take(test)
-    labels = 'given' if train.clean is None else 'true'
-    return (
-        f'there is no test part, so {len(test)} of the images are held out, '
-        f'and test figures are by their {labels} labels'
+    figures = (
+        'Their labels may be wrong too, so test accuracy is approximate.'
+        if train.clean is None
+        else 'Test figures use their true labels.'
     )
+    return f'No test set found: held out {len(test)} images. {figures}'
 
 
 def _statistics(

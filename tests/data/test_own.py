@@ -101,7 +101,7 @@ def test_without_a_test_part_a_fifth_is_held_out_whatever_the_seed(tmp_path):
     np.testing.assert_array_equal(found.test.images, other.test.images)
     everything = np.concatenate([found.train.images, found.test.images])
     assert len(np.unique(everything.reshape(20, -1), axis=0)) == 20
-    assert any('no test part' in text for text in found.remarks)
+    assert any(text.startswith('No test set found') for text in found.remarks)
 
 
 def test_too_few_images_to_hold_some_out_are_refused(tmp_path):
