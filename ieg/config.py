@@ -85,14 +85,17 @@ def _names(cls: type) -> list[str]:
     return [field.name for field in dataclasses.fields(cls)]
 
 
-def check(given: Mapping[str, Any]) -> None:
+def check(given: Mapping[str, Any]) -> Config:
     """Checks options before their data set is opened.
+
+    Returns:
+        The configuration, but for what follows from the data.
 
     Raises:
         UsageError: see `resolve`.
     """
     # Large images are advised this network, which takes the most options.
-    resolve(given, Advice({'network_name': 'resnet50'}, ''))
+    return resolve(given, Advice({'network_name': 'resnet50'}, ''))
 
 
 def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:

@@ -14,7 +14,7 @@ import json
 import os
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -234,8 +234,15 @@ class Experiment:
         return devices.is_chief(self.strategy)
 
 
-def configure(given: Mapping[str, Any]) -> tuple[Config, Opened | None]:
+def configure(
+    given: Mapping[str, Any],
+    check_search: Callable[[Config], None] = lambda config: None,
+) -> tuple[Config, Opened | None]:
     """Returns the configuration for the options of a user, `given` by name.
+
+    Args:
+        given: options by name.
+        check_search: called before data is read if a search is to be run.
 
     Returns:
         The configuration; and the opened data set if it determines the
@@ -248,11 +255,15 @@ def configure(given: Mapping[str, Any]) -> tuple[Config, Opened | None]:
     spec = parse(given.get('dataset', DataConfig().dataset))
     if spec.has_recipe:
         config = ieg_config.resolve(given)
-        if not config.search.search:
-            return config, None
-        return config, load.open_set(config.data, config.run)
+    else:
+        config = ieg_config.check(given)
     # A mistake is reported before anything is read.
-    ieg_config.check(given)
+    if config.search.search and config.run.mode == 'train':
+        check_search(config)
+    if spec.has_recipe:
+        searches = bool(config.search.search)
+        opened = load.open_set(config.data, config.run) if searches else None
+        return config, opened
     opened = load.open_set(
         ieg_config.build(DataConfig, given), ieg_config.build(RunConfig, given)
     )

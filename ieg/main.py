@@ -69,7 +69,7 @@ def run(given: dict[str, Any], plugins: Sequence[str]) -> None:
     """
     from ieg import experiment
 
-    config, opened = experiment.configure(given)
+    config, opened = experiment.configure(given, _check_search)
     if config.run.mode == 'evaluation':
         if config.search.search:
             from ieg.search import driver
@@ -86,6 +86,12 @@ def run(given: dict[str, Any], plugins: Sequence[str]) -> None:
             'Standard output was closed before the end of the run. Run the '
             'same command again to resume.'
         ) from error
+
+
+def _check_search(config: 'Config') -> None:
+    from ieg.search import driver
+
+    driver.check(config)
 
 
 def _train(

@@ -115,6 +115,8 @@ def test_a_run_reads_own_data_once(own, more, tmp_path, tiny):
         (('--lr_schedule=custom_step',), '--lr_schedule'),
         (('--network_name=cnn', '--dropout_mode=off'), '--dropout_mode'),
         (('--stop_on_memorization=stop',), '--stop_on_memorization'),
+        ((*SEARCH[1:],), '--valid_ratio'),
+        ((*SEARCH, '--search=lerning_rate:0..1'), 'lerning_rate'),
     ],
 )
 def test_a_mistake_is_reported_before_data_is_read(own, flags, word, tmp_path):

@@ -51,7 +51,7 @@ def search(
             search.
         RunError: no trial finished, or files cannot be written.
     """
-    _check(config)
+    check(config)
     run_folder.make_folder(ieg_config.folder_of(config))
     _check_training(config)
     try:
@@ -103,7 +103,12 @@ def trial_options(config: Config) -> dict[str, Any]:
     return values
 
 
-def _check(config: Config) -> None:
+def check(config: Config) -> None:
+    """Checks a search before any data is read.
+
+    Raises:
+        UsageError: the options do not suit a search.
+    """
     SEARCHERS.get(config.search.searcher)
     if not config.data.valid_ratio:
         raise UsageError(
@@ -122,6 +127,7 @@ def _check(config: Config) -> None:
             '--distribution_strategy=mirrored gives it all GPUs: use only one '
             'of the two.'
         )
+    make_space(config.search.search, ieg_config.resolve(trial_options(config)))
 
 
 def _check_training(config: Config) -> None:
