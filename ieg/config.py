@@ -11,7 +11,7 @@ from typing import Any
 
 from ieg.commandline import arguments, catalog
 from ieg.commandline.arguments import LENGTHS, over, unused_by
-from ieg.data import load, spec
+from ieg.data import load, own, spec
 from ieg.data.dataset import Advice
 from ieg.data.spec import OWN
 from ieg.errors import UsageError
@@ -94,8 +94,9 @@ def check(given: Mapping[str, Any]) -> Config:
     Raises:
         UsageError: see `resolve`.
     """
-    # Large images are advised this network, which takes the most options.
-    return resolve(given, Advice({'network_name': 'resnet50'}, ''))
+    # The advice for a few large images allows most: their network takes the
+    # most options, and the run is the longest.
+    return resolve(given, Advice(own.schedule(224, 1000, 3), ''))
 
 
 def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:

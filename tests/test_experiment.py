@@ -12,6 +12,7 @@ from tiny_sets import make_folder
 from ieg import config as ieg_config
 from ieg import experiment
 from ieg.data.sets import folder, npz
+from ieg.search import driver
 
 # Settings.
 
@@ -105,6 +106,16 @@ def test_a_run_reads_own_data_once(own, more, tmp_path, tiny):
     for file in trials:
         # The configuration itself, two points, and the best one again.
         assert len(file.read_text().splitlines()) >= 4
+
+
+def test_a_trial_may_be_as_long_as_the_advised_run(own):
+    flags, *_ = own
+    pairs = (flag.removeprefix('--').split('=') for flag in flags)
+    given = dict(pairs) | {'method': 'supervised', 'valid_ratio': 0.25}
+    given |= {'search': 'learning_rate:0.001..0.1', 'search_epochs': 50}
+    config, _ = experiment.configure(given, driver.check)
+    assert config.train.max_epoch == 100
+    driver.check(config)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def import_plugin(module: str) -> None:
     try:
         # A path is not a module name; './' would mean a relative import.
         importlib.import_module(module.lstrip('./'))
-    except (ModuleNotFoundError, ValueError) as error:
+    except (ImportError, ValueError) as error:
         raise UsageError(
             f'--plugin={module} cannot be imported ({error}); give a '
             'module name as in an import statement.'

@@ -120,6 +120,13 @@ def test_a_plugin_that_is_missing(name):
         cli.import_plugins(name)
 
 
+def test_a_plugin_that_imports_what_is_gone(tmp_path, monkeypatch):
+    (tmp_path / 'plugin_old.py').write_text('from ieg.data import Gone\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match='--plugin=plugin_old .*Gone'):
+        cli.import_plugins('plugin_old')
+
+
 def test_tensorflow_is_imported_quietly():
     code = (
         'import sys\n'
