@@ -19,7 +19,7 @@ import numpy as np
 
 from ieg.compare import runs as compared_runs
 from ieg.compare.runs import Run
-from ieg.options import RunConfig
+from ieg.options import ALIASES, RunConfig
 
 NAMES = {
     1: 'trainable, resistant',
@@ -39,7 +39,7 @@ DEFAULT_RANKING = 'lowhalf'
 # Options at the start of a label.
 LEADING = ('method', 'network_name', 'learning_rate', 'lr_schedule')
 # Options that do not change the results of a run.
-EXECUTION = {field.name for field in dataclasses.fields(RunConfig)}
+EXECUTION = {field.name for field in dataclasses.fields(RunConfig)} | {*ALIASES}
 # Boundaries between the regions are arbitrary with fewer runs.
 FEW_RUNS = 8
 # Share of probes that increase their own loss above which a warning is due.

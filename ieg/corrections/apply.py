@@ -95,13 +95,13 @@ def _config(folder: str) -> Config:
     path = os.path.join(folder, run_folder.CONFIG)
     if not os.path.isfile(path):
         raise UsageError(
-            f'{folder} is no run folder, because there is no '
+            f'{folder} is not a run folder, because there is no '
             f'{run_folder.CONFIG} in it: give the folder that a run names at '
             'its end.'
         )
     if not os.path.isfile(os.path.join(folder, run_folder.SUMMARY)):
         raise UsageError(
-            f'the run in {folder} has not come to its end: repeat its command, '
+            f'the run in {folder} is not finished: repeat its command, '
             'which resumes where it stopped.'
         )
     return ieg_config.resolve(arguments.read_file(path))
@@ -119,8 +119,8 @@ def _check_noise(folder: str, data: Data, noise: NoisyLabels | None) -> None:
         return
     if noise.sha256 != data.noise.sha256:
         raise UsageError(
-            f'the labels of {data.spec} are others than the run in {folder} '
-            'had: restore its data, or train again.'
+            f'the labels of {data.spec} are not those of the run in {folder}: '
+            'restore its data, or train again.'
         )
 
 
@@ -328,7 +328,7 @@ def _changes(
             what, label = key(name, part, place), run.name_of(labels[place])
             if changes.setdefault(what, label) != label:
                 raise UsageError(
-                    f'{run.file_of(name, place)!r} is there twice in the '
+                    f'{run.file_of(name, place)!r} occurs twice in the '
                     'data, and has two corrections: make them one.'
                 )
     return changes
@@ -339,9 +339,7 @@ def _own_remarks(run: _Run, has_test: bool) -> tuple[str, ...]:
     if run.data.spec.noise is not None:
         remarks.append('labels that are not corrected are the noisy ones')
     if _is_partial(run):
-        remarks.append(
-            'examples that the run did not use are in it as they were'
-        )
+        remarks.append('examples that the run did not use are in it unchanged')
     if not has_test and run.data.test is not None:
         remarks.append('the examples to hold out for tests are chosen again')
     return tuple(remarks)

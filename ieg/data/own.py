@@ -274,8 +274,8 @@ def check_classes(
     names = list(class_names)
     if len(names) < 2:
         raise UsageError(
-            f'{sources["train"]} has only the class {listed(names)}: one class '
-            'is nothing to learn, so add images of another.'
+            f'{sources["train"]} has only the class {listed(names)}: add '
+            'images of another class.'
         )
     train = parts['train']
     trained = set(train.labels.tolist()) | set(train.truth.tolist())

@@ -1,7 +1,7 @@
 """Images as an exported model takes them: the pixels of evaluation.
 
-Whatever a run on files does to an image for evaluation, `data.files` does it
-here too. Models of array data sets resize whole images.
+Files become images as `data.images.files` makes them for evaluation. Models of
+array data sets resize whole images.
 """
 
 import concurrent.futures

@@ -186,11 +186,11 @@ def test_what_is_no_finished_run_is_refused(tmp_path):
     run = Finished(tmp_path, dataset='fake', network_name='cnn')
     run.correct({('train', 0): 'red'})
     os.remove(f'{run.folder}/summary.json')
-    assert 'has not come to its end' in run.refusal()
+    assert 'is not finished' in run.refusal()
     os.remove(f'{run.folder}/config.json')
-    assert f'{run.folder} is no run folder' in run.refusal()
+    assert f'{run.folder} is not a run folder' in run.refusal()
     run.folder = str(tmp_path / 'nowhere')
-    assert 'nowhere is no run folder' in run.refusal()
+    assert 'nowhere is not a run folder' in run.refusal()
 
 
 def test_a_run_whose_data_are_gone_or_others_is_refused(tmp_path):
@@ -212,4 +212,4 @@ def test_noise_that_is_not_that_of_the_run_is_refused(tmp_path):
     noise = run.data.noise
     other = corrupt(noise.clean, 'uniform', 0.4, 'fake', 4, 9)
     noise_labels.save(f'{run.folder}/noise.npz', other)
-    assert 'are others than the run in' in run.refusal()
+    assert 'are not those of the run in' in run.refusal()

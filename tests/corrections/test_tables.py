@@ -97,7 +97,7 @@ def test_an_image_that_is_listed_twice_has_one_correction(tmp_path):
     path = write_table(tmp_path / 'photos', text)
     run = Finished(tmp_path, dataset='csv', data_dir=path)
     said = run.refusal({('train', 0): 'dog', ('train', 15): 'owl'})
-    assert "00.png' is there twice in the data, and has two corr" in said
+    assert "00.png' occurs twice in the data, and has two corr" in said
     found = again(run.apply({('train', 0): 'dog'}))
     first = image(path, 0)
     labels = [

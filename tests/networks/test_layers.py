@@ -107,6 +107,7 @@ def test_small_epsilon_is_not_raised():
     close(outputs, np.full((1, 1, 1, 5), 1e5**0.5), 1e-5)
 
 
+@pytest.mark.usefixtures('bfloat16')
 @pytest.mark.parametrize('training', [True, False])
 def test_bfloat16_images_with_float32_vectors(training):
     images, _ = start_values('float32')

@@ -319,9 +319,8 @@ def _class_names(
     if len(names) == 1:
         rest = f' (and nothing in {listed(empty)})' if empty else ''
         raise UsageError(
-            f'{folder} has images of only the class {names[0]!r}{rest}: one '
-            'class is nothing to learn, so add another, or give the folder '
-            'that the class folders are in.'
+            f'{folder} has images of only the class {names[0]!r}{rest}: add '
+            'another class, or give the folder that the class folders are in.'
         )
     if empty:
         notes.remarks.append(
