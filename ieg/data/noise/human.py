@@ -189,7 +189,7 @@ def join(
     if abs(rate - wanted.rate) > _TOLERANCE:
         raise UsageError(
             f'of the {variant} labels in {source}, {rate:.3%} are wrong and '
-            f'not the published {wanted.rate:.3%}, so they are other labels: get '
+            f'not the published {wanted.rate:.3%}, so they differ: get '
             f'the file from {_SOURCE} again.'
         )
     return given[places].astype(np.int32)
