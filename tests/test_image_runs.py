@@ -185,7 +185,7 @@ def test_a_file_that_goes_while_training_ends_the_run_in_one_sentence(
         }
         | SMALL
     )
-    with pytest.raises(RunError, match='cannot be read: '):
+    with pytest.raises(RunError, match='can no longer be read: '):
         experiment.train(chosen, [Remove()], progress=False)
 
 

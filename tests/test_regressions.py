@@ -93,7 +93,7 @@ def test_a_run_that_ended_inside_an_epoch_is_not_made_longer(tiny, tmp_path):
     assert run(6) == 6
     with pytest.raises(UsageError, match='after 6 steps'):
         run(12)
-    with pytest.raises(UsageError, match='6 steps already'):
+    with pytest.raises(UsageError, match='already has 6 steps'):
         run(5)
 
 
