@@ -474,7 +474,7 @@ def _remark_missing(experiment: Experiment) -> None:
     if len(missing):
         names = ', '.join(map(str, missing[:10]))
         method.remark(
-            f'no validation example is labelled {names}, so the choice of '
+            f'no validation example is labeled {names}, so the choice of '
             'networks ignores these classes; a larger --valid_ratio helps'
         )
 

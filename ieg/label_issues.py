@@ -131,13 +131,13 @@ class Evidence:
         """Quality of the given labels in [0, 1] [n].
 
         The mean of the margin, scaled to [0, 1], and the early agreement: hard
-        examples with correct labels are learnt sooner than wrong labels.
+        examples with correct labels are learned sooner than wrong labels.
         """
         return ((1 + self.margin) / 2 + self.early) / 2
 
     @property
     def late(self) -> np.ndarray:
-        """Whether the given label was learnt later than others are [n].
+        """Whether the given label was learned later than others are [n].
 
         False after few visits.
         """
@@ -149,7 +149,7 @@ class Evidence:
         """Returns which labels are probably wrong [n].
 
         Those with a score below the threshold, if another class was mostly
-        predicted, or if they were learnt late, as memorized labels are. The
+        predicted, or if they were learned late, as memorized labels are. The
         others below it are hard.
         """
         differs = self.suggested != self.labels
@@ -158,7 +158,7 @@ class Evidence:
     def hard(self, threshold: float) -> np.ndarray:
         """Returns which images are hard, with probably correct labels [n].
 
-        Those that are not `wrong`, nor learnt late, and have a score below the
+        Those that are not `wrong`, nor learned late, and have a score below the
         middle between the threshold and 1.
         """
         low = self.score <= (1 + threshold) / 2
@@ -194,7 +194,7 @@ def estimate(evidence: Evidence) -> Estimate:
     and 95 % of what chance makes of them, and half of the hard examples on
     either side of the rate: if a network learns little, or memorizes
     everything, these are many and the rate is far off. It is all of [0, 1] if
-    the networks have learnt nothing.
+    the networks have learned nothing.
 
     Args:
         evidence: of the training examples.
@@ -336,7 +336,7 @@ class Issues:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """Labelled examples of a split of a run; n of them.
+    """Labeled examples of a split of a run; n of them.
 
     Attributes:
         split: name of the split: 'train', 'valid' or 'test'.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import app
 
+from ieg import __version__
 from ieg.commandline import arguments, catalog, usage
 from ieg.commandline.catalog import Catalog
 from ieg.errors import RunError, UsageError, nearest
@@ -34,7 +35,7 @@ TABLE = (
         'test_accuracy_at_best_valid',
         '{:.2%}',
     ),
-    ('noise rate, realised', 'noise_rate_realised', '{:.2%}'),
+    ('noise rate, realized', 'noise_rate_realised', '{:.2%}'),
     ('AUC of clean against noisy labels', 'label_auc', '{:.4f}'),
     ('noise rate, estimated', 'noise_rate', '{:.2%}'),
     (
@@ -204,6 +205,9 @@ def _experiment(argv: list[str], command: str = '') -> None:
 def main() -> None:
     """Runs the command; exit code 2 for a mistake in it, 1 for a failed run."""
     program, *rest = sys.argv
+    if rest == ['--version']:
+        print(f'ieg {__version__}')
+        return
     command = rest[0] if rest and not rest[0].startswith('-') else ''
     if command in usage.COMMANDS and command not in MODES:
         module = importlib.import_module(f'ieg.{command}.__main__')

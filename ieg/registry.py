@@ -141,7 +141,7 @@ def introduced(*classes: type) -> dict[str, Any]:
     value at introduction computes, and that value never changes. It is the
     default, because a new option keeps what was there; so the rule needs no
     list of versions. Only an option whose default is changed later, or that
-    was added together with a new behaviour, has to give it as `introduced`.
+    was added together with a new behavior, has to give it as `introduced`.
 
     Args:
         classes: dataclasses of options.

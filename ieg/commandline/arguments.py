@@ -131,6 +131,11 @@ def read_file(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
+    except FileNotFoundError:
+        raise UsageError(
+            f'--config={path}: there is no such file; give the config.json of '
+            'a run folder.'
+        ) from None
     except (OSError, ValueError) as error:
         raise UsageError(
             f'--config={path} cannot be read as JSON; give the config.json of '

@@ -159,7 +159,7 @@ def _groups(known: Catalog, left_out: Collection[str] = ()) -> list[str]:
     """Returns a paragraph for each group of options."""
     groups = {
         **known.shared,
-        **{f'Only with --method={n}': o for n, o in known.methods.items()},
+        **{f'Options of --method={n}': o for n, o in known.methods.items()},
     }
     parts = [
         '\n'.join(

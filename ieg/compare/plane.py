@@ -181,7 +181,7 @@ def _numbers(axes: Any, report: Report) -> None:
 
 
 def _tested(figure: Any, axes: Any, report: Report) -> None:
-    """Draws the same plane, coloured by test accuracy."""
+    """Draws the same plane, colored by test accuracy."""
     _plane(axes, report)
     rows = [row for row in report.rows if row.test_accuracy is not None]
     drawn = _points(

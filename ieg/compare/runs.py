@@ -38,7 +38,7 @@ class Run:
         label: the options in which the run differs from the others.
         folder: the run folder.
         options: all options of the run; in a report, those of `label`, and
-            those for colours of the plot.
+            those for colors of the plot.
         accuracy: accuracy on the given training labels.
         susceptibility: mean of the drops of all epochs, in nats.
         region: of the plane, 1 to 4.

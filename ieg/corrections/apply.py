@@ -143,7 +143,7 @@ class _Run:
     Attributes:
         folder: of the run.
         config: of the run.
-        data: that it learnt from.
+        data: that it learned from.
         labels: int32 [n] of 'train' and 'valid', and of the user's own images
             of 'test'; `LEFT_OUT` for none.
     """

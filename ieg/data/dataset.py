@@ -198,7 +198,7 @@ class Preprocessing:
         flip: whether a mirrored image still belongs to its class.
         mean: per channel, of pixels in [0, 1].
         std: per channel, in the same units.
-        policy: the view that stands for the learnt augmentation policy.
+        policy: the view that stands for the learned augmentation policy.
         framing: how files become images, for evaluation too; None for data
             sets that are arrays.
     """

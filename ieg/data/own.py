@@ -175,7 +175,7 @@ def _statistics(
     levels = np.arange(256) / 255
     mean = counts @ levels / counts.sum(axis=1)
     variance = counts @ levels**2 / counts.sum(axis=1) - mean**2
-    # Images of one colour have no deviation to divide by.
+    # Images of one color have no deviation to divide by.
     std = np.sqrt(np.maximum(variance, 1e-4))
     return tuple(mean.tolist()), tuple(std.tolist())
 
@@ -355,7 +355,7 @@ def _check_probe_copies(parts: Mapping[str, Listing]) -> None:
             raise UsageError(
                 f'{probe[twins[0]]!r} and {len(twins) - 1} more probe images '
                 f'are in the {part} part, too, from which nothing may be '
-                'learnt: remove them from one of both.'
+                'learned: remove them from one of both.'
             )
 
 

@@ -134,7 +134,7 @@ def parse(text: str, bases: Iterable[str] | None = None) -> DatasetSpec:
 
     A canonical number is Python's shortest decimal of a float (`0.4`, `1.0`),
     and `str(parse(s)) == s` for every canonical string. Any other way to
-    write a number (`0.40`, `.4`, `4e-1`, `1`) is read too and normalised, so
+    write a number (`0.40`, `.4`, `4e-1`, `1`) is read too and normalized, so
     one setting always has one name.
 
     Args:

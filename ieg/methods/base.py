@@ -61,7 +61,7 @@ class Info:
         batch_size: examples per step on all replicas together.
         epochs: length of the run.
         seed: root of all randomness.
-        valid_counts: how many validation examples are labelled as each class,
+        valid_counts: how many validation examples are labeled as each class,
             int `[C]`; None where there is no validation split.
     """
 
@@ -356,7 +356,7 @@ class Method(keras.Model):
             before = Visits.of_columns(
                 tf.gather(self.visits.value, part['index'])
             ).shown
-            # At the first visit, networks have learnt next to nothing.
+            # At the first visit, networks have learned next to nothing.
             counts = tf.minimum(before, 1.0)
             agrees = tf.cast(guess == part['label'], tf.float32) * counts
             visit = Visits(

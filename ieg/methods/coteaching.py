@@ -1,7 +1,7 @@
 """Small-loss selection by two networks: Co-teaching, Co-teaching+, JoCoR.
 
 Han et al., NeurIPS 2018; Yu et al., ICML 2019; Wei et al., CVPR 2020. Wrong
-labels are learnt late, so examples of small loss are probably right; each
+labels are learned late, so examples of small loss are probably right; each
 network chooses those from which the other one learns.
 """
 
@@ -268,7 +268,7 @@ class CoTeaching(Method):
         ]
 
     def _estimate(self, score: Score) -> None:
-        """Estimates the noise rate from what was learnt so far."""
+        """Estimates the noise rate from what was learned so far."""
         logits = score('logits_step')['logits']
         rate = estimate_noise_rate(logits.sum(axis=1), self.info.labels)
         self.host_state['noise_rate'] = np.array(rate)

@@ -66,7 +66,7 @@ class DivideMixConfig:
     )
     lambda_u: str = option(
         'auto',
-        'Final weight of the unlabelled loss. The loss is the squared error, '
+        'Final weight of the unlabeled loss. The loss is the squared error, '
         'averaged over classes. auto = derived from the noise rate that the '
         'mixture estimates.',
     )
@@ -106,7 +106,7 @@ class DivideMixConfig:
     mix_rows: str = option(
         'all',
         'Mixed examples to train on. labeled = only those mixed from a '
-        'labelled example, without the unlabelled loss, as in the Clothing1M '
+        'labeled example, without the unlabeled loss, as in the Clothing1M '
         'and WebVision scripts.',
         choices=('all', 'labeled'),
     )
@@ -171,7 +171,7 @@ class DivideMix(Method):
     """Co-divide, co-refinement and co-guessing with two networks.
 
     State beyond the networks: the peers' clean probabilities `[2, N]` (on the
-    device and on the host) and the last normalised losses `[<=k, 2, N]`.
+    device and on the host) and the last normalized losses `[<=k, 2, N]`.
     """
 
     Config = DivideMixConfig
@@ -201,7 +201,7 @@ class DivideMix(Method):
         values = dict(recipes.TRAINING.get(dataset.base, {}))
         if 'batch_size' in values:
             # A warm-up batch is as large as that of other methods; a co-divide
-            # step has as many labelled and unlabelled examples together.
+            # step has as many labeled and unlabeled examples together.
             values['batch_size'] //= 2
         values |= WEB.get(dataset.base, {})
         if dataset.base in WARM_UP:
@@ -220,7 +220,7 @@ class DivideMix(Method):
         return values
 
     def streams(self) -> dict[str, Stream]:
-        """All examples for warm-up; a labelled and an unlabelled part later."""
+        """All examples for warm-up; a labeled and an unlabeled part later."""
         size = self.info.batch_size
         return {
             'train': Stream(2 * size),
@@ -330,7 +330,7 @@ class DivideMix(Method):
         return probability > self.config.p_threshold
 
     def lambda_u(self, noise_rate: float) -> float:
-        """Returns the largest weight of the unlabelled loss.
+        """Returns the largest weight of the unlabeled loss.
 
         Args:
             noise_rate: as the division estimates it; used for `auto` only.
@@ -407,7 +407,7 @@ class DivideMix(Method):
         return self.minimize(tape, loss, net) | self.observe(part, logits)
 
     def mix_step(self, net: int, batch: Batch) -> Logs:
-        """One step on labelled and unlabelled rows (algorithm 1)."""
+        """One step on labeled and unlabeled rows (algorithm 1)."""
         labeled, unlabeled = batch['labeled'], batch['unlabeled']
         # The order of the four training-mode calls matters: each one moves
         # the BatchNorm statistics, as does the call on the mixed rows.
@@ -437,7 +437,7 @@ class DivideMix(Method):
         }
 
     def labeled_step(self, net: int, batch: Batch) -> Logs:
-        """The step without unlabelled rows: there are none."""
+        """The step without unlabeled rows: there are none."""
         labeled = batch['labeled']
         refined = self._refine(net, labeled)
         rows, targets = self._mixed(

@@ -433,7 +433,7 @@ class FSR(reweighting.Reweighting):
         return active * pseudo.weight * loss
 
     def earlier_logits(self, index: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        """Returns the normalised logits of earlier visits `[b, C]`."""
+        """Returns the normalized logits of earlier visits `[b, C]`."""
         rows = tf.gather(self.table.value, index)
         return losses.rms_normalised(tf.cast(rows, dtype))
 

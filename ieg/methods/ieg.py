@@ -115,7 +115,7 @@ class IEG(ProbeReweighting):
         values = super().presets(dataset, network)
         values |= WEB_FACTORS.get(dataset.base, {})
         if dataset.base in recipes.GREY:
-            # Policies learnt on photographs are worse than none here.
+            # Policies learned on photographs are worse than none here.
             values['aug_type'] = 'default'
         return values
 

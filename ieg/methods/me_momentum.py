@@ -177,7 +177,7 @@ def importance(confident: np.ndarray, valid: np.ndarray) -> np.ndarray:
     MNIST and CIFAR has none). 0 for a class that either lacks.
 
     Args:
-        confident: how many examples that are learnt from each label has `[C]`.
+        confident: how many examples that are learned from each label has `[C]`.
         valid: how many validation examples it has `[C]`.
     """
     share = confident / confident.mean()
@@ -292,12 +292,12 @@ class MeMomentum(Method):
         return Phase('train_step', {'train': ids}, steps, rate=0.1**drops)
 
     def _extract(self, score: Score) -> None:
-        """Takes the examples that are predicted as they are labelled."""
+        """Takes the examples that are predicted as they are labeled."""
         logits = score('logits_step')['logits'][:, 0]
         confident = logits.argmax(axis=-1) == self.info.labels
         if not confident.any():
             raise RunError(
-                'The network predicts no example as it is labelled, so there '
+                'The network predicts no example as it is labeled, so there '
                 'is nothing to refine it on; lower --learning_rate.'
             )
         self.host_state['confident'] = confident
@@ -340,7 +340,7 @@ class MeMomentum(Method):
         if remark and len(missing):
             names = ', '.join(map(str, missing[:10]))
             self.remark(
-                f'with --class_weights nothing is learnt of class {names}, of '
+                f'with --class_weights nothing is learned of class {names}, of '
                 'which there is no validation example'
             )
 

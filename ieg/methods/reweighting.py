@@ -107,7 +107,7 @@ class ReweightingConfig:
     )
     weight_scope: str = option(
         'global',
-        'Normalise weights over all replicas (global), or within each replica '
+        'Normalize weights over all replicas (global), or within each replica '
         '(as in the original).',
         choices=('global', 'replica'),
     )

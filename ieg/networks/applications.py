@@ -3,7 +3,7 @@
 `keras.applications` gives topology, layer names and weights. Two things are
 changed:
 
-- Normalisation is fused and moves its statistics with momentum 0.9, with
+- Normalization is fused and moves its statistics with momentum 0.9, with
   and without ImageNet weights: the references are PyTorch networks, whose
   default this is and which train every layer. Keras has 0.99.
 - The head is that of the other networks: mean over space and logits in full
@@ -24,7 +24,7 @@ from ieg.registry import NETWORKS
 
 @dataclasses.dataclass(frozen=True)
 class Application:
-    """A network of `keras.applications`, with our normalisation and head.
+    """A network of `keras.applications`, with our normalization and head.
 
     Attributes:
         name: of the network.
@@ -95,7 +95,7 @@ APPLICATIONS = (
     # 0.997. 23,539,850 parameters with 10 classes.
     Application('resnet50v2', keras.applications.ResNet50V2, 'symmetric'),
     # The papers train it on mini-WebVision. It has the scale of each
-    # normalisation that Keras leaves out and DivideMix (ICLR 2020) has; it
+    # normalization that Keras leaves out and DivideMix (ICLR 2020) has; it
     # starts at 1. Of fewer pixels nothing is left after the last reduction.
     # 54,383,314 parameters with 50 classes.
     Application(
@@ -104,7 +104,7 @@ APPLICATIONS = (
         'symmetric',
         min_size=75,
     ),
-    # Without normalisation and without hidden dense layers. To train from
+    # Without normalization and without hidden dense layers. To train from
     # scratch take `vgg19_bn`. 20,029,514 parameters with 10 classes.
     Application('vgg19', keras.applications.VGG19, 'caffe'),
 )
@@ -164,7 +164,7 @@ def _with_fused_normalization(
         return copied
 
     def call(operation: Any, *inputs: Any, **unused: Any) -> Any:
-        # Keras' normalisation is called with a mask, ours has none.
+        # Keras' normalization is called with a mask, ours has none.
         del unused
         return operation(*inputs)
 

@@ -1,4 +1,4 @@
-"""What the networks share: normalisation, initialisers, a check of sizes."""
+"""What the networks share: normalization, initializers, a check of sizes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,13 +37,13 @@ def require_size(
 
 @keras.saving.register_keras_serializable(package='ieg')
 class FusedBatchNormalization(keras.layers.Layer):
-    """Batch normalisation of images by TensorFlow's fused kernel.
+    """Batch normalization of images by TensorFlow's fused kernel.
 
     Keras 3 spells the formula out, which is up to twice as slow. Other
     differences: the moving variance takes the unbiased batch variance, as in
     PyTorch and TensorFlow 1, and the defaults are those of the references.
 
-    Under `tf.distribute` each replica normalises with its own batch and
+    Under `tf.distribute` each replica normalizes with its own batch and
     updates its own copy of the moving statistics, like the Keras layer.
 
     Args:
@@ -79,7 +79,7 @@ class FusedBatchNormalization(keras.layers.Layer):
         self.moving_variance = vector('moving_variance', 'ones', False)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns the normalised images [b, H, W, C], in their own dtype."""
+        """Returns the normalized images [b, H, W, C], in their own dtype."""
         training = bool(training and self.trainable)
         # The fused op has no float64 kernel.
         normalize = _plain if inputs.dtype == tf.float64 else _fused
@@ -131,7 +131,7 @@ def _fused(
     epsilon: float,
     training: bool,
 ) -> Triple:
-    """Normalises by one op; float32 and, with float32 vectors, bfloat16.
+    """Normalizes by one op; float32 and, with float32 vectors, bfloat16.
 
     Forward mode (`tf.autodiff.ForwardAccumulator`) and double
     back-propagation through the op are right; see
@@ -159,7 +159,7 @@ def _fused(
 def _fused_training(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> Triple:
-    """Normalises with the statistics of the batch.
+    """Normalizes with the statistics of the batch.
 
     The gradients are TensorFlow's. The gradient of the gradient, which meta-
     learning needs, is not: TensorFlow spells it out in some twenty passes over
@@ -345,7 +345,7 @@ def subsample(
 def torch_dense(
     x: keras.KerasTensor, units: int, name: str, dtype: str | None = None
 ) -> keras.KerasTensor:
-    """Returns x [b, n] times a matrix plus a bias, initialised as PyTorch.
+    """Returns x [b, n] times a matrix plus a bias, initialized as PyTorch.
 
     Args:
         x: features [b, n].

@@ -67,7 +67,7 @@ def alexnet(
     AlexNet for CIFAR: neither hidden dense layers nor dropout. The
     susceptibility paper (ICLR 2023) names AlexNet without saying which.
     Larger images are averaged over space before the logits. Without
-    normalisation it wants a learning rate of 0.01 or less. 2,472,266
+    normalization it wants a learning rate of 0.01 or less. 2,472,266
     parameters with 10 classes.
 
     Args:

@@ -35,7 +35,7 @@ def resnet29(
         for block in range(1, blocks + 1):
             name = f'stage{stage}_block{block}'
             a = skip = x
-            # The stem has just normalised the very first block's input.
+            # The stem has just normalized the very first block's input.
             if (stage, block) != (1, 1):
                 a = _pre_activation(x, first_relu, f'{name}_bn1')
             if block == 1:

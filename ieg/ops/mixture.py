@@ -39,7 +39,7 @@ def normalise(losses: np.ndarray) -> np.ndarray:
 
 
 def tame(losses: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Returns losses `[N]` that min-max normalisation survives, and remarks.
+    """Returns losses `[N]` that min-max normalization survives, and remarks.
 
     Non-finite losses become the largest finite one. A largest loss of more
     than ten times the 99.9 % quantile is an outlier that would squeeze all
@@ -66,14 +66,14 @@ def tame(losses: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def fit(normalised: np.ndarray, seed: int) -> Mixture:
-    """Fits the mixture to normalised losses `[N]` as DivideMix does.
+    """Fits the mixture to normalized losses `[N]` as DivideMix does.
 
     The settings matter: EM stops after two to five rounds because of the
     coarse tolerance, and a converged fit calls far fewer examples clean
     (spec of the reference: 16.5 k against 2.0 k of 50 k on 90 %-like noise).
 
     Args:
-        normalised: values in [0, 1], `[N]`.
+        normalized: values in [0, 1], `[N]`.
         seed: of the k-means start.
     """
     from sklearn.mixture import GaussianMixture

@@ -14,7 +14,7 @@ class Visits:
     """Sums over the visits of n examples; C classes.
 
     The first visit of an example is in `shown` only, because networks have
-    learnt next to nothing by then; the others count. Fields are arrays, or
+    learned next to nothing by then; the others count. Fields are arrays, or
     tensors within a step.
 
     Attributes:

@@ -222,7 +222,7 @@ def _fetch(
 
 
 def check_takes_files(model: Classifier) -> None:
-    """Raises UsageError for a model of other channels than grey or colours."""
+    """Raises UsageError for a model of other channels than grey or colors."""
     channels = model.image_shape[-1]
     if channels not in (1, 3):
         raise UsageError(

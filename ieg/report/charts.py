@@ -1,6 +1,6 @@
 """Charts of a report, as SVG that stands in a page.
 
-Colours are classes of the page's style sheet, so that a chart follows the
+Colors are classes of the page's style sheet, so that a chart follows the
 light, the dark and the printed page.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Curves over epochs.
 WIDTH, HEIGHT = 460, 280
 LEFT, RIGHT, TOP, BOTTOM = 54, 80, 22, 40
-# Series beyond these would repeat a colour.
+# Series beyond these would repeat a color.
 COLOURS = 6
 # Fewer epochs get a mark each.
 FEW = 40

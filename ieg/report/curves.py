@@ -158,7 +158,7 @@ def _further(run: RunFolder) -> list[str]:
 
 
 def noise_rate(run: RunFolder) -> float | None:
-    """Returns the share of wrong labels: realised, else estimated, or None."""
+    """Returns the share of wrong labels: realized, else estimated, or None."""
     known = run.realised_rate
     return run.issue_summary.get('noise_rate') if known is None else known
 

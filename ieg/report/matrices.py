@@ -1,4 +1,4 @@
-"""The section on the noise matrix: which class is labelled as which."""
+"""The section on the noise matrix: which class is labeled as which."""
 
 from collections.abc import Iterable, Sequence
 
@@ -32,7 +32,7 @@ def build(run: RunFolder) -> Markup:
     if len(matrices) == 2:
         apart = 100 * np.abs(np.subtract(*matrices.values()))
         gaps = apart.mean(), apart.max()
-    # One scale of colour for both, or they could not be compared.
+    # One scale of color for both, or they could not be compared.
     most = max((_off(m).max() for m in matrices.values()), default=0)
     is_list = matrices and len(names) > MOST_CLASSES
     return render(

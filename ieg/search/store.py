@@ -309,7 +309,7 @@ def _progress(axes: Any, store: Store) -> None:
     axes.step(places, best, where='post', label='best so far')
     for place in places[~ended]:
         axes.axvline(place, color='0.85', zorder=0)
-    axes.set_xlabel('trial (grey: stopped)')
+    axes.set_xlabel('trial (gray: stopped)')
     axes.set_ylabel('accuracy on noisy validation labels')
     axes.legend()
 

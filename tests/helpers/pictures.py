@@ -112,7 +112,7 @@ def broken_files(folder):
     add('vector.svg', b'<svg xmlns="http://www.w3.org/2000/svg"/>', unknown)
     add('script.eps', b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', '')
     Image.merge('LAB', picture().split()).save(folder / 'lab.tif')
-    made[folder / 'lab.tif'] = 'has colours of the kind LAB'
+    made[folder / 'lab.tif'] = 'has colors of the kind LAB'
     (folder / 'folder.jpg').mkdir()
     made[folder / 'folder.jpg'] = 'is a folder'
     made[folder / 'missing.jpg'] = 'does not exist'

@@ -305,7 +305,7 @@ def test_a_class_that_validation_lacks_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, 'load_data', load_without_a_class)
     log = run(tmp_path, max_epoch=1)[2]
     (remark,) = log[0]['remarks']
-    assert remark.startswith('no validation example is labelled 2,')
+    assert remark.startswith('no validation example is labeled 2,')
 
 
 @pytest.mark.usefixtures('tiny')

@@ -124,7 +124,7 @@ def test_a_class_that_validation_lacks_is_told_once():
     method.begin_epoch(0, None)
     assert method.class_weights.numpy()[2] == 0
     assert method.take_reports()[1] == [
-        'with --class_weights nothing is learnt of class 2, of which there is '
+        'with --class_weights nothing is learned of class 2, of which there is '
         'no validation example'
     ]
     refine(method, LABELS)

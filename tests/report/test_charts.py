@@ -93,7 +93,7 @@ def test_where_nobody_knows_the_noise_its_estimate_is_drawn(fresh):
     fresh.write_json('summary.json', summary)
     text = page_of(fresh).text
     assert 'share of correct training labels, 65.0 %, estimated' in text
-    assert 'In fact' not in text and 'realised' not in text
+    assert 'In fact' not in text and 'realized' not in text
 
 
 def test_an_odd_log_is_drawn(fresh):

@@ -385,7 +385,7 @@ def _rounded(product: tf.Tensor) -> tf.Tensor:
 def _enhanced(
     pixels: tf.Tensor, operation: tf.Tensor, value: tf.Tensor, spot: tf.Tensor
 ) -> tf.Tensor:
-    """Changes colour, contrast, brightness or sharpness by a factor."""
+    """Changes color, contrast, brightness or sharpness by a factor."""
     size = math.prod(pixels.shape[1:])
     red, green, blue = (channel(pixels, c) for c in range(3))
     luma = red * 19595 + green * 38470 + blue * 7471
@@ -406,7 +406,7 @@ def _enhanced(
 
 
 def _smooth(pixels: tf.Tensor) -> tf.Tensor:
-    """Returns colours blurred by ones around a five; the rim is kept."""
+    """Returns colors blurred by ones around a five; the rim is kept."""
     height, width = pixels.shape[1:]
     if min(height, width) < 3:
         return pixels

@@ -295,7 +295,7 @@ def imagenet() -> AutoAugment:
     """Returns the policy v0 of ImageNet.
 
     The reference's Contrast mixes with a constant that has nothing to do with
-    the image, by mistake; here it is the mean. Its colours and tables are
+    the image, by mistake; here it is the mean. Its colors and tables are
     those of Pillow too, at most some units from the reference's.
     """
     return AutoAugment(IMAGENET, Ranges(imagenet_value, 224), image_ops.ADDONS)

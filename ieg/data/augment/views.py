@@ -67,7 +67,7 @@ View = Callable[[tf.Tensor, Draws, Preprocessing], tf.Tensor]
 
 
 def normalise(images: tf.Tensor, recipe: Preprocessing) -> tf.Tensor:
-    """Returns uint8 images as float32, standardised per channel."""
+    """Returns uint8 images as float32, standardized per channel."""
     scale, shift = _standard(recipe)
     return tf.cast(images, tf.float32) * scale + shift
 
@@ -80,14 +80,14 @@ def _standard(recipe: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain(images: tf.Tensor, draws: Draws, recipe: Preprocessing) -> tf.Tensor:
-    """The image itself, standardised."""
+    """The image itself, standardized."""
     return normalise(images, recipe)
 
 
 def weak(images: tf.Tensor, draws: Draws, recipe: Preprocessing) -> tf.Tensor:
     """Zero padding, a random crop of the old size, and a random flip.
 
-    Padding is of the uint8 image, before it is standardised, as in the
+    Padding is of the uint8 image, before it is standardized, as in the
     PyTorch references.
     """
     numbers = draws.uniform(3)

@@ -17,7 +17,7 @@ from ieg.ops import random as random_ops
 # Tries to place a random area, as in torchvision.
 ATTEMPTS = 10
 # What a decoder reads around a crop: at the edge of what it decodes it
-# interpolates colours otherwise than within an image.
+# interpolates colors otherwise than within an image.
 _MARGIN = 2
 # Pillow's weights of red, green and blue in grey, over 2**16.
 _GREY = (19595, 38470, 7471)

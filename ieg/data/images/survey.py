@@ -76,7 +76,7 @@ class Survey:
             False where unreadable.
         sizes: int32 [N, 2], height and width in pixels, upright; 0 where
             unreadable.
-        grey: bool [N], images without colour channels.
+        grey: bool [N], images without color channels.
         problems: the unreadable files in order, and why in a few words.
     """
 
@@ -217,7 +217,7 @@ def _open(file: BinaryIO) -> ImageFile.ImageFile:
     if not image.width * image.height:
         raise _Unusable('has no pixels')
     if image.mode not in _MODES:
-        raise _Unusable(f'has colours of the kind {image.mode}')
+        raise _Unusable(f'has colors of the kind {image.mode}')
     return image
 
 

@@ -47,9 +47,9 @@ def digits(data_dir: str | None) -> Arrays:
 
 @DATASETS.register('fake')
 def fake(data_dir: str | None) -> Arrays:
-    """Returns coloured blobs, 8x8, in four classes: a data set for tests.
+    """Returns colored blobs, 8x8, in four classes: a data set for tests.
 
-    256 training and 128 test examples, the same in every process; the colour
+    256 training and 128 test examples, the same in every process; the color
     alone tells the class.
 
     Args:
