@@ -31,7 +31,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize('page', OF_THE_COMMAND)
 def test_options_and_methods_exist(page):
     text = (ROOT / page).read_text()
-    flags = set(re.findall(r'(?<![\w-])--([a-z_]+)', text))
+    flags = set(re.findall(r'(?<![\w-])--([a-z_]+)(?![\w-])', text))
     assert flags <= {*catalog.shipped().options(), *OTHERS}
     methods = set(re.findall(r'--method=([a-z]\w*)', text))
     assert methods <= {*METHODS.names(), 'elr', 'confident'}
