@@ -18,7 +18,6 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from ieg import label_issues, run_folder
 from ieg.data.images.arrays import Pixels
 from ieg.errors import RunError, UsageError
-from ieg.predict.model import from_bytes, load, to_bytes
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -205,12 +204,17 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if 'model_' in state:
-            state['model_'] = to_bytes(state['model_'])
+            # It imports TensorFlow, which nothing needs before a fit.
+            from ieg.predict import model
+
+            state['model_'] = model.to_bytes(state['model_'])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if 'model_' in state:
-            state = {**state, 'model_': from_bytes(state['model_'])}
+            from ieg.predict import model
+
+            state = {**state, 'model_': model.from_bytes(state['model_'])}
         super().__setstate__(state)
 
     # Steps of a fit.
@@ -308,8 +312,10 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
 
     def _learn(self, folder: str, count: int) -> None:
         """Sets the attributes from the files of a run."""
+        from ieg.predict import model
+
         self.run_folder_ = None if self.run_dir is None else folder
-        self.model_ = load(folder)
+        self.model_ = model.load(folder)
         with open(os.path.join(folder, 'log.jsonl'), encoding='utf-8') as file:
             self.history_ = [json.loads(line) for line in file]
         path = os.path.join(folder, run_folder.SUMMARY)

@@ -42,3 +42,10 @@ def test_what_reads_runs_imports_no_tensorflow():
 
 def test_the_package_alone_imports_nothing_heavy():
     assert not imported_by('ieg') & {'numpy', 'pandas', 'scipy', 'tensorflow'}
+
+
+def test_an_estimator_needs_no_tensorflow_before_it_is_fitted():
+    assert not imported_by('ieg.estimator', 'ieg.predict.inputs') & {
+        'keras',
+        'tensorflow',
+    }
