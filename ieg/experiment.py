@@ -490,7 +490,7 @@ def evaluate(
         The figures, with the epoch and step of the checkpoint.
 
     Raises:
-        UsageError: there is no such checkpoint, or it was saved with other
+        UsageError: the checkpoint does not exist, or was saved with other
             options.
     """
     folder = folder_of(config)

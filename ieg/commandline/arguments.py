@@ -133,8 +133,8 @@ def read_file(path: str) -> dict[str, Any]:
             content = json.load(file)
     except FileNotFoundError:
         raise UsageError(
-            f'--config={path}: there is no such file; give the config.json of '
-            'a run folder.'
+            f'--config={path}: no such file; give the config.json of a run '
+            'folder.'
         ) from None
     except (OSError, ValueError) as error:
         raise UsageError(

@@ -464,7 +464,7 @@ class Data:
     fingerprint: str = ''
 
     def split(self, name: str) -> Split | None:
-        """Returns a split by its name, None if there is no such split."""
+        """Returns the split called `name`, or None if it does not exist."""
         splits = {
             'train': self.train,
             'test': self.test,

@@ -166,7 +166,7 @@ def _tfds_name(text: str) -> str:
     """Returns `tfds:NAME` of `tfds:NAME_...`, without tail and noise.
 
     Raises:
-        UsageError: there is no name.
+        UsageError: the name is missing.
     """
     kinds = '|'.join([_TAIL, *NOISES.names()])
     name = re.split(f'_(?:{kinds})(?=_|$)', text)[0]
@@ -202,7 +202,7 @@ def _noise(
     """Returns kind and rate of `kind_rate`, or twice None for nothing.
 
     Raises:
-        UsageError: there is no such kind, or the rate is not a number.
+        UsageError: the kind is unknown, or the rate is not a number.
     """
     if rest is None:
         return None, None
@@ -221,7 +221,7 @@ def _variant(
     """Returns base, variant and rate (which is a mistake) of human labels.
 
     Raises:
-        UsageError: there is no such variant.
+        UsageError: the variant is unknown.
     """
     human = HUMAN_SETS[name]
     rest = human.default if rest is None else rest

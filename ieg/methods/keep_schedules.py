@@ -41,7 +41,7 @@ class KeepSchedule:
         """Checks the numbers.
 
         Raises:
-            UsageError: one is impossible, or there is no such form.
+            UsageError: one is impossible, or the form is unknown.
         """
         KEEP_SCHEDULES.get(self.form)
         if not 0 <= self.tau < 1:
@@ -106,7 +106,7 @@ def parse(text: str, tau: float, gradual: int, exponent: float) -> KeepSchedule:
         exponent: see `KeepSchedule`.
 
     Raises:
-        UsageError: there is no such form, or its numbers are not numbers.
+        UsageError: the form is unknown, or its numbers are not numbers.
     """
     form, _, rest = text.partition(':')
     try:

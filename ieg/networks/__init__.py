@@ -39,6 +39,6 @@ def create_network(
         the default float type, also under a mixed precision policy.
 
     Raises:
-        UsageError: there is no such network, or it cannot take the images.
+        UsageError: the network is unknown, or cannot take the images.
     """
     return NETWORKS.get(name)(num_classes, image_shape, **options)

@@ -100,7 +100,7 @@ def cnn9(
 
     Raises:
         UsageError: nothing of the image is left after the last block, or
-            there is no such mode.
+            the mode is unknown.
     """
     layers.require_size('cnn9', image_shape, MIN_SIZE)
     if dropout_mode not in DROPOUT_MODES:

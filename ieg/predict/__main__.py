@@ -84,7 +84,7 @@ def run(asked: argparse.Namespace) -> None:
         asked: see `parse`.
 
     Raises:
-        UsageError: there is no such model, or there are no such images.
+        UsageError: the model or the images do not exist.
         RunError: no image can be read.
     """
     # Mistakes in the paths are reported before TensorFlow is imported.

@@ -167,7 +167,7 @@ def _file(path: str) -> str:
     """Returns the path of the model file.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: the file does not exist.
     """
     if os.path.isdir(path):
         if os.path.exists(os.path.join(path, 'saved_model.pb')):

@@ -153,8 +153,8 @@ def _paths(folder: str) -> dict[str, str]:
     """Returns where each file of a run would be."""
     if not os.path.isdir(folder):
         raise UsageError(
-            f'There is no folder {folder}; give the folder of a run, with '
-            f'its {CONFIG}.'
+            f'The folder {folder} does not exist; give the folder of a run, '
+            f'with its {CONFIG}.'
         )
     path = {
         name: os.path.join(folder, name)

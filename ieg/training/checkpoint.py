@@ -119,7 +119,7 @@ class Checkpoints:
             ignore: options that may differ.
 
         Returns:
-            The saved facts, or None if there is no checkpoint.
+            The saved facts, or None without a checkpoint.
 
         Raises:
             UsageError: no checkpoint has this number, or it was saved with
@@ -157,8 +157,8 @@ class Checkpoints:
         known = sorted(int(i.stem.removeprefix('ckpt-')) for i in indices)
         steps = ', '.join(map(str, known)) or 'none'
         raise UsageError(
-            f'--restore_step={step}: there is no such checkpoint in '
-            f'{self._folder} (available: {steps}).'
+            f'--restore_step={step}: {self._folder} has no such checkpoint '
+            f'(available: {steps}).'
         )
 
     def _check_identity(

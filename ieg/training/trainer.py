@@ -446,7 +446,7 @@ class Trainer:
         """Restores a checkpoint and evaluates it on the test sets.
 
         Raises:
-            UsageError: there is no checkpoint.
+            UsageError: no checkpoint exists.
         """
         facts = self._checkpoints.restore(step, ignore=NOT_EVALUATED)
         if facts is None:

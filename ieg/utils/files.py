@@ -251,7 +251,7 @@ def identity(path: str) -> tuple[int, int]:
     """Returns device and inode, which are equal for all paths of a folder.
 
     Raises:
-        OSError: there is no such folder.
+        OSError: the folder does not exist.
     """
     status = os.stat(path)
     return status.st_dev, status.st_ino

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from paths import GOLDEN
 from recordings import close, in_keras_layout
@@ -98,3 +99,17 @@ class Recording:
         for variable in net.non_trainable_variables:
             path = variable.path
             close(variable, statistics[path], tolerance, path)
+
+
+def check_pytorch_weights(net):
+    """Checks that all weights have the range and spread of PyTorch's."""
+    for layer in net.layers:
+        if not hasattr(layer, 'kernel'):
+            continue
+        bound = np.prod(layer.kernel.shape[:-1]) ** -0.5
+        for weights in layer.get_weights():
+            largest = np.abs(weights).max()
+            assert largest <= bound
+            if weights.size > 100:
+                assert largest > 0.9 * bound
+                assert weights.std() == pytest.approx(bound / 3**0.5, rel=0.2)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from all_networks import IMAGE_SHAPES, NARROW, create, images_for
-from network_recordings import Recording, count
+from network_recordings import Recording, check_pytorch_weights, count
 from recordings import close, in_keras_layout
 
 from ieg.errors import UsageError
@@ -82,17 +82,7 @@ def test_recorded_numbers_of_preact_resnet(precision, dtype, tolerance):
 def test_initial_weights_are_those_of_pytorch(name):
     options = {'widths': NARROW} if name == 'preact_resnet18' else {}
     keras.utils.set_random_seed(1)
-    net = create(name, **options)
-    for layer in net.layers:
-        if not hasattr(layer, 'kernel'):
-            continue
-        bound = np.prod(layer.kernel.shape[:-1]) ** -0.5
-        for weights in layer.get_weights():
-            largest = np.abs(weights).max()
-            assert largest <= bound
-            if weights.size > 100:
-                assert largest > 0.9 * bound
-                assert weights.std() == pytest.approx(bound / 3**0.5, rel=0.2)
+    check_pytorch_weights(create(name, **options))
 
 
 def test_initial_weights_of_wrn():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from network_recordings import Recording, count
+from network_recordings import Recording, check_pytorch_weights, count
 from recordings import close
 
 from ieg.errors import UsageError
@@ -87,16 +87,7 @@ def test_padding_in_the_stem_is_padding_of_the_images():
 
 def test_initial_weights_are_those_of_pytorch():
     keras.utils.set_random_seed(1)
-    for layer in create().layers:
-        if not hasattr(layer, 'kernel'):
-            continue
-        bound = np.prod(layer.kernel.shape[:-1]) ** -0.5
-        for weights in layer.get_weights():
-            largest = np.abs(weights).max()
-            assert largest <= bound
-            if weights.size > 100:
-                assert largest > 0.9 * bound
-                assert weights.std() == pytest.approx(bound / 3**0.5, rel=0.2)
+    check_pytorch_weights(create())
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -241,7 +241,7 @@ def read(path: str) -> dict[str, np.ndarray]:
     build arrays and containers of Python, and nothing else.
 
     Raises:
-        UsageError: there is no such file, it is damaged, of another format, or
+        UsageError: the file does not exist, is damaged, of another format, or
             holds anything but arrays.
     """
     try:

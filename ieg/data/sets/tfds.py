@@ -33,7 +33,7 @@ def tfds_builder(name: str, data_dir: str | None) -> Any:
         A `tfds.core.DatasetBuilder`, prepared.
 
     Raises:
-        UsageError: there is no such folder, or the data set is not in it and
+        UsageError: the folder does not exist, or lacks the data set, which
             cannot be downloaded.
     """
     if data_dir is not None and not os.path.isdir(data_dir):

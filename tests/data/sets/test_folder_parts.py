@@ -9,24 +9,6 @@ from ieg.data import own
 from ieg.data.sets.folder import read_folder
 
 
-@pytest.fixture
-def pets(tmp_path):
-    """Two classes with an image each."""
-    write(tmp_path, 'cat/1.jpg', 'dog/1.jpg')
-    return tmp_path
-
-
-@pytest.fixture
-def split(tmp_path):
-    """Two classes in a training and a test part."""
-    write(
-        tmp_path,
-        *('train/cat/1.jpg', 'train/cat/2.jpg', 'train/dog/3.jpg'),
-        *('test/cat/4.jpg', 'test/dog/5.jpg'),
-    )
-    return tmp_path
-
-
 def test_training_copies_of_test_images_are_left_out(split):
     test = split / 'test' / 'cat' / '4.jpg'
     (split / 'train' / 'cat' / 'link.jpg').symlink_to(test)
