@@ -7,7 +7,7 @@ An option's default < the method's preset for the data set and noise
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ieg.commandline import arguments, catalog
 from ieg.commandline.arguments import LENGTHS, over, unused_by
@@ -25,6 +25,9 @@ from ieg.options import (
     TrainConfig,
 )
 from ieg.registry import METHODS, NETWORKS
+
+if TYPE_CHECKING:
+    from ieg.methods.base import Method
 
 DEFAULT_NETWORKS = {
     'fake': 'cnn',
@@ -133,6 +136,7 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
     if method.most_epochs(method.Config()) is not None:
         advised.pop('max_epoch', None)
     presets = method.presets(dataset, network)
+    _check_presets(method, presets)
     values = over(over(advised, presets), given)
     values |= _pretrained(values, given, network)
     most = method.most_epochs(build(method.Config, values))
@@ -160,6 +164,15 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
             'the length of an epoch.'
         )
     return config
+
+
+def _check_presets(method: 'type[Method]', presets: Any) -> None:
+    known = catalog.current()
+    parts = (RunConfig, DataConfig, TrainConfig, SearchConfig, method.Config)
+    names = {name for part in parts for name in _names(part)}
+    # They are decided before.
+    names -= {'dataset', 'method', 'network_name'}
+    catalog.check_presets(method, presets, names, known)
 
 
 def _pretrained(

@@ -24,7 +24,7 @@ import tensorflow as tf
 import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
 from ieg import config as ieg_config
-from ieg import results
+from ieg import results, run_folder
 from ieg.commandline.arguments import renamed
 from ieg.config import Config, folder_of
 from ieg.data import load
@@ -44,6 +44,7 @@ from ieg.training import devices
 from ieg.training.callbacks import Progress, TensorBoardScalars
 from ieg.training.devices import has_gpu
 from ieg.training.trainer import Settings, Trainer
+from ieg.utils import plugins
 from ieg.utils.randomness import generator
 
 
@@ -391,6 +392,7 @@ def _train(
     if not start:
         _remark_length(experiment)
         _remark_missing(experiment)
+    _remark_edits(experiment)
     if experiment.is_chief:
         results.write_head(experiment.folder, config, experiment.data)
         if progress:
@@ -476,6 +478,17 @@ def _remark_missing(experiment: Experiment) -> None:
         method.remark(
             f'no validation example is labeled {names}, so the choice of '
             'networks ignores these classes; a larger --valid_ratio helps'
+        )
+
+
+def _remark_edits(experiment: Experiment) -> None:
+    """Adds a remark if a plugin was edited since the run was last started."""
+    path = os.path.join(experiment.folder, run_folder.CONFIG)
+    if edited := plugins.edited(path):
+        experiment.trainer.method.remark(
+            f'the plugin {", ".join(edited)} was edited since this run was '
+            'last started, so its epochs are not all of one kind; to start '
+            'again, use another --checkpoint_path'
         )
 
 

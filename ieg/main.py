@@ -5,6 +5,7 @@ subcommand: `ieg --dataset=... --method=... [--mode=evaluation]`.
 """
 
 import importlib
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -17,7 +18,10 @@ from ieg.commandline import arguments, catalog, usage
 from ieg.commandline.catalog import Catalog
 from ieg.errors import RunError, UsageError, nearest
 from ieg.registry import SEARCHERS
+from ieg.run_folder import CONFIG
 from ieg.utils import cli
+from ieg.utils.plugins import names as imported
+from ieg.utils.plugins import recorded_names
 
 if TYPE_CHECKING:
     from ieg.config import Config
@@ -136,6 +140,7 @@ def parse(argv: Sequence[str], command: str = '') -> dict[str, Any]:
         UsageError: a plugin, an option or a name is unknown, or a value is
             impossible.
     """
+    imported.clear()
     plugins = _plugins(argv)
     known = _with_plugins(plugins) if plugins else catalog.shipped()
     catalog.announce(known)
@@ -178,15 +183,22 @@ def _import_methods() -> None:
 
 
 def _plugins(argv: Sequence[str]) -> list[str]:
-    """Returns the modules in --plugin, before any flag is defined."""
-    modules: list[str] = []
+    """Returns the modules in --plugin, before any flag is defined.
+
+    Without it, those that a run has recorded which --config or --run names.
+    """
+    given: dict[str, list[str]] = {'plugin': [], 'config': [], 'run': []}
     for place, text in enumerate(argv):
         name, equals, value = text.lstrip('-').partition('=')
-        if text.startswith('-') and name == 'plugin':
+        if text.startswith('-') and name in given:
             follows = argv[place + 1 : place + 2]
-            value = value if equals else ''.join(follows)
-            modules += [module for module in value.split(',') if module]
-    return modules
+            given[name].append(value if equals else ''.join(follows))
+    paths = given['config'] + [
+        os.path.join(os.path.expanduser(folder), CONFIG)
+        for folder in given['run']
+    ]
+    modules = given['plugin'] or map(recorded_names, paths[-1:])
+    return [name for text in modules for name in text.split(',') if name]
 
 
 def _experiment(argv: list[str], command: str = '') -> None:
@@ -197,9 +209,7 @@ def _experiment(argv: list[str], command: str = '') -> None:
         given.update(parse(argv, command))
         return argv
 
-    app.run(
-        lambda argv: run(given, _plugins(argv)), argv=argv, flags_parser=parser
-    )
+    app.run(lambda argv: run(given, imported), argv=argv, flags_parser=parser)
 
 
 def main() -> None:

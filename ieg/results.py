@@ -20,12 +20,14 @@ from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import OWN
 from ieg.errors import RunError
 from ieg.label_issues import Evidence, Examples
+from ieg.methods import checks
 from ieg.methods.base import Method
 from ieg.ops.visits import Visits
 from ieg.predict import model as predict_model
 from ieg.predict.model import attempt
 from ieg.training.runlog import headline
 from ieg.training.trainer import Trainer
+from ieg.utils import plugins
 from ieg.utils.files import atomic_open, atomic_write
 
 
@@ -34,7 +36,8 @@ def write_head(folder: str, config: Config, data: Data) -> None:
 
     These are `config.json`, `noise.npz` and `skipped.csv`.
     """
-    text = json.dumps(config.flat(), indent=1) + '\n'
+    content = config.flat() | plugins.record()
+    text = json.dumps(content, indent=1) + '\n'
     atomic_write(os.path.join(folder, 'config.json'), text)
     if data.noise is not None:
         noise_labels.save(os.path.join(folder, 'noise.npz'), data.noise)
@@ -240,7 +243,7 @@ def judge(
 
 def _chosen(method: Method) -> np.ndarray | None:
     """Returns which examples all networks selected as clean, bool [N]."""
-    selection = method.selection()
+    selection = checks.checked_selection(method)
     if selection is None:
         return None
     chosen = selection.chosen

@@ -240,5 +240,5 @@ def test_two_methods_cannot_share_a_name_for_different_things(monkeypatch):
 
     other = type('Other', (), {'Config': Config})
     monkeypatch.setitem(METHODS._entries, 'other', other)
-    with pytest.raises(ValueError, match="'warm_up' of 'other'"):
+    with pytest.raises(UsageError, match="'warm_up'.*'other'"):
         arguments.define_flags(flags.FlagValues())

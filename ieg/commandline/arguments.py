@@ -12,19 +12,13 @@ from typing import Any
 from absl import flags
 
 from ieg.commandline import catalog
-from ieg.commandline.catalog import Catalog, Option
+from ieg.commandline.catalog import SOURCES, Catalog, Option
 from ieg.data import spec
 from ieg.errors import UsageError, nearest
 from ieg.options import ALIASES, SCHEDULES
 from ieg.registry import METHODS, NETWORKS
+from ieg.utils import plugins
 
-# Flags that are not options of a run: they say where options come from.
-SOURCES = {
-    'config': 'JSON file of options. A run folder has one, config.json. Flags '
-    'override it.',
-    'plugin': 'Modules to import first, separated by commas. They may register '
-    'methods, networks and data sets.',
-}
 LENGTHS = ('max_epoch', 'max_iteration')
 # Options that together make one choice: whoever gives one gives all.
 GROUPS = (LENGTHS, ('decay_steps', 'decay_epochs'))
@@ -123,7 +117,7 @@ def from_flags(
 
 
 def read_file(path: str) -> dict[str, Any]:
-    """Returns the options in a JSON file, without mode and restore_step.
+    """Returns the options in a JSON file, but for those of one command.
 
     Raises:
         UsageError: the file is missing, or is not a JSON object.
@@ -143,7 +137,7 @@ def read_file(path: str) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise UsageError(f'--config={path} must hold a JSON object of options.')
-    left_out = ('mode', 'restore_step')
+    left_out = ('mode', 'restore_step', *plugins.RECORD)
     return {k: v for k, v in renamed(content).items() if k not in left_out}
 
 

@@ -10,12 +10,21 @@ import importlib.resources
 import json
 import math
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+from absl import app, flags, logging  # noqa: F401  # They define flags.
 
 from ieg import registry
 from ieg.errors import UsageError, nearest
-from ieg.options import DataConfig, RunConfig, SearchConfig, TrainConfig
+from ieg.options import (
+    ALIASES,
+    DataConfig,
+    RunConfig,
+    SearchConfig,
+    TrainConfig,
+)
+from ieg.utils import plugins
 from ieg.utils.files import atomic_write
 
 # Title in the help -> options that all methods have.
@@ -118,7 +127,7 @@ class Catalog:
         """Returns each option and the methods it is limited to (none: all).
 
         Raises:
-            ValueError: two methods declare one name with different types.
+            UsageError: two methods declare one name with different types.
         """
         merged: dict[str, tuple[Option, list[str]]] = {
             option.name: (option, [])
@@ -130,9 +139,10 @@ class Catalog:
                 known, users = merged.setdefault(option.name, (option, []))
                 first = known is option
                 if known.type is not option.type or not (first or users):
-                    raise ValueError(
-                        f'the option {option.name!r} of {method!r} is declared '
-                        'elsewhere in another way'
+                    raise UsageError(
+                        f'The option {option.name!r} of the method {method!r} '
+                        'exists already, for another purpose: choose another '
+                        'name.'
                     )
                 users.append(method)
         return merged
@@ -148,14 +158,93 @@ def options_of(cls: type) -> list[Option]:
     ]
 
 
+# Flags that absl defines when it starts, and short forms of them.
+_HELP = ('help', 'helpfull', 'helpshort', 'helpxml', 'h', 'version')
+# Flags that are not options of a run: they say where options come from.
+SOURCES = {
+    'config': 'JSON file of options. A run folder has one, config.json. Flags '
+    'override it.',
+    'plugin': 'Modules to import first, separated by commas. They may register '
+    'methods, networks and data sets.',
+}
+
+
+def _method_options(name: str) -> list[Option]:
+    """Returns the options of a method, those of a plugin checked.
+
+    Raises:
+        UsageError: they are not a dataclass of `option`s with possible
+            defaults, or a name is that of another flag.
+    """
+    method = registry.METHODS.get(name)
+    config = getattr(method, 'Config', None)
+    what = f'{method.__module__}.{method.__qualname__}.Config'
+    if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
+        raise UsageError(f'{what} must be a dataclass of options.')
+    for field in dataclasses.fields(config):
+        if 'help' not in field.metadata:
+            raise UsageError(f'{what}.{field.name} must be made by option().')
+    options = options_of(config)
+    if not method.__module__.startswith('ieg.'):
+        for option in options:
+            _check_option(option, what)
+    return options
+
+
+def _check_option(option: Option, what: str) -> None:
+    place = f'{what}.{option.name}'
+    if option.type not in _TYPE_NAMES:
+        raise UsageError(f'{place} must be a bool, int, float or str.')
+    taken = [*_HELP, *SOURCES, *ALIASES]
+    if option.name in flags.FLAGS:
+        # Ours are defined where flags are parsed.
+        module = flags.FLAGS.find_module_defining_flag(option.name) or ''
+        taken += [option.name] if not module.startswith('ieg.') else []
+    if option.name in taken:
+        raise UsageError(
+            f'{place} has the name of another flag: choose another one.'
+        )
+    try:
+        option.checked(option.default)
+    except UsageError as error:
+        raise UsageError(f'The default of {place}: {error}') from error
+
+
+def check_presets(
+    method: type, presets: Any, names: Collection[str], known: Catalog
+) -> None:
+    """Checks what `Method.presets` has returned.
+
+    Args:
+        method: the class.
+        presets: what it has returned.
+        names: of the options that it may set.
+        known: all options.
+
+    Raises:
+        UsageError: a name or value is impossible.
+    """
+    where = f'{method.__name__}.presets'
+    where += plugins.place(getattr(method, 'presets', None))
+    if not isinstance(presets, Mapping):
+        raise UsageError(f'{where} must return a dictionary of options.')
+    options = known.options()
+    for name, value in presets.items():
+        if name not in names:
+            raise UsageError(
+                f'{where}: unknown option {name!r}.{nearest(str(name), names)}'
+            )
+        try:
+            options[name][0].checked(value)
+        except UsageError as error:
+            raise UsageError(f'{where}: {error}') from error
+
+
 def current() -> Catalog:
     """Returns the catalog of everything that is registered now."""
     return Catalog(
         {title: options_of(cls) for title, cls in SHARED.items()},
-        {
-            name: options_of(registry.METHODS.get(name).Config)
-            for name in registry.METHODS.names()
-        },
+        {name: _method_options(name) for name in registry.METHODS.names()},
         {table.kind: table.names() for table in REGISTRIES},
     )
 

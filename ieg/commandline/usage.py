@@ -3,8 +3,7 @@
 import textwrap
 from collections.abc import Collection, Iterable
 
-from ieg.commandline.arguments import SOURCES
-from ieg.commandline.catalog import Catalog, Option
+from ieg.commandline.catalog import SOURCES, Catalog, Option
 from ieg.data.noise.human import HUMAN_SETS
 from ieg.data.spec import TFDS_PREFIX
 

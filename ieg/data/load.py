@@ -61,8 +61,46 @@ def open_set(options: DataConfig, run: RunConfig) -> Opened:
         opened = opened.source()
     if isinstance(opened, Source):
         source = opened
+        _check_source(base, source)
         return Opened(lambda image_size: source)
+    if not isinstance(opened, Opened):
+        raise UsageError(
+            f'The data set {base} must return Arrays, got '
+            f'{type(opened).__name__}.'
+        )
     return opened
+
+
+def _check_source(base: str, source: Source) -> None:
+    """Checks the images and labels of a data set, which may be a plugin's.
+
+    Raises:
+        UsageError: they are not as `Arrays` has them.
+    """
+    classes = len(source.class_names)
+    for name, part in source.parts.items():
+        images, labels, reason = part.images.array, part.labels, ''
+        if images is not None and (
+            images.dtype != np.uint8 or images.ndim != 4
+        ):
+            reason = (
+                f'images must be uint8 [N, H, W, channels], from 0 to 255, got '
+                f'{images.dtype} {list(images.shape)}'
+            )
+        elif labels.shape != (len(part.images),) or labels.dtype.kind not in (
+            'iu'
+        ):
+            reason = (
+                f'labels must be {len(part.images)} integers, got '
+                f'{labels.dtype} {list(labels.shape)}'
+            )
+        elif labels.size and not 0 <= labels.min() <= labels.max() < classes:
+            reason = (
+                f'labels must be from 0 to {classes - 1}, got {labels.min()} '
+                f'to {labels.max()}'
+            )
+        if reason:
+            raise UsageError(f'The data set {base}: its {name} {reason}.')
 
 
 def _asked(options: DataConfig, run: RunConfig) -> dict[str, Any]:

@@ -14,7 +14,9 @@ import tensorflow as tf
 
 from ieg.data.augment.views import VIEWS, Draws
 from ieg.data.dataset import Data
+from ieg.errors import UsageError
 from ieg.ops import random as random_ops
+from ieg.utils import plugins
 from ieg.utils.randomness import generator
 
 # The sweep that scores or evaluates sees the images as they are.
@@ -266,7 +268,9 @@ class Pipeline:
             else:
                 images = raw
             view = preprocessing.policy if view == 'autoaug' else view
-            made.append(VIEWS[view](images, own, preprocessing))
+            shown = VIEWS[view](images, own, preprocessing)
+            _check_view(view, shown, images.shape)
+            made.append(shown)
         return tuple(made)
 
     def _raw(self, split_name: str, index: tf.Tensor) -> tf.Tensor | None:
@@ -380,6 +384,22 @@ class Pipeline:
                         split.images, trainable=False, name=f'{name}_images'
                     )
         return placed
+
+
+def _check_view(name: str, shown: tf.Tensor, shape: tf.TensorShape) -> None:
+    """Raises UsageError if a view has another type or shape than its images.
+
+    Args:
+        name: of the view.
+        shown: what it has made of a batch.
+        shape: of the batch.
+    """
+    fine = tf.is_tensor(shown) and shown.dtype == tf.float32
+    if not fine or not shown.shape.is_compatible_with(shape):
+        raise UsageError(
+            f'The view {name!r}{plugins.place(VIEWS[name])} must return '
+            f'float32 images {shape}, got {shown!r}.'
+        )
 
 
 def draw(

@@ -19,6 +19,8 @@ from ieg.ops import optim
 from ieg.ops import random as random_ops
 from ieg.ops.losses import accuracy
 from ieg.ops.visits import Visits
+from ieg.utils import plugins
+from ieg.utils.text import listed
 
 # Examples of one stream: 'images' is a V-tuple of float32 [b, H, W, channels],
 # 'label' int32 [b], 'index' int64 [b].
@@ -56,7 +58,7 @@ class Info:
     Attributes:
         num_classes: C.
         image_shape: (height, width, channels) of what a network sees.
-        labels: the given (noisy) training labels, int32 `[N]`.
+        labels: the given (noisy) training labels, int32 `[N]`, read-only.
         num_probe: examples of the clean probe set.
         batch_size: examples per step on all replicas together.
         epochs: length of the run.
@@ -73,6 +75,12 @@ class Info:
     epochs: int
     seed: int
     valid_counts: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        """Keeps methods from changing the labels of the data."""
+        labels = self.labels.view()
+        labels.flags.writeable = False
+        object.__setattr__(self, 'labels', labels)
 
     @property
     def num_examples(self) -> int:
@@ -166,6 +174,24 @@ def balanced_draw(
 def steps_for(count: int, batch_size: int) -> int:
     """Returns how many batches show `count` examples at least once."""
     return max(1, -(-count // batch_size))
+
+
+# Names in the log that are the trainer's, and beginnings of names.
+RESERVED = frozenset(
+    ('epoch', 'step', 'learning_rate', 'images_per_second', 'seconds')
+) | {'remarks'}
+EVALUATED = ('test_', 'valid_')
+# What `minimize` logs, followed by the number of the network.
+LOSS, GRADIENT = 'nonfinite_loss/', 'nonfinite_gradient/'
+
+
+def check_name(name: Any) -> str:
+    """Returns why a figure of a method cannot have a name, or ''."""
+    if not isinstance(name, str):
+        return f'the name of a figure must be a string, got {name!r}'
+    if name in RESERVED or name.startswith(EVALUATED):
+        return f'the name {name!r} is reserved in the log: choose another one'
+    return ''
 
 
 # Keeps a method's random numbers apart from those of the views.
@@ -277,6 +303,9 @@ class Method(keras.Model):
 
     def begin_epoch(self, epoch: int, score: Score) -> Sequence[Phase] | None:
         """Returns the phases of an epoch, or None to finish the run.
+
+        Only a method with `most_epochs` may finish it. An empty list is an
+        epoch without training, which is evaluated and saved.
 
         Runs on the host of every worker and must give the same there: all
         randomness comes from `info.seed` and `epoch`.
@@ -394,12 +423,35 @@ class Method(keras.Model):
         return {}
 
     def report(self, **figures: Figure) -> None:
-        """Adds figures to the log entry of this epoch."""
-        self._figures.update(figures)
+        """Adds figures to the log entry of this epoch.
+
+        Raises:
+            UsageError: one is not a number or a sequence of numbers, or its
+                name is reserved.
+        """
+        for name, value in figures.items():
+            array = np.asarray(value)
+            reason = check_name(name)
+            if array.ndim > 1 or array.dtype.kind not in 'biuf':
+                kind = f'{array.dtype} of shape {array.shape}'
+                reason = f'{name} must be a number or numbers [n], got {kind}'
+            if reason:
+                raise self._misuse('report', reason)
+            self._figures[name] = array.tolist()
 
     def remark(self, text: str) -> None:
-        """Adds a sentence for the user to the log entry of this epoch."""
+        """Adds a sentence for the user to the log entry of this epoch.
+
+        Raises:
+            UsageError: it is not a string.
+        """
+        if not isinstance(text, str):
+            raise self._misuse('remark', f'must get a string, got {text!r}')
         self._remarks.append(text)
+
+    def _misuse(self, name: str, reason: str) -> UsageError:
+        where = plugins.calling_place()
+        return UsageError(f'{type(self).__name__}.{name}{where}: {reason}.')
 
     def take_reports(self) -> tuple[dict[str, Figure], list[str]]:
         """Returns and clears what was reported since the last call."""
@@ -425,19 +477,31 @@ class Method(keras.Model):
             network: which network to update.
 
         Returns:
-            `loss` (0 where it is not finite) and `nonfinite` (0 or 1), to be
-            logged.
+            `loss` (0 where it is not finite), and for the remarks of the
+            trainer whether the loss was not finite, or only the gradient.
         """
         variables = self.nets[network].trainable_variables
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        gradients = [g / replicas for g in tape.gradient(loss, variables)]
-        self.optimizers[network].apply_gradients(
-            zip(gradients, variables, strict=True)
-        )
+        gradients = tape.gradient(loss, variables)
+        pairs = zip(variables, gradients, strict=True)
+        if unused := [v.path for v, g in pairs if g is None]:
+            raise self._misuse(
+                'minimize',
+                f'the loss of network {network} does not depend on '
+                f'{listed(unused)}',
+            )
+        gradients = [g / replicas for g in gradients]
+        pairs = zip(gradients, variables, strict=True)
+        optimizer, applied = self.optimizers[network], tf.constant(True)
+        if isinstance(optimizer, optim.Careful):
+            applied = optimizer.apply_and_tell(pairs)
+        else:
+            optimizer.apply_gradients(pairs)
         finite = tf.math.is_finite(loss)
         return {
             'loss': tf.where(finite, loss, tf.zeros_like(loss)),
-            'nonfinite': 1.0 - tf.cast(finite, tf.float32),
+            f'{LOSS}{network}': tf.cast(~finite, tf.float32),
+            f'{GRADIENT}{network}': tf.cast(finite & ~applied, tf.float32),
         }
 
     def random_seed(self, batch: Batch, lane: int = 0) -> tf.Tensor:

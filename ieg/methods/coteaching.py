@@ -305,10 +305,8 @@ class CoTeaching(Method):
         each_logs = [
             self.minimize(tape, means[net], net) for net in range(PAIR)
         ]
-        logs = {
-            name: (each_logs[0][name] + each_logs[1][name]) / 2
-            for name in each_logs[0]
-        }
+        loss = (each_logs[0]['loss'] + each_logs[1]['loss']) / 2
+        logs = each_logs[0] | each_logs[1] | {'loss': loss}
         first, second = (tf.argmax(rows, axis=-1) for rows in logits)
         agree = tf.cast(first == second, tf.float32)
         logs['agreement'] = tf.reduce_mean(agree)

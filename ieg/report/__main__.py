@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ieg import report, run_folder
 from ieg.errors import RunError, UsageError
 from ieg.report import run
-from ieg.utils import cli
+from ieg.utils import cli, plugins
 
 if TYPE_CHECKING:
     from ieg.data.dataset import Data
@@ -49,8 +49,8 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
     parser.add_argument(
         '--plugin',
         default='',
-        help='Comma-separated modules to import first, the same as in the '
-        'training run.',
+        help='Comma-separated modules to import first; by default those of '
+        'the training run.',
     )
     asked = parser.parse_args(argv)
     if asked.output is not None and asked.apply is None:
@@ -58,8 +58,13 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
     return asked
 
 
-def load(folder: str) -> tuple['Data | None', str]:
+def load(folder: str, modules: str = '') -> tuple['Data | None', str]:
     """Loads the data that a run was trained on.
+
+    Args:
+        folder: of the run.
+        modules: plugins to import, separated by commas, if not those that the
+            run has recorded.
 
     Returns:
         data: the data, or None.
@@ -69,7 +74,9 @@ def load(folder: str) -> tuple['Data | None', str]:
     from ieg.commandline import arguments
 
     try:
-        options = arguments.read_file(os.path.join(folder, run_folder.CONFIG))
+        path = os.path.join(folder, run_folder.CONFIG)
+        cli.import_plugins(modules or plugins.recorded_names(path))
+        options = arguments.read_file(path)
         config, opened = experiment.configure(options)
         return experiment.load_data(config, opened), ''
     except (UsageError, RunError) as error:
@@ -95,8 +102,9 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
 def _run(argv: Sequence[str], prog: str) -> None:
     asked = parse(argv, prog)
     folder = os.path.expanduser(asked.run)
+    path = os.path.join(folder, run_folder.CONFIG)
     if asked.apply is not None:
-        _prepare(asked.plugin)
+        _prepare(asked.plugin or plugins.recorded_names(path))
         from ieg.corrections import apply
 
         print(apply.apply(folder, asked.apply, asked.output))
@@ -104,7 +112,7 @@ def _run(argv: Sequence[str], prog: str) -> None:
     # Before anything slow, so that mistakes are reported at once.
     run.read(folder)
     _prepare(asked.plugin)
-    data, reason = load(folder)
+    data, reason = load(folder, asked.plugin)
     if reason:
         print(reason, file=sys.stderr)
     print(report.write(folder, data, reason))

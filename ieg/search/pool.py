@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ieg.errors import RunError, UsageError
 from ieg.search.store import LOWEST, Result, Trial
 from ieg.utils import cli
+from ieg.utils.plugins import sentence as mistake_of_plugin
 
 if TYPE_CHECKING:
     from ieg.search.runner import Facts, Runner
@@ -97,9 +98,11 @@ def _serve(
                 answer = getattr(runner, name)(*arguments)
             except (UsageError, RunError, OSError) as error:
                 answer = error
-            except Exception:
+            except Exception as error:
                 # Other exceptions may not be picklable.
                 answer = RuntimeError(traceback.format_exc())
+                if text := mistake_of_plugin(error):
+                    answer = RunError(text)
             connection.send(answer)
 
 

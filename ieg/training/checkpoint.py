@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.errors import UsageError
+from ieg.methods import checks
 from ieg.methods.base import Method
 from ieg.options import DataConfig, TrainConfig
 from ieg.registry import introduced
@@ -92,7 +93,9 @@ class Checkpoints:
         self._identity = json.loads(json.dumps(identity))
         self._introduced = introduced(DataConfig, TrainConfig, method.Config)
         self._state = _State()
-        tracked = [v.value for v in _variables(method)]
+        self._variables = _variables(method)
+        checks.check_state(method, self._variables)
+        tracked = [v.value for v in self._variables]
         checkpoint = tf.train.Checkpoint(variables=tracked, state=self._state)
         self._checkpoint = checkpoint
         target = folder
@@ -105,6 +108,7 @@ class Checkpoints:
 
     def save(self, step: int, facts: dict[str, Any]) -> None:
         """Saves checkpoint number `step` with `facts`, which JSON can hold."""
+        checks.check_state(self._method, self._variables)
         self._state.facts = facts | {'identity': self._identity}
         self._state.arrays = dict(self._method.host_state)
         self._manager.save(checkpoint_number=step)
@@ -140,6 +144,15 @@ class Checkpoints:
                 'choose an earlier one with --restore_step.'
             ) from error
         self._check_identity(path, self._state.facts['identity'], ignore)
+        shapes = [
+            tuple(shape)
+            for _, shape in sorted(
+                (int(name.split('/')[1]), shape)
+                for name, shape in reader.get_variable_to_shape_map().items()
+                if name.startswith('variables/')
+            )
+        ]
+        checks.check_saved(path, shapes, self._method, self._variables)
         self._checkpoint.restore(path).assert_consumed()
         facts = dict(self._state.facts)
         facts.pop('identity', None)

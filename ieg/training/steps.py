@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.data.pipeline import Pipeline
+from ieg.methods import checks
 from ieg.methods.base import Method, Phase
 
 
@@ -59,6 +60,7 @@ class StepRunner:
             for optimizer in self._method.optimizers:
                 optimizer.learning_rate.assign(batch['step']['learning_rate'])
             logs = self._step(step)(*args, batch)
+            logs = checks.checked_logs(self._method, step, logs)
             names[:] = sorted(logs)
             return tf.stack([tf.cast(logs[n], tf.float32) for n in names])
 

@@ -1,9 +1,9 @@
 """The training loop: settings, epochs, evaluation and checkpoints."""
 
 import dataclasses
-import math
 import os
 import time
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from ieg.data.dataset import Data
 from ieg.data.pipeline import Pipeline
-from ieg.errors import RunError, UsageError
+from ieg.errors import UsageError
+from ieg.methods import checks
 from ieg.methods.base import Method, Phase
 from ieg.ops import metrics
 from ieg.ops.optim import Schedule
@@ -122,6 +123,7 @@ class Trainer:
         self._data = data
         self._settings = settings
         self._strategy = strategy
+        checks.check_streams(method, data, strategy.num_replicas_in_sync)
         with strategy.scope():
             self._pipeline = Pipeline(
                 data,
@@ -219,7 +221,7 @@ class Trainer:
     ) -> bool:
         """Trains one epoch; returns whether to continue."""
         started = time.monotonic()
-        phases = self.method.begin_epoch(epoch, self.score)
+        phases = self._begin(epoch)
         if phases is None:
             return False
         phases = [self._cut(phase, epoch) for phase in phases]
@@ -234,11 +236,13 @@ class Trainer:
             if isinstance(callback, Callback):
                 entry |= callback.figures(entry)
         figures, remarks = self.method.take_reports()
-        entry |= figures | self._selection_quality()
+        entry |= figures | self._selection_quality(epoch)
         entry['seconds'] = time.monotonic() - started
-        if remarks:
-            entry['remarks'] = remarks
-        self.method.end_epoch(epoch, entry)
+        self.method.end_epoch(epoch, types.MappingProxyType(entry))
+        figures, late = self.method.take_reports()
+        entry |= figures
+        if remarks + late:
+            entry['remarks'] = remarks + late
         self.log.append(entry)
         self._checkpoints.save(
             self._steps_done,
@@ -251,6 +255,11 @@ class Trainer:
         )
         self._report(epoch, callbacks)
         return not self.method.stop_training
+
+    def _begin(self, epoch: int) -> list[Phase] | None:
+        """Returns the phases of an epoch, None to finish the run."""
+        phases = self.method.begin_epoch(epoch, self.score)
+        return checks.check_phases(self.method, phases, epoch, self._data)
 
     def _cut(self, phase: Phase, epoch: int) -> Phase:
         """Shortens a phase to the share of an epoch that is trained."""
@@ -306,7 +315,7 @@ class Trainer:
             'step': self._steps_done,
             'learning_rate': rate,
         }
-        entry |= self._means(epoch, sums)
+        entry |= checks.means(self.method, epoch, sums)
         if examples:
             entry['images_per_second'] = examples / seconds
         return entry
@@ -318,22 +327,6 @@ class Trainer:
         steps = np.arange(phase.num_steps) * nominal / phase.num_steps
         return phase.rate * self._settings.schedule(before + steps)
 
-    def _means(
-        self, epoch: int, sums: Mapping[str, Sequence[float]]
-    ) -> dict[str, float]:
-        means = {n: math.fsum(v) / len(v) for n, v in sums.items()}
-        lost = means.pop('nonfinite', 0.0)
-        if lost >= 1:
-            raise RunError(
-                f'The loss of every step of epoch {epoch} was infinite or '
-                'NaN: lower --learning_rate.'
-            )
-        if lost:
-            self.method.remark(
-                f'Skipped {lost:.2%} of the steps: the loss was not finite'
-            )
-        return means
-
     def seconds_per_epoch(self, steps: int = 10) -> float:
         """Returns how many seconds the steps of an average epoch take.
 
@@ -344,7 +337,7 @@ class Trainer:
             steps: maximum number of timed steps per phase.
         """
         seconds = 0.0
-        phases = self.method.begin_epoch(0, self.score) or ()
+        phases = self._begin(0) or ()
         for number, phase in enumerate(self._cut(p, 0) for p in phases):
             rates = self._rates(phase, 0)
             iterator = self._pipeline.batches(phase, 0, number, rates)
@@ -382,13 +375,18 @@ class Trainer:
             return self._settings.eval_splits
         return ('valid',) if self.method.needs_validation else ()
 
-    def _selection_quality(self) -> dict[str, float | None]:
+    def _selection_quality(self, epoch: int) -> dict[str, float | None]:
         """Compares the selection of the method with the clean labels."""
         clean, given = self._data.train.clean_labels, self._data.train.labels
+        if clean is None and epoch:
+            return {}
+        # In the first epoch also for its own sake: a mistake in them should
+        # not wait for the end of the run.
+        notes = checks.checked_notes(self.method)
+        selection = checks.checked_selection(self.method)
         if clean is None:
             return {}
-        quality = metrics.notes_quality(clean, given, self.method.notes())
-        selection = self.method.selection()
+        quality = metrics.notes_quality(clean, given, notes)
         if selection is not None:
             quality |= metrics.selection_quality(clean == given, *selection)
         return quality

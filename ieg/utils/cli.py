@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ieg.errors import RunError, UsageError
+from ieg.utils import plugins
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,7 +42,8 @@ def run(
 ) -> int:
     """Runs a command and returns its exit code.
 
-    A UsageError is 2, a RunError 1, Ctrl-C 130; each prints one line. A reader
+    A UsageError is 2, a RunError 1, Ctrl-C 130; each prints one line, as does
+    any exception of a plugin, which is 1. A reader
     of standard output that stops reading, such as `head`, ends it quietly.
 
     Args:
@@ -58,6 +60,11 @@ def run(
         return _leave(interrupted, 130)
     except BrokenPipeError:
         return 0
+    except Exception as error:
+        sentence = plugins.sentence(error)
+        if sentence is None:
+            raise
+        return _leave(sentence, 1)
     finally:
         _flush()
 
@@ -95,7 +102,9 @@ def import_plugin(module: str) -> None:
     sys.path.insert(0, os.getcwd())
     try:
         # A path is not a module name; './' would mean a relative import.
-        importlib.import_module(module.lstrip('./'))
+        name = module.lstrip('./')
+        importlib.import_module(name)
+        plugins.names[:] = dict.fromkeys([*plugins.names, name])
     except (ImportError, ValueError) as error:
         raise UsageError(
             f'--plugin={module} cannot be imported ({error}); give a '
