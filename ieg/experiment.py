@@ -186,7 +186,7 @@ def one_sentence(in_memory: bool) -> Iterator[None]:
         tf.errors.NotFoundError,
         tf.errors.UnknownError,
     ) as error:
-        if in_memory:
+        if in_memory or plugins.sentence(error):
             raise
         raise RunError(
             'An image can no longer be read: '

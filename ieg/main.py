@@ -21,7 +21,7 @@ from ieg.registry import SEARCHERS
 from ieg.run_folder import CONFIG
 from ieg.utils import cli
 from ieg.utils.plugins import names as imported
-from ieg.utils.plugins import recorded_names
+from ieg.utils.plugins import recorded
 
 if TYPE_CHECKING:
     from ieg.config import Config
@@ -197,7 +197,7 @@ def _plugins(argv: Sequence[str]) -> list[str]:
         os.path.join(os.path.expanduser(folder), CONFIG)
         for folder in given['run']
     ]
-    modules = given['plugin'] or map(recorded_names, paths[-1:])
+    modules = given['plugin'] or map(recorded, paths[-1:])
     return [name for text in modules for name in text.split(',') if name]
 
 

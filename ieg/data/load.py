@@ -77,30 +77,22 @@ def _check_source(base: str, source: Source) -> None:
     Raises:
         UsageError: they are not as `Arrays` has them.
     """
-    classes = len(source.class_names)
+    most = len(source.class_names) - 1
     for name, part in source.parts.items():
-        images, labels, reason = part.images.array, part.labels, ''
-        if images is not None and (
-            images.dtype != np.uint8 or images.ndim != 4
+        array, labels, must = part.images.array, part.labels, ''
+        if array is not None and (array.dtype != np.uint8 or array.ndim != 4):
+            must = f'uint8 images [N, H, W, channels], got {array.dtype}'
+            must += f' {list(array.shape)}'
+        elif (
+            labels.shape != (len(part.images),) or labels.dtype.kind not in 'iu'
         ):
-            reason = (
-                f'images must be uint8 [N, H, W, channels], from 0 to 255, got '
-                f'{images.dtype} {list(images.shape)}'
-            )
-        elif labels.shape != (len(part.images),) or labels.dtype.kind not in (
-            'iu'
-        ):
-            reason = (
-                f'labels must be {len(part.images)} integers, got '
-                f'{labels.dtype} {list(labels.shape)}'
-            )
-        elif labels.size and not 0 <= labels.min() <= labels.max() < classes:
-            reason = (
-                f'labels must be from 0 to {classes - 1}, got {labels.min()} '
-                f'to {labels.max()}'
-            )
-        if reason:
-            raise UsageError(f'The data set {base}: its {name} {reason}.')
+            must = f'integer labels [{len(part.images)}], got {labels.dtype}'
+            must += f' {list(labels.shape)}'
+        elif labels.size and not 0 <= labels.min() <= labels.max() <= most:
+            must = f'labels from 0 to {most}, got {labels.min()}'
+            must += f' to {labels.max()}'
+        if must:
+            raise UsageError(f'The data set {base} must have {must} ({name}).')
 
 
 def _asked(options: DataConfig, run: RunConfig) -> dict[str, Any]:

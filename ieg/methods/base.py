@@ -178,9 +178,10 @@ def steps_for(count: int, batch_size: int) -> int:
 
 # Names in the log that are the trainer's, and beginnings of names.
 RESERVED = frozenset(
-    ('epoch', 'step', 'learning_rate', 'images_per_second', 'seconds')
-) | {'remarks'}
-EVALUATED = ('test_', 'valid_')
+    'epoch step learning_rate images_per_second seconds remarks chosen '
+    'prediction_changes tracker_seconds'.split()
+)
+MEASURED = ('test_', 'valid_', 'label_', 'fit_', 'phi_', 'susceptibility')
 # What `minimize` logs, followed by the number of the network.
 LOSS, GRADIENT = 'nonfinite_loss/', 'nonfinite_gradient/'
 
@@ -189,7 +190,7 @@ def check_name(name: Any) -> str:
     """Returns why a figure of a method cannot have a name, or ''."""
     if not isinstance(name, str):
         return f'the name of a figure must be a string, got {name!r}'
-    if name in RESERVED or name.startswith(EVALUATED):
+    if name in RESERVED or name.startswith(MEASURED):
         return f'the name {name!r} is reserved in the log: choose another one'
     return ''
 

@@ -3,6 +3,7 @@
 Each sentence names the class and, of a method of it, the file and line.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from ieg.data.augment.views import VIEWS
 from ieg.data.dataset import Data
-from ieg.errors import RunError, UsageError, nearest
+from ieg.errors import RunError, UsageError
 from ieg.methods.base import (
     GRADIENT,
     LOSS,
@@ -33,17 +34,15 @@ STEP_SCALARS = ('number', 'replica', 'seed', 'learning_rate')
 _INHERITED = vars(keras.Model()).keys()
 
 
-def _mistake(method: Method, name: str, text: str) -> UsageError:
-    """Returns the mistake that `text` says of a function of a method."""
-    cls = type(method)
-    where = plugins.place(getattr(cls, name, None))
-    return UsageError(f'{cls.__name__}.{name}{where}{text}')
+def _mistake(method: Method, name: str, reason: str) -> UsageError:
+    """Returns the mistake of a function of a method."""
+    where = plugins.place(getattr(type(method), name, None))
+    return UsageError(f'{type(method).__name__}.{name}{where}: {reason}.')
 
 
-def _number(value: Any, kinds: str = 'iuf') -> bool:
-    """Returns whether a value is one number of NumPy's kinds of types."""
+def _positive(value: Any) -> bool:
     array = np.asarray(value)
-    return array.ndim == 0 and array.dtype.kind in kinds
+    return array.ndim == 0 and array.dtype.kind in 'iu' and array > 0
 
 
 # What is built.
@@ -55,38 +54,24 @@ def check_streams(method: Method, data: Data, replicas: int) -> None:
     Raises:
         UsageError: a view or split is unknown, or a batch cannot be split.
     """
-
-    def mistake(text: str) -> UsageError:
-        return _mistake(method, 'streams', text)
-
-    streams = method.streams()
-    if not isinstance(streams, Mapping):
-        raise mistake(': must return a dictionary of streams.')
-    for name, stream in streams.items():
-        if not isinstance(stream, Stream):
-            raise mistake(f': {name!r} must be a Stream, got {stream!r}.')
-        size, views = stream.batch_size, stream.views
-        if not _number(size, 'iu') or size < 1 or size % replicas:
-            raise mistake(
-                f': the batch_size of {name!r} must be a positive multiple of '
-                f'the {replicas} replicas, got {size!r}.'
+    for name, stream in method.streams().items():
+        size, views, must = stream.batch_size, stream.views, ''
+        if not _positive(size) or size % replicas:
+            must = (
+                f'have a batch_size that is a positive multiple of {replicas} '
+                f'replicas, got {size!r}'
             )
-        if not isinstance(views, tuple | list) or not views:
-            raise mistake(
-                f': the views of {name!r} must be a tuple of names, got '
-                f'{views!r}.'
+        elif not isinstance(views, tuple | list) or not views:
+            must = f'have a tuple of views, got {views!r}'
+        elif unknown := [view for view in views if view not in VIEWS]:
+            must = (
+                f'have known views ({", ".join(sorted(VIEWS))}), got '
+                f'{listed(unknown)}'
             )
-        for view in views:
-            if view not in VIEWS:
-                raise mistake(
-                    f': unknown view {view!r} of {name!r}.'
-                    f'{nearest(str(view), VIEWS)}'
-                )
-        if stream.split != 'probe' and data.split(stream.split) is None:
-            raise mistake(
-                f': the split of {name!r} must be train or probe, got '
-                f'{stream.split!r}.'
-            )
+        elif stream.split != 'probe' and data.split(stream.split) is None:
+            must = f'have the split train or probe, got {stream.split!r}'
+        if must:
+            raise _mistake(method, 'streams', f'{name!r} must {must}')
 
 
 def check_state(method: Method, saved: Sequence[keras.Variable]) -> None:
@@ -103,20 +88,19 @@ def check_state(method: Method, saved: Sequence[keras.Variable]) -> None:
     known = {id(part) for v in saved for part in (v, v.value)}
     own = vars(method).keys() - _INHERITED
     for name in sorted(n for n in own if not n.startswith('_self_')):
-        value = getattr(method, name)
-        if any(id(variable) not in known for variable in _owned(value)):
+        owned = _owned(getattr(method, name))
+        if any(id(variable) not in known for variable in owned):
             raise UsageError(
                 f'{cls}.{name} would not be saved: make variables in __init__ '
                 'with state_variable, example_variable or build_network, and '
                 'add optimizers to self.optimizers.'
             )
     for name, value in method.host_state.items():
-        array = np.asarray(value) if _plain(value) else None
-        if array is None or array.dtype.hasobject:
-            kind = 'an array of objects' if _plain(value) else repr(value)[:50]
+        plain = isinstance(value, np.ndarray | np.generic | int | float)
+        if not plain or np.asarray(value).dtype.hasobject:
             raise UsageError(
                 f'{cls}.host_state[{name!r}] must be a NumPy array of numbers '
-                f'or strings, got {kind}.'
+                f'or strings, got {repr(value)[:50]}.'
             )
 
 
@@ -131,10 +115,6 @@ def _owned(value: Any) -> list[Any]:
         if isinstance(part, keras.Layer | keras.Optimizer | keras.Metric):
             owned += part.variables
     return owned
-
-
-def _plain(value: Any) -> bool:
-    return isinstance(value, np.ndarray | np.generic | bool | int | float)
 
 
 def check_saved(
@@ -154,25 +134,18 @@ def check_saved(
     Raises:
         UsageError: a variable was added, left out or reshaped since.
     """
-    now = [tuple(variable.shape) for variable in variables]
-    if list(saved) == now:
-        return
-    cls = type(method).__name__
-    names = {id(v): f'{cls}.{name}' for name, v in vars(method).items()}
-    pairs = zip(saved, now, strict=False)
-    differ = (n for n, (one, other) in enumerate(pairs) if one != other)
-    place = next(differ, min(len(saved), len(now)))
-    here = there = 'nothing'
-    if place < len(now):
-        name = names.get(id(variables[place]), variables[place].path)
-        here = f'{name} {list(now[place])}'
-    if place < len(saved):
-        there = f'a variable {list(saved[place])}'
-    raise UsageError(
-        f'The checkpoint {path} has {len(saved)} variables and {cls} now has '
-        f'{len(now)}; the first that differs is {here}, for which it has '
-        f'{there}. Undo the change, or use another --checkpoint_path.'
-    )
+    names = {id(v): name for name, v in vars(method).items()}
+    pairs = itertools.zip_longest(variables, saved)
+    for variable, shape in pairs:
+        now = None if variable is None else tuple(variable.shape)
+        if now != shape:
+            name = names.get(id(variable), getattr(variable, 'path', 'nothing'))
+            raise UsageError(
+                f'The checkpoint {path} has other variables than '
+                f'{type(method).__name__} now: the first is {name} {now}, '
+                f'where it has {shape}. Undo the change, or use another '
+                '--checkpoint_path.'
+            )
 
 
 # An epoch.
@@ -192,26 +165,22 @@ def check_phases(
     Raises:
         UsageError: something in them is impossible, or a return is missing.
     """
+    reason = ''
     if phases is None:
-        ends = type(method).most_epochs(method.config) is not None
-        if ends and epoch:
+        if epoch and type(method).most_epochs(method.config) is not None:
             return None
-        raise _mistake(
-            method,
-            'begin_epoch',
-            f' returned None in epoch {epoch}, not its phases. A method that '
-            'ends its run by itself declares most_epochs.',
+        reason = (
+            f'it returned None in epoch {epoch}, not phases; a method that '
+            'ends its run by itself declares most_epochs'
         )
-    if not isinstance(phases, list | tuple):
-        kind = type(phases).__name__
-        raise _mistake(
-            method, 'begin_epoch', f' must return a list of phases, got {kind}.'
-        )
-    streams = method.streams()
-    for phase in phases:
-        reason = _wrong(method, phase, streams, data)
-        if reason:
-            raise _mistake(method, 'begin_epoch', f': {reason}.')
+    elif not isinstance(phases, list | tuple):
+        reason = f'it must return a list of phases, got {phases!r}'
+    else:
+        streams = method.streams()
+        reasons = (_wrong(method, phase, streams, data) for phase in phases)
+        reason = next(filter(None, reasons), '')
+    if reason:
+        raise _mistake(method, 'begin_epoch', reason)
     return list(phases)
 
 
@@ -221,10 +190,10 @@ def _wrong(
     """Returns what is wrong with a phase, or ''."""
     if not isinstance(phase, Phase):
         return f'a phase must be a Phase, got {phase!r}'
+    steps = phase.num_steps
     if not callable(getattr(method, str(phase.step), None)):
         return f'the step {phase.step!r} is not a function of the method'
-    steps = phase.num_steps
-    if not _number(steps, 'iu') or steps < 1:
+    if not _positive(steps):
         return f'num_steps must be a positive integer, got {steps!r}'
     if not isinstance(phase.args, tuple):
         return f'args must be a tuple, got {phase.args!r}'
@@ -267,19 +236,13 @@ def checked_logs(method: Method, step: str, logs: Any) -> dict[str, tf.Tensor]:
         UsageError: it is something else, or takes a name of the trainer.
     """
     if not isinstance(logs, Mapping):
-        raise _mistake(
-            method,
-            step,
-            f' must return a dictionary of scalars, got {type(logs).__name__}.',
-        )
+        reason = f'it must return a dictionary of scalars, got {logs!r}'
+        raise _mistake(method, step, reason)
     for name, value in logs.items():
-        if reason := check_name(name):
-            raise _mistake(method, step, f': {reason}.')
-        shape = tf.convert_to_tensor(value).shape
-        if shape.rank:
-            raise _mistake(
-                method, step, f': {name!r} must be a scalar, got {shape}.'
-            )
+        reason, shape = check_name(name), tf.convert_to_tensor(value).shape
+        if reason or shape.rank:
+            reason = reason or f'{name!r} must be a scalar, got {shape}'
+            raise _mistake(method, step, reason)
     return dict(logs)
 
 
@@ -330,18 +293,18 @@ def checked_selection(method: Method) -> Selection | None:
     selection, count = method.selection(), method.info.num_examples
     if selection is None:
         return None
-    fine = isinstance(selection, tuple) and len(selection) == 2
-    if fine:
+    try:
         score, chosen = map(np.asarray, selection)
-        fine = score.shape == (count,) and chosen.shape[:1] == (count,)
-        fine &= chosen.dtype == bool and chosen.ndim < 3
-        fine &= score.dtype.kind in 'iuf'
+        fine = score.shape == (count,) and score.dtype.kind in 'iuf'
+        fine &= chosen.dtype == bool and chosen.shape[:1] == (count,)
+    except (TypeError, ValueError):
+        fine = False
     if not fine:
         raise _mistake(
             method,
             'selection',
-            f' must return Selection(score, chosen): numbers [{count}], and '
-            f'booleans [{count}] or [{count}, networks].',
+            f'it must return Selection(score, chosen): numbers [{count}], '
+            f'booleans [{count}] or [{count}, networks]',
         )
     return Selection(score, chosen)
 
@@ -357,9 +320,6 @@ def checked_notes(method: Method) -> dict[str, np.ndarray]:
         np.shape(values) == (count,) for values in notes.values()
     )
     if not fine or np.asarray(notes.get('kept', True)).dtype != bool:
-        raise _mistake(
-            method,
-            'notes',
-            f' must return a dictionary of arrays [{count}]; kept is boolean.',
-        )
+        reason = f'it must return a dictionary of arrays [{count}]'
+        raise _mistake(method, 'notes', f'{reason}; kept is boolean')
     return {name: np.asarray(values) for name, values in notes.items()}

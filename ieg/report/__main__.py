@@ -75,7 +75,7 @@ def load(folder: str, modules: str = '') -> tuple['Data | None', str]:
 
     try:
         path = os.path.join(folder, run_folder.CONFIG)
-        cli.import_plugins(modules or plugins.recorded_names(path))
+        cli.import_plugins(modules or plugins.recorded(path))
         options = arguments.read_file(path)
         config, opened = experiment.configure(options)
         return experiment.load_data(config, opened), ''
@@ -104,7 +104,7 @@ def _run(argv: Sequence[str], prog: str) -> None:
     folder = os.path.expanduser(asked.run)
     path = os.path.join(folder, run_folder.CONFIG)
     if asked.apply is not None:
-        _prepare(asked.plugin or plugins.recorded_names(path))
+        _prepare(asked.plugin or plugins.recorded(path))
         from ieg.corrections import apply
 
         print(apply.apply(folder, asked.apply, asked.output))

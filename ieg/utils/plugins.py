@@ -62,31 +62,29 @@ def record() -> dict[str, Any]:
     return dict(zip(RECORD, (','.join(names), digests), strict=True))
 
 
-def recorded(path: str) -> dict[str, Any]:
-    """Returns the `record` in a `config.json`; empty without one."""
+def _recorded(path: str, name: str, kind: type) -> Any:
+    """Returns what a `config.json` has recorded, or an empty object."""
     try:
         with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-        return {name: content[name] for name in RECORD if name in content}
+            value = json.load(file)[name]
     # Whoever needs the other options says what is wrong with the file.
-    except (OSError, ValueError, TypeError):
-        return {}
+    except (OSError, ValueError, LookupError, TypeError):
+        return kind()
+    return value if isinstance(value, kind) else kind()
 
 
-def recorded_names(path: str) -> str:
-    """Returns the modules in a `config.json`, separated by commas."""
-    names = recorded(path).get('plugin')
-    return names if isinstance(names, str) else ''
+def recorded(path: str) -> str:
+    """Returns the plugins in a `config.json`, separated by commas."""
+    return _recorded(path, 'plugin', str)
 
 
 def edited(path: str) -> list[str]:
-    """Returns the modules that differ from those that a run has recorded.
+    """Returns the modules that are not as a run has recorded them.
 
     Args:
         path: its `config.json`.
     """
-    before = recorded(path).get('plugin_sha256')
-    before = before if isinstance(before, dict) else {}
+    before = _recorded(path, 'plugin_sha256', dict)
     now = record().get('plugin_sha256', {})
     return [name for name in now if before.get(name, now[name]) != now[name]]
 

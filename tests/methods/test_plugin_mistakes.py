@@ -204,6 +204,7 @@ def test_an_edited_variable_is_named_when_a_run_resumes(method):
         {'step': 1},
         {'remarks': 1},
         {'test_accuracy': 1.0},
+        {'label_auc': 1.0},
         {'mine': np.ones((2, 2))},
         {'mine': 'a'},
         {'mine': None},
