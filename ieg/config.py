@@ -14,7 +14,7 @@ from ieg.commandline.arguments import LENGTHS, over, unused_by
 from ieg.data import load, own, spec
 from ieg.data.dataset import Advice
 from ieg.data.spec import OWN
-from ieg.errors import UsageError
+from ieg.errors import UsageError, nearest
 from ieg.networks import applications
 from ieg.ops import optim
 from ieg.options import (
@@ -25,6 +25,7 @@ from ieg.options import (
     TrainConfig,
 )
 from ieg.registry import METHODS, NETWORKS
+from ieg.utils import plugins
 
 if TYPE_CHECKING:
     from ieg.methods.base import Method
@@ -167,12 +168,29 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
 
 
 def _check_presets(method: 'type[Method]', presets: Any) -> None:
-    known = catalog.current()
+    """Checks what a method has returned for presets.
+
+    Raises:
+        UsageError: a name or value is impossible.
+    """
+    where = f'{method.__name__}.presets{plugins.place(method.presets)}'
+    if not isinstance(presets, Mapping):
+        raise UsageError(f'{where} must return a dictionary of options.')
     parts = (RunConfig, DataConfig, TrainConfig, SearchConfig, method.Config)
-    names = {name for part in parts for name in _names(part)}
-    # They are decided before.
-    names -= {'dataset', 'method', 'network_name'}
-    catalog.check_presets(method, presets, names, known)
+    options = {o.name: o for part in parts for o in catalog.options_of(part)}
+    for name in ('dataset', 'method', 'network_name'):
+        # They are decided before.
+        del options[name]
+    for name, value in presets.items():
+        if name not in options:
+            raise UsageError(
+                f'{where}: unknown option {name!r}.'
+                f'{nearest(str(name), options)}'
+            )
+        try:
+            options[name].checked(value)
+        except UsageError as error:
+            raise UsageError(f'{where}: {error}') from error
 
 
 def _pretrained(

@@ -10,7 +10,7 @@ import importlib.resources
 import json
 import math
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import app, flags, logging  # noqa: F401  # They define flags.
@@ -24,7 +24,6 @@ from ieg.options import (
     SearchConfig,
     TrainConfig,
 )
-from ieg.utils import plugins
 from ieg.utils.files import atomic_write
 
 # Title in the help -> options that all methods have.
@@ -208,36 +207,6 @@ def _check_option(option: Option, what: str) -> None:
         option.checked(option.default)
     except UsageError as error:
         raise UsageError(f'The default of {place}: {error}') from error
-
-
-def check_presets(
-    method: type, presets: Any, names: Collection[str], known: Catalog
-) -> None:
-    """Checks what `Method.presets` has returned.
-
-    Args:
-        method: the class.
-        presets: what it has returned.
-        names: of the options that it may set.
-        known: all options.
-
-    Raises:
-        UsageError: a name or value is impossible.
-    """
-    where = f'{method.__name__}.presets'
-    where += plugins.place(getattr(method, 'presets', None))
-    if not isinstance(presets, Mapping):
-        raise UsageError(f'{where} must return a dictionary of options.')
-    options = known.options()
-    for name, value in presets.items():
-        if name not in names:
-            raise UsageError(
-                f'{where}: unknown option {name!r}.{nearest(str(name), names)}'
-            )
-        try:
-            options[name][0].checked(value)
-        except UsageError as error:
-            raise UsageError(f'{where}: {error}') from error
 
 
 def current() -> Catalog:
