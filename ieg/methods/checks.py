@@ -42,7 +42,7 @@ def _mistake(method: Method, name: str, reason: str) -> UsageError:
 
 def _positive(value: Any) -> bool:
     array = np.asarray(value)
-    return array.ndim == 0 and array.dtype.kind in 'iu' and array > 0
+    return array.ndim == 0 and array.dtype.kind in 'iu' and bool(array > 0)
 
 
 # What is built.
