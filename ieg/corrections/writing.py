@@ -204,13 +204,8 @@ def _check_space(
     data_dir: str, sources: Iterable[str], output: str, temporary: str
 ) -> None:
     """Raises UsageError where the disk of the output is too small."""
-    needed, free = (
-        number / 2**20
-        for number in (
-            sum(map(os.path.getsize, sources)),
-            shutil.disk_usage(temporary).free,
-        )
-    )
+    needed = sum(map(os.path.getsize, sources)) / 2**20
+    free = shutil.disk_usage(temporary).free / 2**20
     if needed > free:
         raise UsageError(
             f'a copy of {data_dir} takes {needed:,.1f} MiB, but the disk of '
@@ -269,11 +264,11 @@ def write_csv(
             fields[label] = change
             if not stays:
                 fields[image] = os.path.abspath(name)
-        kept.append(
-            raw
-            if fields == record.fields
-            else _line(fields, raw, table.delimiter)
-        )
+        if fields != record.fields:
+            # A row ends as the old one did.
+            end = raw[len(raw.rstrip('\r\n')) :]
+            raw = tables.line(fields, table.delimiter, end)
+        kept.append(raw)
     with fresh(output, table_sets.read_csv) as temporary:
         with open(
             temporary,
@@ -282,12 +277,6 @@ def write_csv(
             newline='',
         ) as file:
             file.writelines(kept)
-
-
-def _line(fields: Sequence[str], raw: str, delimiter: str) -> str:
-    """Returns a row that ends as the old one did."""
-    end = raw[len(raw.rstrip('\r\n')) :]
-    return tables.line(fields, delimiter, end)
 
 
 def write_npz(
