@@ -11,6 +11,8 @@ first, and their figures.
 """
 
 import dataclasses
+import io
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +22,7 @@ import pandas as pd
 from ieg.errors import UsageError
 from ieg.ops import metrics
 from ieg.ops.visits import Visits
-from ieg.utils.files import atomic_write
+from ieg.utils import tables
 
 BINS = 200
 HIGHEST_BORDER = 0.75
@@ -57,6 +59,7 @@ COLUMNS = {
     'is_hard': ('is_hard', bool),
     'corrected_label': ('corrected', object),
 }
+SPLITS = ('train', 'valid', 'test')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -435,20 +438,17 @@ def write(path: str, issues: Issues) -> None:
         path: path of the file.
         issues: the rows, in order.
     """
-    table = pd.DataFrame(
-        {
-            column: pd.Series(
-                vars(issues)[field], dtype=int if kind is bool else kind
-            )
-            for column, (field, kind) in COLUMNS.items()
-        }
-    )
-    text = table.to_csv(index=False, float_format='%.6g', lineterminator='\n')
-    atomic_write(path, text)
+    columns: list[list[Any]] = []
+    for field, kind in COLUMNS.values():
+        values = vars(issues)[field].tolist()
+        if kind is float:
+            values = [float(f'{value:.6g}') for value in values]
+        columns.append([int(v) for v in values] if kind is bool else values)
+    tables.write(path, [COLUMNS, *zip(*columns, strict=True)])
 
 
 def read(path: str) -> Issues:
-    """Reads the file.
+    """Reads the file, also after a spreadsheet has saved it.
 
     Args:
         path: path of the file.
@@ -456,32 +456,43 @@ def read(path: str) -> Issues:
     Raises:
         UsageError: the file is missing, or is not such a table.
     """
+    table = tables.Table(path, COLUMNS)
+    # A line that gave the delimiter is blank.
+    text = table.text.lstrip('\r\n')
+    skipped = table.text.count('\n') - text.count('\n')
     try:
-        with open(path, encoding='utf-8', newline='') as file:
-            # Without a header, a line longer than the first is an error.
-            cells = pd.read_csv(
-                file,
-                header=None,
-                dtype=object,
-                na_filter=False,
-                skip_blank_lines=False,
-            )
-    except (OSError, ValueError) as error:
+        # Without a header, a line longer than the first is an error.
+        cells = pd.read_csv(
+            io.StringIO(text, newline=''),
+            sep=table.delimiter,
+            header=None,
+            dtype=object,
+            na_filter=False,
+            skip_blank_lines=False,
+        )
+    except ValueError as error:
         reason = ' '.join(str(error).split())
         raise UsageError(
             f'{path} cannot be read ({reason}): train again to restore it.'
         ) from error
-    if cells.iloc[0].tolist() != list(COLUMNS):
+    if table.header != list(COLUMNS):
         raise UsageError(
             f'{path} must start with the columns {", ".join(COLUMNS)}: train '
             'again to restore it.'
         )
-    return Issues(
+    # The number of each line is the label of its row.
+    cells = cells.set_index(cells.index + skipped + 1)[1:]
+    cells = cells[(cells != '').any(axis=1)]
+    rows = Issues(
         **{
-            field: _values(path, cells[place][1:], kind)
+            field: _values(path, cells[place], kind)
             for place, (field, kind) in enumerate(COLUMNS.values())
         }
     )
+    splits = cells[list(COLUMNS).index('split')]
+    known = f'one of {", ".join(SPLITS)}'
+    _check(path, splits, ~splits.isin(SPLITS), known)
+    return rows
 
 
 def _values(path: str, cells: pd.Series, kind: type) -> np.ndarray:
@@ -491,22 +502,22 @@ def _values(path: str, cells: pd.Series, kind: type) -> np.ndarray:
         UsageError: a cell does not have this type.
     """
     if kind is object:
-        return cells.to_numpy(object, copy=True)
-    if kind is bool:
-        values = cells.map({'0': 0, '1': 1})
+        return np.array(cells.map(tables.original), object)
+    if kind is float:
+        # Where the decimal sign is a comma, a spreadsheet writes that.
+        values = pd.to_numeric(cells.str.replace(',', '.'), errors='coerce')
+        wrong = ~np.isfinite(values) & ~cells.isin(['', 'nan'])
     else:
         values = pd.to_numeric(cells, errors='coerce')
-    wrong = values.isna()
-    if kind is float:
-        wrong &= ~cells.isin(['', 'nan'])
-    else:
-        wrong |= values % 1 != 0
-    if wrong.any():
-        place = int(np.argmax(wrong.to_numpy()))
-        # The first line has the columns.
-        raise UsageError(
-            f'Line {place + 2} of {path}: {cells.iloc[place]!r} must be a '
-            'number.'
-        )
+        wrong = ~cells.str.fullmatch('[01]' if kind is bool else '[0-9]{1,15}')
+    _check(path, cells, wrong, 'a number')
     # A copy: what pandas hands out may be read-only.
     return np.array(values, kind)
+
+
+def _check(path: str, cells: pd.Series, wrong: pd.Series, wanted: str) -> None:
+    """Raises UsageError for the first wrong cell, if any."""
+    for line, cell in cells[wrong].items():
+        raise UsageError(
+            f'Line {line} of {path}: {reprlib.repr(cell)} must be {wanted}.'
+        )

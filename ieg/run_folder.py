@@ -1,7 +1,5 @@
 """The files of a run: names, reading and checking."""
 
-import csv
-import io
 import json
 import math
 import os
@@ -10,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ieg.errors import UsageError
-from ieg.utils.files import atomic_write
+from ieg.utils import tables
 
 CONFIG, LOG, SUMMARY = 'config.json', 'log.jsonl', 'summary.json'
 ADVICE = 'memorization.json'
@@ -150,6 +148,5 @@ def write_skipped(folder: str, skipped: Sequence[tuple[str, str]]) -> None:
     """
     if not skipped:
         return
-    table = io.StringIO()
-    csv.writer(table).writerows([('path', 'reason'), *skipped])
-    atomic_write(os.path.join(folder, 'skipped.csv'), table.getvalue())
+    path = os.path.join(folder, 'skipped.csv')
+    tables.write(path, [('path', 'reason'), *skipped])

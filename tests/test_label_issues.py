@@ -1,6 +1,8 @@
 """Label issues: from what was said of examples to a ranked list."""
 
+import csv
 import dataclasses
+import io
 
 import numpy as np
 import pytest
@@ -258,7 +260,7 @@ def test_the_file_gives_back_what_was_written(audited, tmp_path):
     rows = audited[0]
     path = str(tmp_path / 'label_issues.csv')
     odd = rows.path.copy()
-    odd[0] = 'café "a,b"\n.png'
+    odd[:3] = 'café "a,b"\n.png', '-1\r', "'=1 "
     rows = dataclasses.replace(rows, path=odd)
     label_issues.write(path, rows)
     found = label_issues.read(path)
@@ -269,10 +271,27 @@ def test_the_file_gives_back_what_was_written(audited, tmp_path):
         else:
             np.testing.assert_array_equal(theirs, ours)
         assert ours.flags.writeable and theirs.flags.writeable
-    header = (tmp_path / 'label_issues.csv').read_text().split('\n')[0]
-    assert header.startswith(
-        'rank,index,path,split,given_label,suggested_label,score,'
+    content = (tmp_path / 'label_issues.csv').read_bytes()
+    assert content.startswith(
+        b'\xef\xbb\xbfrank,index,path,split,given_label,suggested_label,score,'
     )
+
+
+def test_the_file_is_read_after_a_spreadsheet(audited, tmp_path):
+    rows = audited[0]
+    path = tmp_path / 'label_issues.csv'
+    label_issues.write(str(path), rows)
+    cells = list(csv.reader(path.read_text('utf-8-sig').splitlines()))
+    for cell in cells[1:]:
+        cell[6:10] = [text.replace('.', ',') for text in cell[6:10]]
+    text = io.StringIO()
+    csv.writer(text, delimiter=';').writerows([*cells, [''] * len(cells[0])])
+    path.write_text(f'sep=;\r\n{text.getvalue()}', 'utf-8-sig', newline='')
+    found = label_issues.read(str(path))
+    np.testing.assert_array_equal(found.given, rows.given)
+    np.testing.assert_array_equal(found.index, rows.index)
+    np.testing.assert_allclose(found.margin, rows.margin, atol=1e-5)
+    np.testing.assert_array_equal(found.in_selection, rows.in_selection)
 
 
 HEAD = ','.join(label_issues.COLUMNS)
@@ -282,15 +301,22 @@ GOOD = '1,7,,train,a,b,0.1,-0.8,0,,1,0,'
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
-        ('', 'cannot be read'),
+        ('', 'is empty'),
         ('a,b\n1,2\n', 'must start with the columns'),
         (f'{HEAD}\n{GOOD}\n1,2\n', "Line 3 .*: ''"),
         (f'{HEAD}\n{GOOD},5\n', '13 fields in line 2, saw 14'),
-        (f'{HEAD}\n{GOOD}\n\n', "Line 3 .*: ''"),
+        (f'{HEAD}\n\n{GOOD}\n1,2\n', "Line 4 .*: ''"),
+        (f'sep=,\n{HEAD}\n{GOOD}\n1,2\n', "Line 4 .*: ''"),
         (f'{HEAD}\n{GOOD}\n1.5{GOOD[1:]}\n', "Line 3 .*: '1.5'"),
         (f'{HEAD}\n{GOOD.replace("-0.8", "low")}\n', "Line 2 .*: 'low'"),
         (f'{HEAD}\n{GOOD}"x\n', 'cannot be read'),
         (f'{HEAD}\nx{GOOD}\n', "Line 2 .*: 'x1' must be a number"),
+        (f'{HEAD}\n-{GOOD}\n', "Line 2 .*: '-1' must be a number"),
+        (f'{HEAD}\n1e3{GOOD[1:]}\n', "Line 2 .*: '1e3'"),
+        (f'{HEAD}\n{10**30}{GOOD[1:]}\n', "Line 2 .*: '10000"),
+        (f'{HEAD}\n{GOOD.replace("0.1", "inf")}\n', "Line 2 .*: 'inf'"),
+        (f'{HEAD}\n{GOOD.replace("train", "part")}\n', "'part' must be one"),
+        (f'{HEAD}\n{GOOD}\0\n', 'not a text file'),
         (f'{HEAD}\n{GOOD.replace(",1,0,", ",2,0,")}\n', "Line 2 .*: '2'"),
     ],
 )
@@ -311,5 +337,5 @@ def test_a_file_name_that_is_no_unicode_leaves_a_table(audited, tmp_path):
 
 
 def test_a_missing_table_is_told(tmp_path):
-    with pytest.raises(UsageError, match='cannot be read'):
+    with pytest.raises(UsageError, match='label_issues.csv: check the path'):
         label_issues.read(str(tmp_path / 'label_issues.csv'))

@@ -23,7 +23,7 @@ from ieg.compare.comparison import (
     compare,
 )
 from ieg.errors import UsageError
-from ieg.utils import cli
+from ieg.utils import cli, tables
 from ieg.utils.files import atomic_write
 
 PROG = 'python -m ieg.compare'
@@ -163,7 +163,7 @@ def write(report: Report, folder: str) -> list[str]:
     paths = [os.path.join(folder, f'compare.{e}') for e in EXTENSIONS]
     try:
         os.makedirs(folder, exist_ok=True)
-        atomic_write(paths[0], _csv(report))
+        tables.write(paths[0], _rows(report))
         atomic_write(paths[1], _json(report))
         plane.draw(paths[2], report)
     except OSError as error:
@@ -180,8 +180,8 @@ NOT_WRITTEN = ('drops', 'probe')
 NO_COLUMNS = (*NOT_WRITTEN, 'options', 'ranks', 'epochs', 'curve')
 
 
-def _csv(report: Report) -> str:
-    """Returns one line per run, with a column per option and ranking."""
+def _rows(report: Report) -> list[list[Any]]:
+    """Returns a header with a column per option and ranking, and the runs."""
     lines = [
         {
             **{
@@ -195,9 +195,8 @@ def _csv(report: Report) -> str:
         for row in report.rows
     ]
     # As objects, so that ranks stay integers if some runs have none.
-    return pd.DataFrame(lines, dtype=object).to_csv(
-        index=False, lineterminator='\n'
-    )
+    frame = pd.DataFrame(lines, dtype=object)
+    return [list(frame), *frame.to_numpy().tolist()]
 
 
 def _json(report: Report) -> str:

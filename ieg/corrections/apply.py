@@ -34,7 +34,7 @@ from ieg.data.sets import npz
 from ieg.data.sets import table as table_sets
 from ieg.data.spec import OWN
 from ieg.errors import UsageError
-from ieg.utils.text import counted
+from ieg.utils.text import counted, shown
 
 
 def apply(folder: str, csv_path: str, output: str | None = None) -> str:
@@ -246,8 +246,15 @@ def _folder(run: _Run, path: str | None) -> _Written:
 
     changes = _changes(run, parts, key)
     paths = parts['train'].paths
-    writing.write_folder(run.data_dir, path, paths, changes)
-    return _Written(path, 'folder', path, _own_remarks(run, 'test' in parts))
+    outside = writing.write_folder(run.data_dir, path, paths, changes)
+    remarks = _own_remarks(run, 'test' in parts)
+    if outside:
+        links = counted(len(outside), 'link')
+        remarks += (
+            f'{links} that lead out of {run.data_dir} are left out, such as '
+            f'{shown(outside[0])!r}',
+        )
+    return _Written(path, 'folder', path, remarks)
 
 
 def _csv(run: _Run, path: str | None) -> _Written:

@@ -1,10 +1,11 @@
 """Corrections that a person wrote into a table of examples."""
 
+import contextlib
 import dataclasses
-import decimal
 import os
 import re
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,12 @@ _NEEDED = tuple(name for name in COLUMNS if name != 'path')
 # What is written in the place of a class to leave an example out, and the
 # label that stands for it afterwards.
 LEAVE_OUT, LEFT_OUT = '-', -1
+# UTF-8 that a program took for Windows-1252: its characters as bytes.
+_BYTES = {
+    ord(character): byte
+    for byte in range(0x80, 0xA0)
+    if (character := bytes([byte]).decode('cp1252', 'ignore'))
+}
 _OTHER = (
     'the table is damaged or of another run, or the data have changed since; '
     'take the label_issues.csv of this run.'
@@ -56,8 +63,10 @@ def corrected_labels(
 
     The table is `label_issues.csv` with the column `corrected_label` filled
     in, or one with the columns in `COLUMNS`; separated by commas, semicolons
-    or tabs. Numbers that a program wrote in another way ('3.0') are the
-    classes that they can only be.
+    or tabs. What a spreadsheet changed when it saved a class ('3.0', 'TRUE',
+    'MÃ¼ll', or a date that the column `given_label` explains) is the class
+    that it can only be. Given labels of rows without a correction can be
+    anything.
 
     Args:
         path: of the table.
@@ -70,23 +79,37 @@ def corrected_labels(
     Raises:
         UsageError: the table is damaged, of another run, or corrects nothing.
     """
-    classes = _Classes(class_names, path)
     corrected = {name: known.labels.copy() for name, known in splits.items()}
     places = {
         name: {index: place for place, index in enumerate(known.indices)}
         for name, known in splits.items()
     }
-    asked: dict[tuple[str, int], tuple[int, int]] = {}
+    rows: list[tuple[_Row, int]] = []
+    given: dict[str, set[int]] = {}
     for row in _rows(path):
-        if row.index not in places.get(row.split, {}):
+        if row.split not in splits:
+            raise UsageError(
+                f'line {row.line} of {path} has the split '
+                f'{reprlib.repr(row.split)}, which must be one of '
+                f'{", ".join(splits)}: take it from label_issues.csv.'
+            )
+        if row.index not in places[row.split]:
             raise UsageError(
                 f'line {row.line} of {path} is about {row.split} example '
                 f'{row.index}, which the run does not have: {_OTHER}'
             )
         place = places[row.split][row.index]
-        _check_same(row, classes, splits[row.split], place, path)
-        if not row.corrected:
+        _check_path(row, splits[row.split], place, path)
+        true = int(splits[row.split].labels[place])
+        given.setdefault(normal(row.given), set()).add(true)
+        rows.append((row, place))
+    classes = _Classes(class_names, given, path)
+    asked: dict[tuple[str, int], tuple[int, int]] = {}
+    for row, place in rows:
+        if not row.corrected.strip():
             continue
+        if not row.path:
+            _check_given(row, classes, splits[row.split].labels[place], path)
         label = classes.corrected(row)
         first, line = asked.setdefault((row.split, place), (label, row.line))
         if first != label:
@@ -106,26 +129,57 @@ def corrected_labels(
     return corrected
 
 
-class _Classes:
-    """The classes of a run, by what a person may write for them."""
+def _repaired(text: str) -> str:
+    """Returns text without the damage of a wrong encoding: 'MÃ¼' -> 'Mü'."""
+    with contextlib.suppress(UnicodeError):
+        return text.translate(_BYTES).encode('latin-1').decode()
+    return text
 
-    def __init__(self, names: Sequence[str], path: str):
-        self.names, self._path = list(names), path
-        self._places = {normal(name): i for i, name in enumerate(names)}
-        self._numbers: dict[decimal.Decimal, list[int]] = {}
-        for place, name in enumerate(names):
-            value = number(name)
-            if value is not None:
-                self._numbers.setdefault(value, []).append(place)
+
+def _folded(text: str) -> str:
+    return normal(text).strip().casefold()
+
+
+# What a text for a class has in common with its name, the strictest way first.
+_LIKENESSES: tuple[Callable[[str], object], ...] = (
+    normal,
+    lambda text: normal(text).strip(),
+    lambda text: number(text.strip()),
+    _folded,
+    lambda text: _folded(_repaired(text)),
+)
+
+
+class _Classes:
+    """The classes of a run, by what a person or program writes for them.
+
+    Args:
+        names: of the classes.
+        given: the classes of the examples whose given label is some text.
+        path: of the table.
+    """
+
+    def __init__(
+        self, names: Sequence[str], given: Mapping[str, set[int]], path: str
+    ):
+        self.names, self._given, self._path = list(names), given, path
+        self._alike: list[dict[object, list[int]]] = []
+        for likeness in _LIKENESSES:
+            alike: dict[object, list[int]] = {}
+            for place, name in enumerate(names):
+                alike.setdefault(likeness(name), []).append(place)
+            self._alike.append(alike)
 
     def find(self, text: str) -> int | None:
         """Returns the class that a text can only mean."""
-        place = self._places.get(normal(text))
-        if place is None:
-            value = number(text)
-            alike = [] if value is None else self._numbers.get(value, [])
-            place = alike[0] if len(alike) == 1 else None
-        return place
+        meant = set(self._given.get(normal(text), ()))
+        for likeness, alike in zip(_LIKENESSES, self._alike, strict=True):
+            key = likeness(text)
+            found = [] if key is None else alike.get(key, [])
+            if len(found) == 1:
+                meant.update(found)
+                break
+        return meant.pop() if len(meant) == 1 else None
 
     def corrected(self, row: _Row) -> int:
         """Returns the label that a row asks for.
@@ -134,13 +188,13 @@ class _Classes:
             UsageError: it is not a class.
         """
         place = self.find(row.corrected)
-        if row.corrected != LEAVE_OUT:
+        if row.corrected.strip() != LEAVE_OUT:
             if place is None:
                 raise UsageError(
                     f'line {row.line} of {self._path} has the corrected label '
-                    f'{row.corrected!r}, which is none of the '
+                    f'{reprlib.repr(row.corrected)}, which must be one of the '
                     f'{len(self.names)} classes ({listed(self.names)}): '
-                    f'correct it.{nearest(row.corrected, self.names)}'
+                    f'correct it.{nearest(row.corrected[:60], self.names)}'
                 )
             return place
         if place is not None:
@@ -152,25 +206,30 @@ class _Classes:
         return LEFT_OUT
 
 
-def _check_same(
-    row: _Row, classes: _Classes, known: Known, place: int, path: str
-) -> None:
-    """Raises UsageError where a row is not about the example of the run."""
-    label = known.labels[place]
-    differs = ''
-    if classes.find(row.given) != label:
-        differs = f'{row.given!r} and not {classes.names[label]!r}'
-        differs = f'its given label is {differs}'
-    elif row.path:
-        name = '' if known.names is None else str(known.names[place])
-        if _plain(row.path) != _plain(name):
-            differs = f'its path is {row.path!r} and not {shown(name)!r}'
-    if differs:
+def _check_path(row: _Row, known: Known, place: int, path: str) -> None:
+    """Raises UsageError where the path of a row is of another example."""
+    name = '' if known.names is None else str(known.names[place])
+    given = row.path, _repaired(row.path)
+    if row.path and _plain(name) not in map(_plain, given):
         _check_text(row.path, row.line, path)
-        raise UsageError(
-            f'line {row.line} of {path} is not about {row.split} example '
-            f'{row.index} of the run, because {differs}: {_OTHER}'
+        raise _another(row, f'path is {row.path!r:.200}', shown(name), path)
+
+
+def _check_given(row: _Row, classes: _Classes, label: int, path: str) -> None:
+    """Raises UsageError where the given label of a row is of another one."""
+    if classes.find(row.given) != label:
+        name = classes.names[label]
+        raise _another(
+            row, f'given label is {reprlib.repr(row.given)}', name, path
         )
+
+
+def _another(row: _Row, which: str, name: str, path: str) -> UsageError:
+    return UsageError(
+        f'line {row.line} of {path} is not about {row.split} example '
+        f'{row.index} of the run, because its {which} and not {name!r}: '
+        f'{_OTHER}'
+    )
 
 
 def _check_text(text: str, line: int, path: str) -> None:
@@ -192,7 +251,7 @@ def _rows(path: str) -> list[_Row]:
         UsageError: it is not like that.
     """
     # A file name need not be UTF-8, everything else has to be.
-    table = tables.Table(path, COLUMNS, errors='surrogateescape')
+    table = tables.Table(path, COLUMNS, errors='surrogateescape', strip=False)
     header = table.header
     for name in COLUMNS:
         if header.count(name) > 1:
@@ -218,15 +277,16 @@ def _row(line: int, fields: Mapping[str, str], path: str) -> _Row:
     for name, text in fields.items():
         if name != 'path':
             _check_text(text, line, path)
-    index = re.fullmatch(r'([0-9]+)(\.0*)?', fields['index'])
+    index = re.fullmatch(r'([0-9]{1,18})(\.0*)?', fields['index'].strip())
     if index is None:
         raise UsageError(
-            f'line {line} of {path} has the index {fields["index"]!r}, which '
-            'is not a whole number: take it from label_issues.csv.'
+            f'line {line} of {path} has the index '
+            f'{reprlib.repr(fields["index"])}, which is not the position of '
+            'an example: take it from label_issues.csv.'
         )
     return _Row(
         line,
-        fields['split'].lower(),
+        fields['split'].strip().lower(),
         int(index[1]),
         fields.get('path', ''),
         fields['given_label'],

@@ -1,7 +1,6 @@
 """Writes data sets with corrected labels."""
 
 import contextlib
-import csv
 import io
 import os
 import shutil
@@ -18,7 +17,7 @@ from ieg.data.sets.npz import KEYS
 from ieg.data.sets.table import COLUMNS, part_of
 from ieg.errors import UsageError
 from ieg.utils import tables
-from ieg.utils.files import atomic_path, walk
+from ieg.utils.files import atomic_path, is_special, walk
 from ieg.utils.text import normal, shown, unreadable
 
 # The fields of a new table, by its `COLUMNS`.
@@ -30,20 +29,20 @@ def fresh(output: str, read: Callable[[str], Any]) -> Iterator[str]:
     """Gives a path to write to, which is renamed when it can be read.
 
     Args:
-        output: the file or folder to make.
+        output: the file or folder to make, or a pipe or device to write to.
         read: the reader of a run.
 
     Raises:
         UsageError: the output is there already or cannot be written, or a run
             could not read it.
     """
-    is_empty = os.path.isdir(output) and not os.listdir(output)
-    if os.path.lexists(output) and not is_empty:
-        raise UsageError(
-            f'{output} is there already: remove it, or choose another path '
-            'with --output.'
-        )
     try:
+        is_free = is_special(output) or not os.path.lexists(output)
+        if not is_free and (not os.path.isdir(output) or os.listdir(output)):
+            raise UsageError(
+                f'{output} is there already: remove it, or choose another '
+                'path with --output.'
+            )
         os.makedirs(os.path.dirname(output) or '.', exist_ok=True)
         with atomic_path(output) as temporary:
             yield temporary
@@ -84,10 +83,10 @@ def save_lines(path: str, lines: Iterable[Line]) -> None:
     Raises:
         UsageError: a path is not text.
     """
+    text = ''.join(map(tables.line, [COLUMNS, *lines]))
     try:
         with open(path, 'w', encoding='utf-8', newline='') as file:
-            writer = csv.writer(file, lineterminator='\n')
-            writer.writerows([COLUMNS, *lines])
+            file.write(tables.mark(text) + text)
     except UnicodeEncodeError as error:
         raise UsageError(
             f'The path {shown(error.object)!r} is not UTF-8, so no table can '
@@ -104,11 +103,10 @@ def write_folder(
     output: str,
     paths: Sequence[str],
     changes: Mapping[str, Change],
-) -> None:
-    """Writes a copy of a folder of class folders, of links to the same files.
+) -> list[str]:
+    """Writes a copy of a folder of class folders.
 
-    The links are hard ones, or symbolic ones where that is impossible, or
-    copies where both are.
+    Links become what they lead to.
 
     Args:
         data_dir: the folder as it is.
@@ -116,16 +114,24 @@ def write_folder(
         paths: of all training images, beginning with `data_dir`.
         changes: of training and validation images, by their paths.
 
+    Returns:
+        Links that lead out of `data_dir`, which are left out.
+
     Raises:
-        UsageError: as `fresh`; or the output lies in `data_dir`.
+        UsageError: as `fresh`; or the output lies in `data_dir`, or the disk
+            is too small, or a file cannot be read.
     """
-    root = os.path.realpath(data_dir)
-    if os.path.commonpath([root, os.path.realpath(output)]) == root:
+    if _lies_in(data_dir, output):
         raise UsageError(
             f'{output} lies in {data_dir}, whose class folders would then '
             'have it in them: choose another path with --output.'
         )
-    files = _below(data_dir)
+    everything = _below(data_dir)
+    files = [
+        name
+        for name in everything
+        if _lies_in(data_dir, os.path.join(data_dir, name))
+    ]
     moved = _moved(data_dir, paths, changes)
     targets = {name for name in files if name not in moved}
     plan = {name: name for name in targets}
@@ -136,10 +142,20 @@ def write_folder(
             targets.add(plan[name])
     with fresh(output, folders.read_folder) as temporary:
         os.mkdir(temporary)
-        for name, target in plan.items():
-            target = os.path.join(temporary, target)
+        copies = {
+            os.path.join(data_dir, name): os.path.join(temporary, target)
+            for name, target in plan.items()
+        }
+        _check_space(data_dir, copies, output, temporary)
+        for source, target in copies.items():
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            _link(os.path.realpath(os.path.join(data_dir, name)), target)
+            _copy(source, target)
+    return sorted(set(everything) - set(files))
+
+
+def _lies_in(folder: str, path: str) -> bool:
+    root = os.path.realpath(folder)
+    return os.path.commonpath([root, os.path.realpath(path)]) == root
 
 
 def _below(root: str) -> list[str]:
@@ -184,12 +200,27 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def _link(source: str, target: str) -> None:
-    for make in (os.link, os.symlink):
-        with contextlib.suppress(OSError):
-            make(source, target)
-            return
-    shutil.copy2(source, target)
+def _check_space(
+    data_dir: str, sources: Iterable[str], output: str, temporary: str
+) -> None:
+    """Raises UsageError where the disk of the output is too small."""
+    needed = sum(map(os.path.getsize, sources)) / 2**20
+    free = shutil.disk_usage(temporary).free / 2**20
+    if needed > free:
+        raise UsageError(
+            f'a copy of {data_dir} takes {needed:,.1f} MiB, but the disk of '
+            f'{output} has {free:,.1f} MiB left: choose a path on another disk '
+            'with --output.'
+        )
+
+
+def _copy(source: str, target: str) -> None:
+    try:
+        shutil.copy2(source, target)
+    except PermissionError as error:
+        if error.filename == source:
+            raise unreadable('file', source, error) from None
+        raise
 
 
 def write_csv(
@@ -214,9 +245,9 @@ def write_csv(
     with open(path, 'rb') as file:
         has_mark = file.read(3) == b'\xef\xbb\xbf'
     folder = os.path.dirname(path)
-    stays = os.path.realpath(folder) == os.path.realpath(
-        os.path.dirname(output)
-    )
+    stays = not is_special(output) and os.path.realpath(
+        folder
+    ) == os.path.realpath(os.path.dirname(output))
     lines = list(io.StringIO(table.text, newline=''))
     image, label = map(table.header.index, ('path', 'label'))
     kept = []
@@ -233,11 +264,11 @@ def write_csv(
             fields[label] = change
             if not stays:
                 fields[image] = os.path.abspath(name)
-        kept.append(
-            raw
-            if fields == record.fields
-            else _line(fields, raw, table.delimiter)
-        )
+        if fields != record.fields:
+            # A row ends as the old one did.
+            end = raw[len(raw.rstrip('\r\n')) :]
+            raw = tables.line(fields, table.delimiter, end)
+        kept.append(raw)
     with fresh(output, table_sets.read_csv) as temporary:
         with open(
             temporary,
@@ -246,14 +277,6 @@ def write_csv(
             newline='',
         ) as file:
             file.writelines(kept)
-
-
-def _line(fields: Sequence[str], raw: str, delimiter: str) -> str:
-    """Returns a row that ends as the old one did."""
-    end = raw[len(raw.rstrip('\r\n')) :]
-    line = io.StringIO(newline='')
-    csv.writer(line, delimiter=delimiter, lineterminator=end).writerow(fields)
-    return line.getvalue()
 
 
 def write_npz(

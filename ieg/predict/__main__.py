@@ -5,7 +5,6 @@ Writes a table of predictions of an exported model.
 
 import argparse
 import contextlib
-import csv
 import io
 import os
 import sys
@@ -17,7 +16,7 @@ from tqdm import tqdm
 
 from ieg.errors import RunError, UsageError
 from ieg.predict import inputs as predict_inputs
-from ieg.utils import cli
+from ieg.utils import cli, tables
 from ieg.utils.files import atomic_open
 
 if TYPE_CHECKING:
@@ -104,8 +103,9 @@ def run(asked: argparse.Namespace) -> None:
     problems: list[tuple[str, str]] = []
     total = sum(map(len, groups))
     with _opened(asked.output) as file:
-        table = csv.writer(file, lineterminator='\n')
-        table.writerow(header(asked.top))
+        if asked.output:
+            file.write(_mark(asked.images, groups, model.class_names))
+        file.write(tables.line(header(asked.top)))
         # A progress bar would mix with the lines of the table.
         quiet = file.isatty()
         with _bar(total, 'predicting', quiet) as bar:
@@ -113,9 +113,10 @@ def run(asked: argparse.Namespace) -> None:
                 for names, probabilities in reading.predictions(
                     model, inputs, asked.batch_size, problems
                 ):
-                    table.writerows(
-                        rows(names, probabilities, model.class_names, asked.top)
+                    lines = rows(
+                        names, probabilities, model.class_names, asked.top
                     )
+                    file.writelines(map(tables.line, lines))
                     bar.update(len(names))
         if len(problems) == total:
             path, reason = problems[0]
@@ -124,6 +125,18 @@ def run(asked: argparse.Namespace) -> None:
             )
     if problems:
         print(f'ieg: {_about(problems, total)}', file=sys.stderr)
+
+
+def _mark(
+    arguments: Sequence[str],
+    groups: Sequence[list[str] | predict_inputs.Array],
+    class_names: Sequence[str],
+) -> str:
+    """Returns what the table begins with, see `tables.mark`."""
+    names = [*arguments, *class_names]
+    for group in groups:
+        names += group if isinstance(group, list) else []
+    return tables.mark(''.join(names))
 
 
 def _inputs(

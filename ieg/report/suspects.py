@@ -112,7 +112,10 @@ def _places(
     places = np.searchsorted(part.indices, indices)
     places = places.clip(max=len(part.indices) - 1)
     same = part.indices[places] == indices
-    same &= class_names[part.labels[places]] == issues.given[rows]
+    given = issues.given[rows]
+    # A spreadsheet that has saved the table can have changed other names.
+    changed = ~np.isin(given.astype(str), class_names)
+    same &= changed | (class_names[part.labels[places]] == given)
     return places if same.all() else None
 
 
@@ -172,6 +175,7 @@ def build(run: RunFolder, data: 'Data | None', reason: str) -> Markup:
             if chosen is first or len(chosen)
         ],
         first=len(first),
+        hard=len(hard),
         total=len(issues.rank),
         wrong=int(issues.is_issue.sum()),
         each_class=EACH_CLASS,

@@ -52,7 +52,7 @@ def atomic_open(
     """
     text = {'encoding': 'utf-8', 'errors': 'backslashreplace', 'newline': ''}
     options: dict[str, Any] = {} if mode == 'wb' else text
-    if _is_special(path):
+    if is_special(path):
         # Appending, because standard output may be a file with content.
         with open(path, mode.replace('w', 'a'), **options) as file:
             yield file
@@ -89,7 +89,7 @@ def atomic_path(
     Raises:
         OSError: the file cannot be written.
     """
-    if _is_special(path):
+    if is_special(path):
         with tempfile.TemporaryDirectory() as folder:
             temporary = os.path.join(folder, f'content{suffix}')
             yield temporary
@@ -109,7 +109,7 @@ def atomic_path(
         remove(temporary)
 
 
-def _is_special(path: str | os.PathLike[str]) -> bool:
+def is_special(path: str | os.PathLike[str]) -> bool:
     """Returns whether a path must be written to and never be replaced."""
     if os.path.abspath(path).startswith(_DESCRIPTORS):
         return True

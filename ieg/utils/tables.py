@@ -1,16 +1,75 @@
-"""CSV files that people make: their text, delimiter and rows."""
+"""CSV files that people and spreadsheets read, write and edit."""
 
 import codecs
 import csv
 import io
 import itertools
-from collections.abc import Collection, Iterator
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from ieg.errors import UsageError
+from ieg.utils.files import atomic_write
 from ieg.utils.text import counted, unreadable
 
 _DELIMITERS = ',;\t'
+# Without it Excel reads UTF-8 as the code page of its language.
+_MARK = '\ufeff'
+# Text that a spreadsheet would run, with the apostrophes that prevent that.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n].", re.DOTALL)
+_QUOTED = re.compile(r'[",;\t\r\n]|^\s|\s\Z')
+
+
+def mark(text: str) -> str:
+    """Returns the byte order mark if a text needs it: it is not ASCII."""
+    return '' if text.isascii() else _MARK
+
+
+def line(
+    fields: Iterable[object], delimiter: str = ',', end: str = '\n'
+) -> str:
+    """Returns a row of a table, which `Table` reads back exactly.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe first.
+
+    Args:
+        fields: text and numbers; None and NaN become empty.
+        delimiter: of the fields.
+        end: of the line.
+    """
+    return delimiter.join(map(_cell, fields)) + end
+
+
+def _cell(value: object) -> str:
+    if not isinstance(value, str):
+        return '' if value is None or value != value else str(value)
+    text = f"'{value}" if _FORMULA.match(value) else value
+    # The module csv leaves carriage returns and outer spaces without quotes.
+    quoted = text.replace('"', '""')
+    return f'"{quoted}"' if _QUOTED.search(text) else text
+
+
+def original(text: str) -> str:
+    """Returns the text of a field without the apostrophe that `line` adds."""
+    is_safe = text.startswith("'") and _FORMULA.match(text)
+    return text[1:] if is_safe else text
+
+
+def write(
+    path: str | os.PathLike[str], rows: Iterable[Iterable[object]]
+) -> None:
+    """Writes a table atomically, in a form that spreadsheets read.
+
+    Args:
+        path: of the file.
+        rows: the header first; see `line`.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    text = ''.join(map(line, rows))
+    atomic_write(path, mark(text) + text)
 
 
 class Record(NamedTuple):
@@ -19,7 +78,7 @@ class Record(NamedTuple):
     Attributes:
         first: number of its first line, from 1 on.
         last: number of its last line.
-        fields: without the spaces around them.
+        fields: without the apostrophe of `line`.
     """
 
     first: int
@@ -34,9 +93,10 @@ class Table:
         path: of the file.
         columns: the known names of columns, in lower case.
         errors: as of `bytes.decode`.
+        strip: whether fields lose the spaces around them.
 
     Attributes:
-        text: without a mark of the encoding.
+        text: without a mark of the encoding; a first line `sep=;` is blank.
         delimiter: of the fields.
         header: the names of the columns, in lower case.
 
@@ -46,9 +106,13 @@ class Table:
     """
 
     def __init__(
-        self, path: str, columns: Collection[str], errors: str = 'strict'
+        self,
+        path: str,
+        columns: Collection[str],
+        errors: str = 'strict',
+        strip: bool = True,
     ):
-        self._path = path
+        self._path, self._strip = path, strip
         self.text = _read_text(path, errors)
 
         def known(delimiter: str) -> int:
@@ -62,8 +126,8 @@ class Table:
         self.header = self._header(self.delimiter)
 
     def _header(self, delimiter: str) -> list[str]:
-        for record in _records(self.text, delimiter, self._path):
-            return [name.lower() for name in record.fields]
+        for record in self._records(delimiter):
+            return [name.strip().lower() for name in record.fields]
         return []
 
     def records(self) -> Iterator[Record]:
@@ -72,7 +136,7 @@ class Table:
         Raises:
             UsageError: a row is not CSV.
         """
-        return _records(self.text, self.delimiter, self._path)
+        return self._records(self.delimiter)
 
     def rows(self, short: bool = False) -> Iterator[tuple[int, dict[str, str]]]:
         """Yields the rows after the header: (last line, fields by column).
@@ -94,6 +158,28 @@ class Table:
                 )
             fields += [''] * missing
             yield line, dict(zip(self.header, fields, strict=True))
+
+    def _records(self, delimiter: str) -> Iterator[Record]:
+        """Yields the rows that are not blank; see `records`."""
+        reader = csv.reader(
+            io.StringIO(self.text, newline=''),
+            delimiter=delimiter,
+            skipinitialspace=True,
+            strict=True,
+        )
+        before = 0
+        try:
+            for fields in reader:
+                stripped = [field.strip() for field in fields]
+                if any(stripped):
+                    kept = map(original, stripped if self._strip else fields)
+                    yield Record(before + 1, reader.line_num, list(kept))
+                before = reader.line_num
+        except csv.Error as error:
+            raise UsageError(
+                f'line {reader.line_num} of {self._path} is not valid CSV '
+                f'({error}): check the quotes in this line and before.'
+            ) from None
 
 
 def _read_text(path: str, errors: str) -> str:
@@ -118,26 +204,5 @@ def _read_text(path: str, errors: str) -> str:
         raise UsageError(
             f'{path} is empty: it needs a first line such as path,label.'
         )
-    return text
-
-
-def _records(text: str, delimiter: str, path: str) -> Iterator[Record]:
-    """Yields the rows that are not blank; see `Table.records`."""
-    reader = csv.reader(
-        io.StringIO(text, newline=''),
-        delimiter=delimiter,
-        skipinitialspace=True,
-        strict=True,
-    )
-    before = 0
-    try:
-        for fields in reader:
-            stripped = [field.strip() for field in fields]
-            if stripped not in ([], ['']):
-                yield Record(before + 1, reader.line_num, stripped)
-            before = reader.line_num
-    except csv.Error as error:
-        raise UsageError(
-            f'line {reader.line_num} of {path} is not valid CSV ({error}): '
-            'check the quotes in this line and before.'
-        ) from None
+    # The delimiter, for Excel; another program can have quoted it.
+    return re.sub(r'\A"?sep=[^\r\n]*', '', text, flags=re.IGNORECASE)

@@ -9,6 +9,7 @@ import pytest
 
 from ieg.corrections.edits import Known, corrected_labels
 from ieg.errors import UsageError
+from ieg.utils import tables
 
 NAMES = ('cat', 'dog', 'owl')
 HEADER = 'split,index,path,given_label,corrected_label'
@@ -80,8 +81,9 @@ def test_a_number_that_could_be_two_classes_is_none(path):
     [
         (
             ['train,10,,cat,', 'train,20,,dog,oul'],
-            "line 3 of {} has the corrected label 'oul', which is none of the "
-            "3 classes ('cat', 'dog', 'owl'): correct it. Did you mean 'owl'?",
+            "line 3 of {} has the corrected label 'oul', which must be one of "
+            "the 3 classes ('cat', 'dog', 'owl'): correct it. Did you mean "
+            "'owl'?",
         ),
         (
             ['train,20,,dog,cat', 'train,20,,dog,owl'],
@@ -100,8 +102,8 @@ def test_a_number_that_could_be_two_classes_is_none(path):
         ),
         (
             ['valid,20,,dog,cat'],
-            'line 2 of {} is about valid example 20, which the run does not '
-            f'have: {OTHER}',
+            "line 2 of {} has the split 'valid', which must be one of train: "
+            'take it from label_issues.csv.',
         ),
         (
             ['train,20,,cat,owl'],
@@ -115,8 +117,8 @@ def test_a_number_that_could_be_two_classes_is_none(path):
         ),
         (
             ['train,2x,,dog,cat'],
-            "line 2 of {} has the index '2x', which is not a whole number: "
-            'take it from label_issues.csv.',
+            "line 2 of {} has the index '2x', which is not the position of an "
+            'example: take it from label_issues.csv.',
         ),
         (
             ['train,20,a, b.png,dog,cat'],
@@ -160,6 +162,81 @@ def test_columns_must_be_there_once(path, header, sentence):
     with pytest.raises(UsageError) as caught:
         read(path, header=header)
     assert str(caught.value) == sentence.format(path)
+
+
+@pytest.mark.parametrize(
+    'index', ['-1', '1e3', '1.5', '', 'nan', '9' * 30, '9' * 5000]
+)
+def test_an_index_is_a_position(path, index):
+    with pytest.raises(UsageError) as caught:
+        read(path, 'train,10,,cat,owl', f'train,{index},,dog,cat')
+    assert f'line 3 of {path} has the index {index[:9]!r}'[:-1] in str(
+        caught.value
+    )
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ('field', 'sentence'),
+    [('\0', 'is not a text file'), ('x' * 200_000, 'line 2 of .* not valid')],
+)
+def test_damage_is_one_sentence(path, field, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        read(path, f'train,10,{field},cat,owl')
+
+
+MANGLED = ('1-2', 'Müll', 'True')
+
+
+@pytest.mark.parametrize('first', ['', 'sep=;\n', '"sep=;";;;;\n'])
+def test_what_a_spreadsheet_changed_is_read(path, first):
+    files = np.array(['1-2/a', 'Müll/b', 'True/c', '1-2/d'])
+    lines = (
+        # The column of given labels explains the date.
+        'train;20;MÃ¼ll/b;MÃ¼ll;02-Jan',
+        ';;;;',
+        'train;10;1-2/a;02-Jan;TRUE',
+        'train;40;1-2/d;02-Jan;mÃ¼ll',
+        'train;30;True/c;WAHR;',
+    )
+    header = first + HEADER.replace(',', ';')
+    splits = {'train': known(files)}
+    found = read(path, *lines, header=header, names=MANGLED, **splits)
+    assert found['train'] == [2, 0, 2, 1]
+
+
+def test_given_labels_identify_the_examples_of_arrays_only(path):
+    lines = ('train,10,,02-Jan,True', 'train,20,,nonsense,')
+    assert read(path, *lines, names=MANGLED)['train'] == [2, 1, 2, 0]
+    with pytest.raises(UsageError, match="'02-Jan' and not '1-2'"):
+        read(path, *lines, 'train,30,,02-Jan,', names=MANGLED)
+    names = np.array(['a', 'b', 'c', 'd'])
+    row = 'train,10,{},Müll,True'
+    found = read(path, row.format('a'), names=MANGLED, train=known(names))
+    assert found['train'] == [2, 1, 2, 0]
+    with pytest.raises(UsageError, match="path is 'b' and not 'a'"):
+        read(path, row.format('b'), names=MANGLED, train=known(names))
+
+
+@pytest.mark.parametrize('text', ['cAt', '02-Jan', '1'])
+def test_a_class_that_is_not_clear_is_refused(path, text):
+    names = ('Cat', 'cat', '01')
+    # The column of given labels says that 1 is written for 01 and for cat.
+    lines = ('train,30,c,1,', 'train,20,b,1,', f'train,10,a,Cat,{text}')
+    splits = {'train': known(np.array(['a', 'b', 'c', 'd']))}
+    with pytest.raises(UsageError, match=f'line 4 .* {text!r}, which must be'):
+        read(path, *lines, names=names, **splits)
+
+
+def test_odd_classes_can_be_corrected(path):
+    names = ('cat ', '-1', 'a\rb', '=x', "'=x", ' dog', 'cat')
+    for place, name in enumerate(names[1:], 1):
+        row = tables.line(['train', 10, '', names[0], name]).rstrip('\n')
+        assert read(path, row, names=names)['train'][0] == place
+    # As a person writes it.
+    assert read(path, 'train,20,,-1,cat', names=names)['train'][1] == 6
+    assert read(path, 'train,10,,"cat ",-1', names=names)['train'][0] == 1
+    assert read(path, "train,20,,'-1, - ", names=names)['train'][1] == -1
 
 
 def test_a_table_in_another_encoding_is_refused(path):

@@ -1,6 +1,7 @@
 """Corrected class folders, written and read again; what is refused."""
 
 import os
+import shutil
 
 import numpy as np
 from corrected_runs import (
@@ -74,7 +75,11 @@ def test_class_folders_with_parts(tmp_path):
         '0-1.png', '0-2.png', '0.png', '1.png', '2.png', '3.png', '4.png'
     ]  # fmt: skip
     assert (new / 'train/cat/notes.txt').read_text() == 'of the owner'
-    assert os.path.samefile(new / 'train/cat/1.png', root / 'train/cat/1.png')
+    for path in new.rglob('*'):
+        assert path.stat().st_nlink == 1 or path.is_dir()
+    one = new / 'train/cat/1.png'
+    assert one.stat().st_mtime_ns == before[root / 'train/cat/1.png'][1]
+    one.write_text('edited')
     assert everything(root) == before
 
 
@@ -137,24 +142,79 @@ def test_noise_that_was_drawn_becomes_part_of_the_folder(tmp_path):
     assert 'the noisy ones' in said
 
 
-def test_links_become_copies_where_nothing_else_works(tmp_path, monkeypatch):
+def test_links_become_copies_unless_they_lead_outside(tmp_path):
+    root = write_images(tmp_path / 'photos', WITH_PARTS)
+    (tmp_path / 'secret').mkdir()
+    write_image(tmp_path / 'secret/1.png', 77)
+    write_image(tmp_path / 'secret/2.png', 78)
+    (root / 'train/owl/inside.png').symlink_to('../cat/0.png')
+    (root / 'train/owl/outside.png').symlink_to(tmp_path / 'secret/1.png')
+    (root / 'train/dog/inner').symlink_to('../../../secret')
+    (root / 'notes.txt').symlink_to('../secret/1.png')
+    run = Finished(tmp_path, dataset='folder', data_dir=root)
+    said = run.apply({('train', 1): 'dog'})
+    assert f'4 links that lead out of {root} are left out' in said
+    new = tmp_path / 'photos-corrected'
+    assert not any(path.is_symlink() for path in new.rglob('*'))
+    inside = new / 'train/owl/inside.png'
+    assert inside.read_bytes() == (root / 'train/cat/0.png').read_bytes()
+    secret = {path.read_bytes() for path in (tmp_path / 'secret').iterdir()}
+    assert not secret & {content for content, _ in everything(new).values()}
+
+
+def test_a_disk_that_is_too_small_is_found_before_copying(
+    tmp_path, monkeypatch
+):
+    root = write_images(tmp_path / 'photos', WITH_PARTS)
+    run = Finished(tmp_path, dataset='folder', data_dir=root)
+    size = sum(len(content) for content, _ in everything(root).values())
+
+    def usage(path):
+        return shutil._ntuple_diskusage(2 * size, size + 1, size - 1)
+
+    def fails(*args, **kwargs):
+        raise AssertionError('copied')
+
+    monkeypatch.setattr(shutil, 'disk_usage', usage)
+    monkeypatch.setattr(shutil, 'copy2', fails)
+    said = run.refusal({('train', 0): 'dog'})
+    assert f'a copy of {root} takes 0.0 MiB' in said and '--output' in said
+    assert sorted(os.listdir(tmp_path)) == [
+        'corrected.csv', 'folder-photos', 'photos'
+    ]  # fmt: skip
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     root = write_images(tmp_path / 'photos', WITH_PARTS)
     run = Finished(tmp_path, dataset='folder', data_dir=root)
 
-    def fails(*args, **kwargs):
-        raise OSError(18, 'Invalid cross-device link')
+    def fails(source, target):
+        raise PermissionError(13, 'Permission denied', source)
 
-    monkeypatch.setattr(os, 'link', fails)
-    links = run.apply({('train', 0): 'dog'}, str(tmp_path / 'links'))
-    assert os.path.islink(tmp_path / 'links/train/dog/0-1.png')
-    monkeypatch.setattr(os, 'symlink', fails)
-    copies = run.apply({('train', 0): 'dog'}, str(tmp_path / 'copies'))
-    copy = tmp_path / 'copies/train/dog/0-1.png'
-    assert copy.is_file() and not copy.is_symlink()
-    for said in (links, copies):
-        np.testing.assert_array_equal(
-            np.bincount(again(said).train.labels), [5, 7, 6]
-        )
+    monkeypatch.setattr(shutil, 'copy2', fails)
+    said = run.refusal({('train', 0): 'dog'})
+    assert said.startswith(f'the file {root}/') and 'permissions' in said
+    assert not (tmp_path / 'photos-corrected').exists()
+
+
+def test_class_folders_with_spaces_and_signs(tmp_path):
+    layout = {
+        f'{part}/{name}': 3
+        for name in ('cat ', '-1', '=owl')
+        for part in ('train', 'test')
+    }
+    root = write_images(tmp_path / 'photos', layout)
+    run = Finished(tmp_path, dataset='folder', data_dir=root)
+    asked = dict.fromkeys([('train', 0), ('test', 0)], 'cat ')
+    asked |= {('train', 5): '-1', ('test', 5): '=owl'}
+    found = again(run.apply(asked))
+    for part in ('train', 'test'):
+        split = run.data.split(part)
+        expected = by_content(split, run.data.class_names)
+        for (name, index), label in asked.items():
+            if name == part:
+                expected[content(split)[index]] = label
+        assert by_content(found.split(part), found.class_names) == expected
 
 
 def test_a_folder_that_is_there_already_is_not_touched(tmp_path):

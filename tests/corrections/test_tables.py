@@ -1,5 +1,9 @@
 """Corrected tables and arrays, and known data sets that become such files."""
 
+import os
+import stat
+import threading
+
 import numpy as np
 import pytest
 from corrected_runs import (
@@ -89,6 +93,38 @@ def test_a_table_elsewhere_still_finds_its_images(tmp_path, monkeypatch):
     expected[image(path, 2)] = 'cat'
     monkeypatch.chdir(path.parent)
     found = again(said.replace('else/', '../else/'))
+    assert by_content(found.train, found.class_names) == expected
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    path = write_table(tmp_path / 'photos', table())
+    run = Finished(tmp_path, dataset='csv', data_dir=path)
+    pipe = path.parent / 'pipe'
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    run.apply({('train', 2): 'cat'}, str(pipe))
+    reader.join()
+    assert read[0].count('\n') == 19 and stat.S_ISFIFO(pipe.stat().st_mode)
+    assert f'train,{path.parent}/images/02.png,cat\n' in read[0]
+    before = os.stat(os.devnull)
+    run.apply(None, os.devnull)
+    assert os.stat(os.devnull).st_rdev == before.st_rdev
+
+
+def test_odd_classes_stay_what_they_are(tmp_path):
+    text = table().replace('owl', "'=1+1").replace('dog', '-1')
+    path = write_table(tmp_path / 'photos', text)
+    run = Finished(tmp_path, dataset='csv', data_dir=path)
+    assert set(run.data.class_names) == {'cat', '-1', '=1+1'}
+    said = run.apply({('train', 0): '=1+1', ('train', 3): '-1'})
+    lines = (path.parent / 'labels-corrected.csv').read_text().splitlines()
+    assert lines[1].endswith(",'=1+1")
+    found = again(said)
+    expected = by_content(run.data.train, run.data.class_names)
+    images = content(run.data.train)
+    expected |= {images[0]: '=1+1', images[3]: '-1'}
     assert by_content(found.train, found.class_names) == expected
 
 

@@ -3,10 +3,13 @@
 import csv
 import io
 import os
+import pathlib
 import subprocess
 import sys
+import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from pictures import broken_files, picture, readable_files
@@ -244,6 +247,46 @@ def test_names_with_spaces_and_letters_of_any_kind(of_digits, tmp_path, capsys):
     assert code == 0
     found = {os.path.basename(row['path']) for row in rows}
     assert found == {'a b.png', 'ünï, "図".png', r'\xff.png'}
+    output = tmp_path / 'out.csv'
+    assert command(capsys, of_digits[0], tmp_path, f'--output={output}')[0] == 0
+    assert pd.read_csv(output).path.tolist() == [row['path'] for row in rows]
+    assert output.read_bytes().startswith(b'\xef\xbb\xbfpath,')
+
+
+def test_a_path_is_not_a_formula(of_digits, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture('L').save('=1+1.png')
+    code, (row,), _ = command(capsys, of_digits[0], '=1+1.png')
+    assert code == 0 and row['path'] == "'=1+1.png"
+
+
+@pytest.mark.parametrize('kind', ['device', 'pipe', 'link'])
+def test_the_output_is_never_replaced_by_a_file(
+    of_digits, tmp_path, capsys, kind
+):
+    picture('L').save(tmp_path / 'image.png')
+    output, target = tmp_path / 'output', tmp_path / 'target'
+    read: list[str] = []
+    if kind == 'device':
+        output = pathlib.Path(os.devnull)
+    elif kind == 'pipe':
+        os.mkfifo(output)
+    else:
+        output.symlink_to('target')
+        target.write_text('old')
+    before = output.lstat()
+    reader = threading.Thread(target=lambda: read.append(output.read_text()))
+    if kind == 'pipe':
+        reader.start()
+    arguments = (of_digits[0], tmp_path / 'image.png', f'--output={output}')
+    assert command(capsys, *arguments)[0] == 0
+    if kind == 'pipe':
+        reader.join()
+    after = output.lstat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    if kind == 'link':
+        read.append(target.read_text())
+    assert [text[:11] for text in read] == ['path,label,'] * (kind != 'device')
 
 
 def test_nothing_but_broken_files(of_digits, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """The suspects of a report: which they are, and their pictures."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -89,6 +91,25 @@ def test_the_cards_of_suspects(whole, run):
     options = whole.one('select', id='given')['inside']
     values = [one['value'] for one in options]
     assert values == ['', *sorted(NAMES)]
+
+
+def test_the_numbers_above_the_cards_are_those_of_the_cards(whole, run):
+    first, hard = suspects.choose(run.issues)
+    assert len(first) + len(hard) == len(whole.cards)
+    text = ' '.join(whole.text.split())
+    assert f'{len(whole.cards)} of {len(run.issues)} examples: ' in text
+    assert f'{len(first)} suspects, most suspicious first, and ' in text
+    assert f'and {len(hard)} hard examples after them.' in text
+
+
+def test_names_that_a_spreadsheet_changed_do_not_hide_pictures(run):
+    rows = np.arange(5)
+    changed = run.issues.given.copy()
+    changed[0] = 'TRUE'
+    issues = dataclasses.replace(run.issues, given=changed)
+    assert len(suspects.pictures(run.data, issues, rows)[0]) == 5
+    changed[0] = next(n for n in NAMES if n != run.issues.given[0])
+    assert 'differ' in suspects.pictures(run.data, issues, rows)[1]
 
 
 def test_pictures_are_those_of_the_examples(whole, run):

@@ -136,6 +136,24 @@ def test_a_symbolic_link_stays_and_its_target_is_replaced(target):
     assert sorted(p.name for p in folder.iterdir()) == ['broken', 'link']
 
 
+def test_other_names_are_left_alone(target):
+    precious = target.with_name('precious')
+    precious.write_text('mine')
+    names = (
+        'target.tmp',
+        'target~',
+        '.target.tmp',
+        f'target.{os.getpid()}.tmp',
+    )
+    for name in names:
+        target.with_name(name).symlink_to('precious')
+    for how in ('file', 'path'):
+        put(target, how)
+    assert precious.read_text() == 'mine'
+    left = {path.name for path in target.parent.iterdir()}
+    assert left == {'target', 'precious', *names}
+
+
 def put(path, how):
     if how == 'file':
         files.atomic_write(path, 'new')

@@ -165,14 +165,19 @@ for (const card of cards) {
   card.append(choice);
 }
 function csv() {
-  const cell = (text) =>
-    /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  // As in ieg/utils/tables.py: spreadsheets run what looks like a formula.
+  const safe = (text) => /^'*[=+\-@\t\r\n]./s.test(text) ? `'${text}` : text;
+  const quoted = (text) =>
+    /[",;\t\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const cell = (text) => quoted(safe(text));
   const rows = changes().map((card) => {
     const {split, index, path, given} = card.dataset;
     return [split, index, path, given, decision(card)];
   });
   const head = ['split', 'index', 'path', 'given_label', 'corrected_label'];
-  return [head, ...rows].map((row) => row.map(cell).join(',') + '\n').join('');
+  const text =
+    [head, ...rows].map((row) => row.map(cell).join(',') + '\n').join('');
+  return (/[^\x00-\x7f]/.test(text) ? '\ufeff' : '') + text;
 }
 byId('save').addEventListener('click', () => {
   const address = URL.createObjectURL(
