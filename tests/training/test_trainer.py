@@ -13,7 +13,7 @@ import tensorflow as tf
 from ieg.errors import RunError, UsageError
 from ieg.methods.base import Info, Method, Phase, steps_for
 from ieg.ops import losses, metrics
-from ieg.training import devices
+from ieg.training import callbacks, devices
 from ieg.training.callbacks import Progress
 from ieg.training.runlog import RunLog, headline
 
@@ -182,6 +182,23 @@ def test_progress_without_a_terminal_is_a_line_per_epoch(capsys):
         assert word in epoch
 
 
+def test_the_remaining_time_does_not_extrapolate_another_kind_of_epoch(
+    capsys, monkeypatch
+):
+    clock = iter([0.0, 10.0, 20.0, 60.0])
+    monkeypatch.setattr(callbacks.time, 'monotonic', lambda: next(clock))
+    bar = Progress(np.array([1.0, 1.0, 3.0, 3.0]))
+    bar.on_train_begin()
+    for epoch in range(3):
+        bar.on_epoch_end(epoch, {'seconds': 1.0})
+    # What was expected to take three times as long took four times as long.
+    expected = ['01:10 left', '01:00 left', '00:40 left']
+    for line, left in zip(
+        capsys.readouterr().err.splitlines(), expected, strict=True
+    ):
+        assert left in line
+
+
 # Distribution.
 
 
@@ -261,6 +278,39 @@ def test_several_workers_need_addresses(monkeypatch):
     monkeypatch.setenv('TF_CONFIG', '{')
     with pytest.raises(UsageError, match='TF_CONFIG .*JSON'):
         devices.make_strategy('auto')
+
+
+TWO = {'worker': ['a:1', 'b:2']}
+FIRST = {'type': 'worker', 'index': 0}
+
+
+@pytest.mark.parametrize(
+    ('content', 'word'),
+    [
+        ([], 'object'),
+        (5, 'object'),
+        ({'cluster': []}, 'cluster'),
+        ({'cluster': {'worker': 'a:1'}, 'task': FIRST}, 'list'),
+        ({'cluster': TWO | {'ps': ['c:3']}, 'task': FIRST}, "'ps'"),
+        ({'cluster': TWO}, 'task'),
+        ({'cluster': TWO, 'task': 1}, 'task'),
+        ({'cluster': TWO, 'task': {'type': 'evaluator', 'index': 0}}, 'type'),
+        ({'cluster': TWO, 'task': {'type': 'worker'}}, 'index'),
+        ({'cluster': TWO, 'task': FIRST | {'index': 2}}, '0 to 1'),
+        ({'cluster': TWO, 'task': FIRST | {'index': '0'}}, 'index'),
+        ({'cluster': {'worker': ['a:1', 'a:1']}, 'task': FIRST}, "'a:1'"),
+        ({'cluster': {'worker': ['a:x', 'b:2']}, 'task': FIRST}, "'a:x'"),
+        ({'cluster': {'worker': ['a', 'b:2']}, 'task': FIRST}, "'a'"),
+        ({'cluster': {'worker': ['a:1', 70000]}, 'task': FIRST}, '70000'),
+        ({'cluster': {'worker': ['a:1', 'b:70000']}, 'task': FIRST}, '70000'),
+    ],
+)
+def test_an_impossible_cluster_is_refused(content, word, monkeypatch):
+    monkeypatch.setenv('TF_CONFIG', json.dumps(content))
+    with pytest.raises(UsageError, match='TF_CONFIG') as caught:
+        devices.make_strategy('auto')
+    assert word in str(caught.value)
+    devices.make_strategy('default')
 
 
 def test_more_replicas_than_the_process_started_with_are_refused():
