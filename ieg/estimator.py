@@ -423,21 +423,28 @@ def own_process() -> Iterator[None]:
     with ONE_AT_A_TIME:
         level = os.environ.get(LOG_LEVEL)
         verbosity = absl_logging.get_verbosity()
-        # Each fit compiles its own steps, which is not worth a warning.
-        logger = logging.getLogger('tensorflow')
-        logger_level = logger.level
         try:
             import_tensorflow()
             from ieg.training.devices import restoring
 
-            logger.setLevel(logging.ERROR)
-            with restoring():
+            with restoring(), _without_warnings():
                 yield
         finally:
-            logger.setLevel(logger_level)
             absl_logging.set_verbosity(verbosity)
             if level is None:
                 os.environ.pop(LOG_LEVEL, None)
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keeps TensorFlow from warning that each fit compiles its own steps."""
+    logger = logging.getLogger('tensorflow')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def check_replicas(count: int) -> None:

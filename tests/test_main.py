@@ -9,7 +9,7 @@ import pytest
 from command import assert_mistake, ieg
 from paths import PLUGINS
 
-from ieg import experiment
+from ieg import __main__, experiment
 from ieg.config import resolve
 from ieg.predict import model
 from ieg.training import runlog
@@ -256,6 +256,17 @@ def test_a_full_disk_is_named_and_the_command_resumes(tmp_path, monkeypatch):
     last = err.splitlines()[-1]
     assert code == 1 and 'log.jsonl' in last and 'disk is full' in last
     assert ieg(*options)[0] == 0
+
+
+def test_an_interrupt_while_the_command_is_imported(monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('ieg.main.main', interrupt)
+    with pytest.raises(SystemExit) as caught:
+        __main__.main()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == 'ieg: Interrupted.\n'
 
 
 def test_a_mistake_in_a_process_of_its_own():

@@ -143,6 +143,7 @@ def _unread(stream: TextIO) -> TextIO:
         stream.encoding,
         stream.errors,
         line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
     )
 
 

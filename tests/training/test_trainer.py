@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import socket
+import threading
 import types
 
 import keras
@@ -311,6 +313,26 @@ def test_an_impossible_cluster_is_refused(content, word, monkeypatch):
         devices.make_strategy('auto')
     assert word in str(caught.value)
     devices.make_strategy('default')
+
+
+def test_a_worker_that_does_not_start_is_named(monkeypatch, capsys):
+    codes = []
+    monkeypatch.setattr(devices, 'WAIT_SECONDS', (0.01, 0.02))
+    monkeypatch.setattr(devices.os, '_exit', codes.append)
+    with socket.create_server(('localhost', 0)) as here:
+        there = f'localhost:{here.getsockname()[1]}'
+        devices._await_workers([there, 'localhost:1'], threading.Event())
+    waiting, end = capsys.readouterr().err.splitlines()
+    for line in (waiting, end):
+        assert 'localhost:1 ' in line and there not in line
+    assert end.startswith('ieg: ') and codes == [1]
+
+
+def test_nothing_is_said_where_all_workers_start(capsys):
+    started = threading.Event()
+    started.set()
+    devices._await_workers(['localhost:1'], started)
+    assert capsys.readouterr().err == ''
 
 
 def test_more_replicas_than_the_process_started_with_are_refused():
