@@ -1,7 +1,9 @@
 """The two exceptions that become one sentence, and suggestions for names."""
 
 import difflib
+import errno
 import os
+import re
 from collections.abc import Iterable
 
 # Below this likeness a name is not a misspelling of another one.
@@ -21,6 +23,52 @@ class RunError(Exception):
 
     The command prints the one sentence and exits with code 1.
     """
+
+
+# What is said of a file, by the number of the operating system's error.
+_UNUSABLE = {
+    errno.ENOSPC: 'cannot be written: its disk is full',
+    errno.EDQUOT: 'cannot be written: your disk quota is used up',
+    errno.EFBIG: 'cannot be written: it exceeds the file size limit (ulimit)',
+    errno.EROFS: 'cannot be written: its file system is read-only',
+    errno.EIO: 'cannot be accessed: its disk reports an error',
+    errno.EACCES: 'cannot be accessed: permission is denied',
+    errno.EPERM: 'cannot be accessed: permission is denied',
+}
+
+
+def unusable(error: OSError) -> RunError | None:
+    """Returns the error of a run for a file that cannot be used.
+
+    Args:
+        error: what the attempt raised.
+
+    Returns:
+        None if the error is not about a file.
+    """
+    what = _UNUSABLE.get(error.errno or 0)
+    if what is None and error.filename is None:
+        return None
+    file = 'the output' if error.filename is None else error.filename
+    return RunError(
+        f'{file} {what or f"cannot be accessed: {error.strerror}"}. Once that '
+        'is solved, run the same command again; a training resumes.'
+    )
+
+
+def as_os_error(message: str) -> OSError | None:
+    """Returns the error of the file system in a message of TensorFlow.
+
+    Args:
+        message: 'FILE; No space left on device', perhaps within more text.
+    """
+    for code in _UNUSABLE:
+        before, found, _ = message.partition(f'; {os.strerror(code)}')
+        if found:
+            # A prefix in braces may name the operation.
+            file = re.split(r'\n|}} ', before)[-1]
+            return OSError(code, os.strerror(code), file)
+    return None
 
 
 def nearest(name: str, known: Iterable[str], prefix: str = '') -> str:

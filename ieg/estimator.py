@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import logging
 import os
 import re
+import reprlib
+import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -17,7 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ieg import label_issues, run_folder
 from ieg.data.images.arrays import Pixels
-from ieg.errors import RunError, UsageError
+from ieg.errors import RunError, UsageError, unusable
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -162,6 +165,11 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             'y_test': codes[:0],
         }
         if probe is not None:
+            if not (isinstance(probe, tuple | list) and len(probe) == 2):
+                raise ValueError(
+                    'probe must be a pair of images and labels, (X_probe, '
+                    f'y_probe), got {reprlib.repr(probe)}.'
+                )
             arrays |= self._probe(pixels, *probe)
         self._pixels = pixels
         self.image_shape_ = pixels.shape
@@ -251,10 +259,17 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         if self.run_dir is None:
             with tempfile.TemporaryDirectory(prefix='ieg_') as folder:
                 yield folder
-        else:
+            return
+        try:
             root = os.path.abspath(os.path.expanduser(self.run_dir))
             os.makedirs(root, exist_ok=True)
-            yield tempfile.mkdtemp(prefix='fit_', dir=root)
+            folder = tempfile.mkdtemp(prefix='fit_', dir=os.fsdecode(root))
+        except (OSError, TypeError) as error:
+            raise ValueError(
+                f'run_dir={self.run_dir!r} must be a folder that can be '
+                f'written ({error}).'
+            ) from error
+        yield folder
 
     def _train(self, path: str, folder: str, has_probe: bool) -> str:
         """Trains on an npz file; returns the run folder."""
@@ -273,9 +288,14 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             with contextlib.nullcontext() if self.verbose else silence():
                 config = driver.search(config, opened=opened)
         summary = experiment.train(
-            config, progress=bool(self.verbose), opened=opened
+            config,
+            progress=sys.stdout if self.verbose else False,
+            opened=opened,
         )
-        return summary['folder']
+        folder = summary['folder']
+        if not os.path.exists(os.path.join(folder, 'model.keras')):
+            raise RunError(' '.join(summary['not_written']))
+        return folder
 
     def _given(self, path: str, folder: str) -> dict[str, Any]:
         """Returns the options of the equivalent command.
@@ -283,8 +303,15 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: `options` has an option that is set elsewhere.
         """
-        options = dict(self.options or {})
+        options = {} if self.options is None else self.options
+        if not isinstance(options, Mapping):
+            raise ValueError(
+                'options must be a dictionary of options by name, got '
+                f'{reprlib.repr(options)}.'
+            )
         for name in options:
+            if not isinstance(name, str):
+                raise ValueError(f'options has {name!r}, not a name.')
             if name in _PARAMETERS:
                 raise ValueError(
                     f'options has {name!r}, which is a parameter of '
@@ -296,8 +323,12 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
                     f'{type(self).__name__} sets: remove it.'
                 )
         parameters = self.get_params(deep=False)
-        given = {name: parameters[name] for name in _PARAMETERS}
-        given |= {'distribution_strategy': 'default'} | options
+        given = {
+            name: parameters[name]
+            for name in _PARAMETERS
+            if parameters[name] is not None or name in ('method', 'seed')
+        }
+        given |= {'distribution_strategy': 'default'} | dict(options)
         given |= {
             'dataset': 'npz',
             'data_dir': path,
@@ -307,7 +338,6 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         return {
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in given.items()
-            if value is not None
         }
 
     def _learn(self, folder: str, count: int) -> None:
@@ -370,6 +400,10 @@ def as_in_scikit_learn() -> Iterator[None]:
         raise ValueError(_without_dashes(error)) from error
     except RunError as error:
         raise RuntimeError(_without_dashes(error)) from error
+    except OSError as error:
+        if sentence := unusable(error):
+            raise RuntimeError(str(sentence)) from error
+        raise
 
 
 def _without_dashes(error: Exception) -> str:
@@ -380,23 +414,37 @@ def _without_dashes(error: Exception) -> str:
 def own_process() -> Iterator[None]:
     """Imports TensorFlow and restores the settings of the process at the end.
 
-    See `ieg.training.devices.restoring`.
+    Other threads wait for their turn. See `ieg.training.devices.restoring`.
     """
-    from absl import logging
+    from absl import logging as absl_logging
 
-    from ieg.utils.cli import import_tensorflow
+    from ieg.utils.cli import ONE_AT_A_TIME, import_tensorflow
 
-    level, verbosity = os.environ.get(LOG_LEVEL), logging.get_verbosity()
-    import_tensorflow()
-    from ieg.training.devices import restoring
+    with ONE_AT_A_TIME:
+        level = os.environ.get(LOG_LEVEL)
+        verbosity = absl_logging.get_verbosity()
+        try:
+            import_tensorflow()
+            from ieg.training.devices import restoring
 
+            with restoring(), _without_warnings():
+                yield
+        finally:
+            absl_logging.set_verbosity(verbosity)
+            if level is None:
+                os.environ.pop(LOG_LEVEL, None)
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keeps TensorFlow from warning that each fit compiles its own steps."""
+    logger = logging.getLogger('tensorflow')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        with restoring():
-            yield
+        yield
     finally:
-        logging.set_verbosity(verbosity)
-        if level is None:
-            os.environ.pop(LOG_LEVEL, None)
+        logger.setLevel(level)
 
 
 def check_replicas(count: int) -> None:

@@ -15,7 +15,7 @@ import os
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import keras
 import numpy as np
@@ -31,12 +31,12 @@ from ieg.data import load
 from ieg.data.dataset import Data, Opened
 from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import parse
-from ieg.errors import RunError, UsageError
+from ieg.errors import RunError, UsageError, as_os_error
 from ieg.memorization import PATIENCE, MemorizationTracker
 from ieg.methods.base import Info, Method, steps_for
 from ieg.networks import create_network
 from ieg.ops import optim
-from ieg.options import DataConfig, RunConfig
+from ieg.options import MOST_EPOCHS, DataConfig, RunConfig
 from ieg.predict import model as predict_model
 from ieg.registry import METHODS
 from ieg.run_folder import make_folder
@@ -45,6 +45,7 @@ from ieg.training.callbacks import Progress, TensorBoardScalars
 from ieg.training.devices import has_gpu
 from ieg.training.trainer import Settings, Trainer
 from ieg.utils import plugins
+from ieg.utils.files import append
 from ieg.utils.randomness import generator
 
 
@@ -54,8 +55,8 @@ def make_settings(
     """Returns the settings of the trainer; `workers`: several processes train.
 
     Raises:
-        UsageError: a batch is larger than the training set, or
-            `--augment_on=device` is not possible.
+        UsageError: a batch is larger than the training set, the run is too
+            long, or `--augment_on=device` is not possible.
     """
     run, train = config.run, config.train
     batch, num_examples = train.batch_size * replicas, len(data.train)
@@ -67,6 +68,11 @@ def make_settings(
     whole = steps_for(num_examples, batch)
     per_epoch = min(train.steps_per_epoch or whole, whole)
     total = train.max_iteration or train.max_epoch * per_epoch
+    if total > MOST_EPOCHS * per_epoch:
+        raise UsageError(
+            f'--max_iteration={total} must be at most {MOST_EPOCHS} epochs of '
+            f'{per_epoch} steps.'
+        )
     schedule = optim.make_schedule(train, per_epoch, total)
     return Settings(
         schedule=schedule,
@@ -166,27 +172,49 @@ def build_method(
         )
 
 
+# What a step raises when another worker has ended.
+LOST = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,
+)
+
+
 @contextlib.contextmanager
 def one_sentence(in_memory: bool) -> Iterator[None]:
-    """Replaces errors of the environment by errors of one sentence.
+    """Replaces errors of TensorFlow whose cause is outside of the program.
 
     Raises:
-        RunError: there is not enough memory, or an image can no longer be
-            read. Images that are `in_memory` were read before.
+        OSError: a file cannot be written.
+        RunError: there is not enough memory, another worker has ended, or an
+            image can no longer be read. Those that are `in_memory` were read
+            before.
     """
     try:
         yield
-    except tf.errors.ResourceExhaustedError as error:
-        raise RunError(
-            'Not enough memory for a training step: lower --batch_size (and '
-            '--val_batch_size).'
-        ) from error
-    except (
-        tf.errors.InvalidArgumentError,
-        tf.errors.NotFoundError,
-        tf.errors.UnknownError,
-    ) as error:
-        if in_memory or plugins.sentence(error):
+    except tf.errors.OpError as error:
+        if failed := as_os_error(error.message):
+            raise failed from error
+        if isinstance(error, LOST) and (lost := devices.silent()):
+            raise RunError(
+                f'The worker {" and ".join(lost)} does not answer any more: '
+                'start all workers again to resume.'
+            ) from error
+        if isinstance(error, tf.errors.ResourceExhaustedError):
+            raise RunError(
+                'Not enough memory for a training step: lower --batch_size '
+                '(and --val_batch_size).'
+            ) from error
+        unread = (
+            tf.errors.InvalidArgumentError,
+            tf.errors.NotFoundError,
+            tf.errors.UnknownError,
+        )
+        file_error = isinstance(error, unread) and not plugins.sentence(error)
+        if in_memory or not file_error:
             raise
         raise RunError(
             'An image can no longer be read: '
@@ -359,32 +387,36 @@ def train(
     config: Config,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
-    progress: bool = True,
+    progress: bool | TextIO = True,
     opened: Opened | None = None,
     data: Data | None = None,
 ) -> dict[str, Any]:
     """Trains to the end, resuming from the last checkpoint if there is one.
 
     Args:
-        progress: whether to show a progress bar and remarks.
+        progress: whether to print the progress and remarks; or where to print
+            the progress, which is standard error otherwise.
 
     Returns:
-        The content of `summary.json`.
+        The content of `summary.json`; and `not_written`, a sentence for each
+        model or report that could not be written.
 
     Raises:
         UsageError: the run folder cannot be written or has another run, or
             the options do not fit the data or the machine.
         RunError: the training cannot continue.
+        OSError: a file of the run cannot be written any more.
     """
     make_folder(folder_of(config))
     started = time.monotonic()
     with devices.restoring():
         experiment = build(config, callbacks, strategy, opened, data)
-        return _train(experiment, progress, started)
+        with one_sentence(experiment.data.in_memory):
+            return _train(experiment, progress, started)
 
 
 def _train(
-    experiment: Experiment, progress: bool, started: float
+    experiment: Experiment, progress: bool | TextIO, started: float
 ) -> dict[str, Any]:
     config, trainer = experiment.config, experiment.trainer
     _track(experiment)
@@ -399,10 +431,10 @@ def _train(
             for text in (*_precision_advice(config), *experiment.data.remarks):
                 _print(text)
             costs = trainer.method.epoch_costs()
-            trainer.add_callback(Progress(costs, start))
-    with one_sentence(experiment.data.in_memory):
-        trainer.train(start)
-        outcome = results.conclude(trainer, experiment.data)
+            stream = None if isinstance(progress, bool) else progress
+            trainer.add_callback(Progress(costs, start, stream))
+    trainer.train(start)
+    outcome = results.conclude(trainer, experiment.data)
     summary = results.summarize(
         experiment.folder,
         config,
@@ -414,11 +446,11 @@ def _train(
     if experiment.is_chief:
         results.write(experiment.folder, outcome, summary)
         kinds, folder = predict_model.kinds(config.run), experiment.folder
-        remarks = outcome.remarks + results.present(
+        for text in outcome.remarks if progress else ():
+            _print(text)
+        summary['not_written'] = results.present(
             trainer, experiment.data, folder, kinds
         )
-        for text in remarks if progress else ():
-            _print(text)
     return summary
 
 
@@ -521,8 +553,7 @@ def evaluate(
     if experiment.is_chief:
         path = os.path.join(folder, 'evaluation.jsonl')
         try:
-            with open(path, 'a', encoding='utf-8') as file:
-                file.write(json.dumps(figures) + '\n')
+            append(path, json.dumps(figures) + '\n')
         except OSError as error:
             raise UsageError(
                 f'{path} cannot be written ({error.strerror}).'

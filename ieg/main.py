@@ -84,13 +84,7 @@ def run(given: dict[str, Any], plugins: Sequence[str]) -> None:
             shown = f'{value:.4f}' if isinstance(value, float) else value
             print(f'{name:<24}  {shown}')
         return
-    try:
-        _train(config, opened, plugins)
-    except BrokenPipeError as error:
-        raise RunError(
-            'Standard output was closed before the end of the run. Run the '
-            'same command again to resume.'
-        ) from error
+    _train(config, opened, plugins)
 
 
 def _check_search(config: 'Config') -> None:
@@ -111,7 +105,10 @@ def _train(
         from ieg.search import driver
 
         config = driver.search(config, plugins, opened)
-    print(table(experiment.train(config, opened=opened)))
+    summary = experiment.train(config, opened=opened)
+    print(table(summary))
+    if failed := summary.get('not_written'):
+        raise RunError(' '.join(failed))
 
 
 def describe(config: 'Config') -> str:
@@ -215,25 +212,26 @@ def _experiment(argv: list[str], command: str = '') -> None:
 def main() -> None:
     """Runs the command; exit code 2 for a mistake in it, 1 for a failed run."""
     program, *rest = sys.argv
-    if rest == ['--version']:
-        print(f'ieg {__version__}')
-        return
     command = rest[0] if rest and not rest[0].startswith('-') else ''
-    if command in usage.COMMANDS and command not in MODES:
-        module = importlib.import_module(f'ieg.{command}.__main__')
-        sys.exit(module.main(rest[1:], prog=f'ieg {command}'))
+    trains = not command or command in MODES
 
-    def experiment() -> None:
-        if command and command not in MODES:
+    def chosen() -> int | None:
+        if rest == ['--version']:
+            print(f'ieg {__version__}')
+            return 0
+        if command in usage.COMMANDS and not trains:
+            module = importlib.import_module(f'ieg.{command}.__main__')
+            return module.main(rest[1:], prog=f'ieg {command}')
+        if not trains:
             raise _unknown_command(command)
         _experiment([program, *rest[bool(command) :]], command)
+        return 0
 
-    sys.exit(
-        cli.run(
-            experiment,
-            interrupted='Interrupted. Run the same command again to resume.',
-        )
-    )
+    interrupted = 'Interrupted.'
+    if trains:
+        interrupted += ' Run the same command again to resume.'
+    # What a training prints is in the run folder, too.
+    sys.exit(cli.run(chosen, interrupted, needs_no_reader=trains))
 
 
 def _unknown_command(command: str) -> UsageError:

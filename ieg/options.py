@@ -18,6 +18,8 @@ SCHEDULES: dict[str, tuple[str, ...]] = {
     'cosine_one': (),
     'linear': ('decay_steps', 'decay_epochs'),
 }
+# Some arrays have a number for each epoch.
+MOST_EPOCHS = 1_000_000
 # Names of options in version 0.1.0 -> their names now. Both are accepted.
 ALIASES = {
     'probe_step': 'memorization_step',
@@ -73,6 +75,7 @@ class RunConfig:
         0,
         'Replicas on one CPU, for testing; 0 = off.',
         minimum=0,
+        maximum=256,
     )
     use_imagenet_as_eval: bool = option(
         False,
@@ -147,6 +150,7 @@ class DataConfig:
         'Side of the input images in pixels. For images in files; 0 = '
         'default of the data set.',
         minimum=0,
+        maximum=4096,
     )
     flip: str = option(
         'auto',
@@ -183,7 +187,10 @@ class DataConfig:
         maximum=0.9,
     )
     noise_seed: int = option(
-        -1, 'Seed of the label noise; -1 = --seed.', minimum=-1
+        -1,
+        'Seed of the label noise; -1 = --seed.',
+        minimum=-1,
+        maximum=2**32 - 1,
     )
     noise_sampler: str = option(
         'numpy',
@@ -196,6 +203,7 @@ class DataConfig:
         'Pixels of padding before the random crop of the weak augmentation; '
         '-1 = default of the data set.',
         minimum=-1,
+        maximum=1024,
     )
     scaling: str = option(
         'standard',
@@ -225,13 +233,16 @@ class SearchConfig:
     search_iterations: int = option(
         5, 'Number of updates of the searcher, one per population.', minimum=1
     )
-    search_population: int = option(8, 'Trials per iteration.', minimum=2)
+    search_population: int = option(
+        8, 'Trials per iteration.', minimum=2, maximum=10000
+    )
     search_epochs: int = option(
         0,
         'Length of a trial in epochs; 0 = length of the run. In short trials '
         'few labels are memorized, so keeping more examples looks better than '
         'it is.',
         minimum=0,
+        maximum=MOST_EPOCHS,
     )
     search_again: int = option(
         3,
@@ -240,7 +251,10 @@ class SearchConfig:
         minimum=1,
     )
     parallel_trials: int = option(
-        1, 'Trials that run at the same time, one process each.', minimum=1
+        1,
+        'Trials that run at the same time, one process each.',
+        minimum=1,
+        maximum=256,
     )
 
 
@@ -257,6 +271,7 @@ class TrainConfig:
         0,
         'Number of epochs. 0 = set by --max_iteration, by the method, or 30.',
         minimum=0,
+        maximum=MOST_EPOCHS,
     )
     max_iteration: int = option(
         0, 'Number of steps; 0 = set by --max_epoch.', minimum=0

@@ -18,7 +18,6 @@ from ieg.config import Config
 from ieg.data.dataset import Data, Split
 from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import OWN
-from ieg.errors import RunError
 from ieg.label_issues import Evidence, Examples
 from ieg.methods import checks
 from ieg.methods.base import Method
@@ -259,24 +258,18 @@ def write(folder: str, outcome: Outcome, summary: Mapping[str, Any]) -> None:
         summary: see `summarize`.
 
     Raises:
-        RunError: the folder can no longer be written.
+        OSError: the folder can no longer be written.
     """
     path = os.path.join(folder, 'predictions.npz')
     text = json.dumps(summary, indent=1) + '\n'
     # NumPy's keyword arguments are not all arrays.
     arrays: dict[str, Any] = dict(outcome.arrays)
-    try:
-        if outcome.rows is not None:
-            with atomic_open(path, 'wb') as file:
-                np.savez_compressed(file, **arrays)
-            table = os.path.join(folder, 'label_issues.csv')
-            label_issues.write(table, outcome.rows)
-        atomic_write(os.path.join(folder, 'summary.json'), text)
-    except OSError as error:
-        raise RunError(
-            f'{folder} cannot be written ({error.strerror}). Run the same '
-            'command again to finish from the last checkpoint.'
-        ) from error
+    if outcome.rows is not None:
+        with atomic_open(path, 'wb') as file:
+            np.savez_compressed(file, **arrays)
+        table = os.path.join(folder, 'label_issues.csv')
+        label_issues.write(table, outcome.rows)
+    atomic_write(os.path.join(folder, 'summary.json'), text)
 
 
 def present(

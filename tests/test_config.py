@@ -112,6 +112,12 @@ def test_the_data_set_is_written_in_one_way():
         ({'valid_ratio': -0.1}, '--valid_ratio .*at least 0, got -0.1'),
         ({'learning_rate': float('nan')}, '--learning_rate .*nan'),
         ({'learning_rate': float('inf')}, '--learning_rate .*inf'),
+        ({'learning_rate': 1e308}, '--learning_rate .*at most 3.4e'),
+        ({'learning_rate': 10**400}, '--learning_rate .*finite'),
+        ({'max_epoch': 10**30}, '--max_epoch .*at most 1000000, got 1000'),
+        ({'val_batch_size': 10**30}, '--val_batch_size .*at most 2147483647'),
+        ({'num_replicas': 10**30}, '--num_replicas .*at most'),
+        ({'train_examples': 10**30}, '--train_examples .*at most'),
         ({'crop_padding': -2}, '--crop_padding .*at least -1, got -2'),
         (
             {'scaling': 'symetric'},
@@ -137,7 +143,9 @@ def test_a_mistake_is_one_sentence(given, words):
     assert '\n' not in str(caught.value)
 
 
-@pytest.mark.parametrize('content', ['{', '[1]', '"text"', '\x00'])
+@pytest.mark.parametrize(
+    'content', ['{', '[1]', '"text"', '\x00', 100_000 * '[']
+)
 def test_a_file_of_something_else_is_named(tmp_path, content):
     path = tmp_path / 'bad.json'
     path.write_text(content)

@@ -1,17 +1,20 @@
 """From options to a run: its settings, and how often data is read."""
 
+import errno
 import os
 
 import command
 import loading
 import numpy as np
 import pytest
+import tensorflow as tf
 from command import assert_mistake
 from tiny_sets import make_folder
 
 from ieg import config as ieg_config
 from ieg import experiment
 from ieg.data.sets import folder, npz
+from ieg.errors import RunError
 from ieg.search import driver
 
 # Settings.
@@ -137,3 +140,37 @@ def test_a_mistake_is_reported_before_data_is_read(own, flags, word, tmp_path):
         command.ieg(*data, *flags, f'--checkpoint_path={path}'), word
     )
     assert not reads and not path.exists()
+
+
+@pytest.mark.parametrize(
+    ('kind', 'message', 'words'),
+    [
+        (
+            tf.errors.ResourceExhaustedError,
+            'OOM when allocating',
+            '--batch_size',
+        ),
+        (tf.errors.UnavailableError, 'Connection reset', 'worker a:1 does not'),
+        (tf.errors.NotFoundError, 'a.png;\nno such', 'image .*a.png; no such'),
+    ],
+)
+def test_errors_of_tensorflow_are_one_sentence(
+    kind, message, words, monkeypatch
+):
+    monkeypatch.setattr(experiment.devices, 'silent', lambda: ['a:1'])
+    with pytest.raises(RunError, match=words):
+        with experiment.one_sentence(in_memory=False):
+            raise kind(None, None, message)
+    # A fault of the program is none of them.
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        with experiment.one_sentence(in_memory=True):
+            raise tf.errors.InvalidArgumentError(None, None, message)
+
+
+def test_a_full_disk_is_no_lack_of_memory():
+    message = '{{node Save}} /run/events.1; No space left on device [Op:Flush]'
+    with pytest.raises(OSError) as caught:
+        with experiment.one_sentence(in_memory=True):
+            raise tf.errors.ResourceExhaustedError(None, None, message)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == '/run/events.1'

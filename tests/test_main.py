@@ -9,8 +9,10 @@ import pytest
 from command import assert_mistake, ieg
 from paths import PLUGINS
 
-from ieg import experiment
+from ieg import __main__, experiment
 from ieg.config import resolve
+from ieg.predict import model
+from ieg.training import runlog
 
 SMALL = (
     '--dataset=fake_uniform_0.4',
@@ -226,6 +228,45 @@ def test_a_folder_that_cannot_be_written_is_a_mistake(tmp_path):
     result = ieg(*SMALL, f'--checkpoint_path={file}/runs')
     assert_mistake(result, 'cannot be written', '--checkpoint_path')
     assert os.listdir(tmp_path) == ['file']
+
+
+def test_a_model_that_cannot_be_written_is_a_failure(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(model, 'save_model', fail)
+    options = (*SMALL, '--method=supervised', f'--checkpoint_path={tmp_path}')
+    code, out, err = ieg(*options)
+    (folder,) = tmp_path.glob('*/*')
+    assert code == 1 and str(folder / 'model.keras') in err.splitlines()[-1]
+    assert 'test accuracy' in out and (folder / 'report.html').exists()
+    monkeypatch.undo()
+    code, _, err = ieg(*options)
+    assert (code, err) == (0, '') and (folder / 'model.keras').exists()
+
+
+def test_a_full_disk_is_named_and_the_command_resumes(tmp_path, monkeypatch):
+    def fail(path, text):
+        raise OSError(28, 'No space left on device', path)
+
+    options = (*SMALL, '--method=supervised', f'--checkpoint_path={tmp_path}')
+    with monkeypatch.context() as patch:
+        patch.setattr(runlog, 'append', fail)
+        code, _, err = ieg(*options)
+    last = err.splitlines()[-1]
+    assert code == 1 and 'log.jsonl' in last and 'disk is full' in last
+    assert ieg(*options)[0] == 0
+
+
+def test_an_interrupt_while_the_command_is_imported(monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('ieg.main.main', interrupt)
+    with pytest.raises(SystemExit) as caught:
+        __main__.main()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == 'ieg: Interrupted.\n'
 
 
 def test_a_mistake_in_a_process_of_its_own():

@@ -1,5 +1,6 @@
 """A run and a fit leave the process of the caller as it was."""
 
+import concurrent.futures
 import os
 import random
 import signal
@@ -83,6 +84,50 @@ def test_it_restores_what_it_sets(run, tmp_path, tiny, monkeypatch, bfloat16):
     for name in ('policy', 'graph optimizer', 'sums of a tape', 'numpy'):
         assert all(state[name] != before[name] for state in inside), name
     assert all(state['deterministic'] for state in inside)
+
+
+@pytest.fixture
+def other_settings():
+    """Sets what a host program may have set; not by `restoring`, see below."""
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    layout = keras.config.image_data_format()
+    yield lambda: [
+        keras.config.set_floatx('float16'),
+        keras.config.set_dtype_policy('mixed_float16'),
+        keras.config.set_image_data_format('channels_first'),
+    ]
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
+    keras.config.set_image_data_format(layout)
+
+
+def test_neither_threads_nor_settings_of_the_caller_change_numbers(
+    tiny, other_settings
+):
+    # Height, width and channels differ.
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 12, 3), np.uint8)
+
+    def fitted():
+        estimator = NoisyLabelClassifier('supervised', tiny, max_epoch=1)
+        estimator.fit(images, np.arange(64) % 2)
+        weights = [v.numpy() for v in estimator.model_.variables]
+        return [*weights, estimator.predict_proba(images)]
+
+    expected = fitted()
+    other_settings()
+    # `restoring` around them would make the threads wait for ever.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(fitted) for _ in range(2)]
+    for future in both:
+        for ours, theirs in zip(future.result(), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_floating_point_errors_of_the_caller_do_not_end_a_run():
+    with np.errstate(all='raise'):
+        with restoring():
+            assert np.float32(1e-30) * np.float32(1e-30) == 0
+        assert set(np.geterr().values()) == {'raise'}
 
 
 def test_an_error_restores_as_well(precision):

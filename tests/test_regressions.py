@@ -128,5 +128,7 @@ def test_the_bar_weighs_epochs_by_their_cost():
     bar.on_train_begin()
     bar.on_epoch_end(1, {'loss': 0.5})
     bar.on_train_end()
+    # The line of the epoch stays above the bar.
+    assert 'epoch 2/4: loss 0.5000' in terminal.text
     last = terminal.text.split('\r')[-1]
     assert last.startswith(' 25%') and '2.0/4 epochs' in last

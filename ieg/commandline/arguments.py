@@ -130,7 +130,7 @@ def read_file(path: str) -> dict[str, Any]:
             f'--config={path}: no such file; give the config.json of a run '
             'folder.'
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f'--config={path} cannot be read as JSON; give the config.json of '
             'a run folder.'

@@ -42,6 +42,9 @@ REGISTRIES: tuple[registry.Registry[Any], ...] = (
     registry.SEARCHERS,
 )
 _TYPES = {kind.__name__: kind for kind in (bool, int, float, str)}
+# The largest values of options without a smaller maximum. Those of int32 and
+# float32, in which TensorFlow computes.
+_LARGEST = {int: 2**31 - 1, float: 3.4e38}
 _TYPE_NAMES = {
     bool: 'true or false',
     int: 'an integer',
@@ -72,8 +75,12 @@ class Option:
         Raises:
             UsageError: it has another type, or is not within the limits.
         """
+        largest = self.maximum
+        if largest is None:
+            largest = _LARGEST.get(self.type)
         if self.type is float and type(value) is int:
-            value = float(value)
+            # The integers of a file can be larger than any float.
+            value = float(value) if abs(value) < 2**999 else math.inf
         is_typed: bool = type(value) is self.type
         if not is_typed:
             raise self.wrong_type(repr(value))
@@ -84,8 +91,10 @@ class Option:
             must = f'one of {self.shown_choices()}'
         elif self.minimum is not None and value < self.minimum:
             must = f'at least {self.minimum}'
-        elif self.maximum is not None and value > self.maximum:
-            must = f'at most {self.maximum}'
+        elif largest is not None and value > largest:
+            must = f'at most {largest}'
+        elif largest is not None and value < -largest:
+            must = f'at least {-largest}'
         if must:
             hint = ''
             if isinstance(value, str):

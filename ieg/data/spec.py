@@ -14,8 +14,16 @@ _TAIL = 'imbal'
 TFDS_PREFIX = 'tfds:'
 # Data sets whose name does not say which images they are.
 OWN = ('folder', 'csv', 'npz')
-# Classes of the data sets that do not have ten.
-_NUM_CLASSES = {'cifar100': 100, 'fake': 4}
+# Those of the data sets to which noise is usually added.
+_NUM_CLASSES = {
+    'animal10n': 10,
+    'cifar10': 10,
+    'cifar100': 100,
+    'digits': 10,
+    'fake': 4,
+    'fashion_mnist': 10,
+    'mnist': 10,
+}
 # Kinds of noise whose rate is the share of wrong labels.
 _EXACT = ('symmetric', 'asymmetric', 'pairflip', 'instance', 'cores')
 
@@ -94,7 +102,8 @@ class DatasetSpec:
         """The share of wrong training labels that the name promises, 0 to 1.
 
         None where it does not say: where the share depends on the class, a
-        long tail changes it.
+        long tail changes it; and that of uniform noise depends on the number
+        of classes.
         """
         balanced = self.imbalance is None
         if self.human is not None and self.noise is not None:
@@ -102,11 +111,12 @@ class DatasetSpec:
             return published if balanced else None
         if self.rate is None:
             return None
-        num_classes = _NUM_CLASSES.get(self.base, 10)
+        num_classes = _NUM_CLASSES.get(self.base)
         if self.noise == 'uniform':
             # The true class is among those that are drawn from.
-            return self.rate * (1 - 1 / num_classes)
+            return num_classes and self.rate * (1 - 1 / num_classes)
         if self.noise == 'asymmetric' and self.base in ASYMMETRIC_MAPS:
+            assert num_classes is not None
             moved = len(ASYMMETRIC_MAPS[self.base]) / num_classes
             return self.rate * moved if balanced or moved == 1 else None
         return self.rate if self.noise in _EXACT else None

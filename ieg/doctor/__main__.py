@@ -46,6 +46,7 @@ def _run(argv: Sequence[str], prog: str) -> int:
     folder = os.path.expanduser(parser.parse_args(argv).data_dir)
     if folder and not os.path.isdir(folder):
         raise UsageError(f'--data_dir={folder} is not a folder.')
+    cli.check_backend()
     known = doctor.gather(folder)
     print('Running a short training; this takes half a minute.', flush=True)
     checks = examine(known | doctor.self_test())

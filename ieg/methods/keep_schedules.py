@@ -111,6 +111,8 @@ def parse(text: str, tau: float, gradual: int, exponent: float) -> KeepSchedule:
     form, _, rest = text.partition(':')
     try:
         numbers = tuple(float(part) for part in rest.split(',') if part)
+        if not np.isfinite(numbers).all():
+            raise ValueError
     except ValueError as error:
         raise UsageError(
             f'--keep_schedule={text} has something else than numbers after '

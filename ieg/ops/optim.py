@@ -355,6 +355,11 @@ def make_schedule(
             f'--lr_schedule={config.lr_schedule} takes one number from '
             '--decay_epochs or --decay_steps, not several.'
         )
+    if config.lr_schedule == 'cosine' and steps[0] < total_steps / 1e6:
+        raise UsageError(
+            'The first cycle of --lr_schedule=cosine must be at least a '
+            f'millionth of the run, got {steps[0]:g} of {total_steps} steps.'
+        )
     if config.lr_schedule in ('custom_step', 'exponential') and not steps:
         raise UsageError(
             f'--lr_schedule={config.lr_schedule} needs --decay_epochs or '
@@ -378,9 +383,9 @@ def _numbers(text: str, flag: str) -> list[float]:
         numbers = [float(part) for part in text.split(',') if part.strip()]
     except ValueError:
         numbers = [-1.0]
-    if not all(number > 0 for number in numbers):
+    if not all(0 < number < math.inf for number in numbers):
         raise UsageError(
-            f'--{flag}={text} is not a list of positive numbers separated by '
+            f'--{flag}={text} must be positive finite numbers, separated by '
             'commas.'
         )
     return numbers

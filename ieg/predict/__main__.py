@@ -224,7 +224,7 @@ def _opened(path: str) -> Iterator[IO[str]]:
     if not path:
         # Names of files and classes need it, whatever the terminal's encoding.
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding='utf-8')
+            sys.stdout.reconfigure(encoding='utf-8', errors='backslashreplace')
         yield sys.stdout
         return
     path = os.path.expanduser(path)

@@ -17,14 +17,14 @@ import ieg.networks  # noqa: F401  # Registers the layers of a file.
 from ieg.data.augment.views import normalise
 from ieg.data.images.files import Framing
 from ieg.errors import UsageError
-from ieg.utils.files import atomic_path, remove
+from ieg.utils.files import atomic_path, atomic_write, remove
 
 if TYPE_CHECKING:
     from ieg.data.dataset import Data
     from ieg.methods.base import Method
     from ieg.options import RunConfig
 
-FILE = 'model.keras'
+FILE, LABELS = 'model.keras', 'labels.txt'
 _CLASS = 'Classifier'
 
 
@@ -339,7 +339,8 @@ def save_model(
 def save_savedmodel(model: Classifier, folder: str) -> None:
     """Writes a TensorFlow SavedModel, which needs neither ieg nor Keras.
 
-    `tf.saved_model.load(folder).serve(images)` gives the probabilities.
+    `tf.saved_model.load(folder).serve(images)` gives the probabilities. The
+    names of the classes are in `assets.extra/labels.txt`, one per line.
 
     Args:
         model: see `load`.
@@ -355,6 +356,9 @@ def save_savedmodel(model: Classifier, folder: str) -> None:
             verbose=False,
             input_signature=_signature(model),
         )
+        extra = os.path.join(temporary, 'assets.extra')
+        os.mkdir(extra)
+        atomic_write(os.path.join(extra, LABELS), _labels(model))
         # Renaming cannot replace a folder that is not empty.
         remove(os.path.realpath(folder))
 
@@ -362,7 +366,8 @@ def save_savedmodel(model: Classifier, folder: str) -> None:
 def save_litert(model: Classifier, path: str) -> None:
     """Writes a LiteRT (TensorFlow Lite) model of built-in operations.
 
-    It computes in float32: LiteRT has no bfloat16.
+    It computes in float32: LiteRT has no bfloat16. The file can also be read as
+    a zip archive with `labels.txt`, the names of the classes, one per line.
 
     Args:
         model: see `load`.
@@ -381,6 +386,9 @@ def save_litert(model: Classifier, path: str) -> None:
             input_signature=_signature(model),
             target_spec={'supported_ops': [tf.lite.OpsSet.TFLITE_BUILTINS]},
         )
+        # As in LiteRT metadata, an archive follows the model in its file.
+        with zipfile.ZipFile(temporary, 'a') as archive:
+            archive.writestr(LABELS, _labels(model))
 
 
 # --export -> name in the run folder, and function.
@@ -388,6 +396,12 @@ KINDS: dict[str, tuple[str, Callable[[Classifier, str], None]]] = {
     'savedmodel': ('savedmodel', save_savedmodel),
     'litert': ('model.tflite', save_litert),
 }
+
+
+def _labels(model: Classifier) -> str:
+    """Returns the names of the classes in order, one per line."""
+    names = (' '.join(name.split()) for name in model.class_names)
+    return ''.join(f'{name}\n' for name in names)
 
 
 def _signature(model: Classifier) -> list[keras.InputSpec]:

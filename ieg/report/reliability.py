@@ -62,6 +62,14 @@ class Calibration:
     before: Reliability
     after: Reliability
 
+    @property
+    def helps(self) -> bool:
+        """Whether the temperature improves both measures."""
+        return (
+            self.after.ece < self.before.ece
+            and self.after.nll < self.before.nll
+        )
+
 
 def calibration(
     logits: np.ndarray, labels: np.ndarray, temperature: float | None = None

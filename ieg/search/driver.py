@@ -49,21 +49,15 @@ def search(
     Raises:
         UsageError: the options do not fit together, or the folder has another
             search.
-        RunError: no trial finished, or files cannot be written.
+        RunError: no trial finished.
+        OSError: files cannot be written.
     """
     check(config)
     run_folder.make_folder(ieg_config.folder_of(config))
     _check_training(config)
-    try:
-        # Trials may run in this process.
-        with devices.restoring():
-            outcome = _Search(config, plugins, opened).run()
-    except OSError as error:
-        # For instance a full disk.
-        raise RunError(
-            f'The search stopped ({error}). Run the same command again to '
-            'resume.'
-        ) from error
+    # Trials may run in this process.
+    with devices.restoring():
+        outcome = _Search(config, plugins, opened).run()
     return final_config(config, outcome['options'])
 
 

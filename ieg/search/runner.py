@@ -137,12 +137,8 @@ class Runner:
             RunError: there is not enough memory.
         """
         built = self._build(self._config, self._nowhere).experiment
-        try:
+        with experiment.one_sentence(built.data.in_memory):
             return built.trainer.seconds_per_epoch()
-        except tf.errors.ResourceExhaustedError as error:
-            raise RunError(
-                'Not enough memory for a training step: lower --batch_size.'
-            ) from error
 
     def run(
         self, trials: Sequence[tuple[Trial, str]]
@@ -160,7 +156,7 @@ class Runner:
 
         Raises:
             UsageError: the checkpoint is of another trial.
-            RunError: the disk is full.
+            OSError: a file cannot be written.
         """
         options = self._config.flat() | trial.options | {'seed': trial.seed}
         self._load()
@@ -173,16 +169,12 @@ class Runner:
         os.makedirs(folder, exist_ok=True)
         start = built.experiment.trainer.restore()
         try:
-            return _train(built, start)
+            with experiment.one_sentence(built.experiment.data.in_memory):
+                return _train(built, start)
         except UsageError as error:
             # Some options only fail with what a method estimates.
             return Result('refused', LOWEST, remark=str(error))
         except (RunError, tf.errors.OpError) as error:
-            if 'No space left on device' in str(error):
-                raise RunError(
-                    f'The disk of {folder} is full: make room, and run the '
-                    'same command again to resume.'
-                ) from error
             remark = (str(error) or type(error).__name__).splitlines()[0]
             return Result('failed', LOWEST, remark=remark)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ieg.errors import UsageError
-from ieg.utils.files import atomic_open, atomic_write
+from ieg.utils.files import append, atomic_open, atomic_write
 
 # Score of a trial without an accuracy.
 LOWEST = -2.0
@@ -170,10 +170,7 @@ class Store:
             'trial': dataclasses.asdict(trial),
             'result': dataclasses.asdict(result),
         }
-        with open(self._path(TRIALS), 'a', encoding='utf-8') as file:
-            file.write(json.dumps(entry) + '\n')
-            file.flush()
-            os.fsync(file.fileno())
+        append(self._path(TRIALS), json.dumps(entry) + '\n')
         self.trials[trial.name] = trial
         self.results[trial.name] = result
 

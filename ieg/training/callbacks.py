@@ -1,6 +1,8 @@
-"""Callbacks of a run: their base class, a progress bar and TensorBoard."""
+"""Callbacks of a run: their base class, its progress and TensorBoard."""
 
+import os
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -43,12 +45,13 @@ class Callback(keras.callbacks.Callback):
 
 
 class Progress(Callback):
-    """A progress bar over the whole run with the remaining time.
+    """Prints one line per epoch, with the remaining time.
 
-    If the output is not a terminal, it prints one line per epoch instead.
+    On a terminal, a progress bar over the whole run is below the lines.
 
     Args:
-        costs: time of each epoch relative to the others.
+        costs: expected time of each epoch relative to the others. It serves
+            for epochs whose like has not been measured yet.
         start: number of epochs already done.
         stream: where to print; standard error by default.
     """
@@ -58,23 +61,25 @@ class Progress(Callback):
     ):
         super().__init__()
         self._epochs = len(costs)
+        self._costs = costs
         self._until = np.concatenate([[0], np.cumsum(costs)])
         self._start = start
         self._stream = stream or sys.stderr
         self._bar: tqdm | None = None
+        self._began = 0.0
+        # Cost -> seconds of the last epoch of this cost; the last one is last.
+        self._seconds: dict[float, float] = {}
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Opens the bar."""
+        self._began = time.monotonic()
         if self._stream.isatty():
             self._bar = tqdm(
                 total=self._until[-1],
                 initial=self._until[self._start],
                 file=self._stream,
                 dynamic_ncols=True,
-                # Recent steps predict the remaining time best.
-                smoothing=0.2,
-                bar_format='{percentage:3.0f}%|{bar}| {desc}'
-                '[{elapsed}, {remaining} left]{postfix}',
+                bar_format='{percentage:3.0f}%|{bar}| {desc}[{elapsed}]',
             )
 
     def on_train_batch_end(
@@ -86,35 +91,54 @@ class Progress(Callback):
 
     def _move(self, bar: tqdm, epochs: float) -> None:
         done = np.interp(epochs, np.arange(self._epochs + 1), self._until)
-        bar.set_description_str(
-            f'{epochs:.1f}/{self._epochs} epochs ', refresh=False
-        )
+        left = f'{epochs:.1f}/{self._epochs} epochs{self._left(epochs)} '
+        bar.set_description_str(left, refresh=False)
         bar.update(max(0.0, float(done) - bar.n))
+
+    def _left(self, epochs: float) -> str:
+        """Returns the remaining time after `epochs`, for people."""
+        seconds, whole = dict(self._seconds), int(epochs)
+        share = epochs - whole
+        if share and not seconds:
+            spent = time.monotonic() - self._began
+            seconds[self._costs[whole]] = spent / share
+        if not seconds or whole == self._epochs:
+            return ''
+        cost, known = next(reversed(seconds.items()))
+        kinds, counts = np.unique(self._costs[whole:], return_counts=True)
+        each = [seconds.get(kind, known * kind / cost) for kind in kinds]
+        left = float(counts @ each)
+        left -= share * each[int(np.searchsorted(kinds, self._costs[whole]))]
+        return f', {tqdm.format_interval(left)} left'
 
     def on_epoch_end(
         self, epoch: int, logs: Mapping[str, Any] | None = None
     ) -> None:
         """Shows the figures of the epoch."""
         logs = logs or {}
+        now, cost = time.monotonic(), self._costs[epoch]
+        self._seconds.pop(cost, None)
+        self._seconds[cost], self._began = now - self._began, now
         figures = ', '.join(
             f'{short} {logs[name]:.4f}'
             for name, short in SHOWN.items()
             if name in logs
         )
+        self._print(
+            f'epoch {epoch + 1}/{self._epochs}: {figures} '
+            f'({logs.get("seconds", 0):.1f} s{self._left(epoch + 1)})'
+        )
         if self._bar is not None:
             self._move(self._bar, epoch + 1)
-            self._bar.set_postfix_str(figures)
-            return
-        seconds = logs.get('seconds', 0)
-        print(
-            f'epoch {epoch + 1}/{self._epochs}: {figures} ({seconds:.1f} s)',
-            file=self._stream,
-            flush=True,
-        )
 
     def remark(self, epoch: int, text: str) -> None:
-        """Prints a remark above the bar."""
-        tqdm.write(f'epoch {epoch + 1}: {text}', file=self._stream)
+        """Prints a remark."""
+        self._print(f'epoch {epoch + 1}: {text}')
+
+    def _print(self, line: str) -> None:
+        """Prints a line, above the bar if there is one."""
+        tqdm.write(line, file=self._stream)
+        self._stream.flush()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Closes the bar."""
@@ -136,7 +160,9 @@ class TensorBoardScalars(Callback):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Opens an event file."""
-        self._writer = tf.summary.create_file_writer(self._folder)
+        # TensorFlow would not encode a name that is not UTF-8.
+        folder = os.fsencode(self._folder)
+        self._writer = tf.summary.create_file_writer(folder)
 
     def on_epoch_end(
         self, epoch: int, logs: Mapping[str, Any] | None = None

@@ -5,6 +5,10 @@ import functools
 import json
 import os
 import random
+import re
+import socket
+import sys
+import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +21,10 @@ import tensorflow as tf
 from ieg.config import Config
 from ieg.errors import RunError, UsageError
 from ieg.methods.base import Method, Phase
+from ieg.utils.cli import ONE_AT_A_TIME
 
+# After how long a worker says for whom it waits, and when it gives up.
+WAIT_SECONDS = (10, 600)
 # Whether tapes of this process currently add two tensors at a time.
 _fixed = False
 
@@ -98,13 +105,17 @@ def _aggregate(usual: Any, gradients: Sequence[Any]) -> Any:
 
 
 def set_numerics(config: Config) -> None:
-    """Sets precision and determinism of the process, see `restoring`."""
+    """Sets formats, precision and determinism of the process.
+
+    See `restoring`.
+    """
     precision = config.train.precision
     if precision == 'auto':
         # The same on all CPUs, so that a command computes in the same
         # precision on each of them.
         fast = has_gpu() and has_fast_bfloat16()
         precision = 'bfloat16' if fast else 'float32'
+    keras.config.set_image_data_format('channels_last')
     keras.config.set_floatx('float32')
     keras.config.set_dtype_policy(
         'mixed_bfloat16' if precision == 'bfloat16' else 'float32'
@@ -174,14 +185,14 @@ def make_strategy(name: str, num_replicas: int = 0) -> tf.distribute.Strategy:
         UsageError: TensorFlow has started with other devices, multi_worker is
             requested without `TF_CONFIG`, or `TF_CONFIG` cannot be read.
     """
-    workers = _workers()
+    workers = _workers() if name in ('auto', 'multi_worker') else []
     if name == 'multi_worker' and not workers:
         raise UsageError(
             '--distribution_strategy=multi_worker needs the environment '
             'variable TF_CONFIG with the addresses of all workers.'
         )
     if name == 'multi_worker' or (name == 'auto' and len(workers) > 1):
-        return _multi_worker()
+        return _multi_worker(tuple(workers))
     if num_replicas:
         return _mirrored(_logical_cpus(num_replicas))
     gpus = tf.config.list_logical_devices('GPU')
@@ -194,8 +205,53 @@ def make_strategy(name: str, num_replicas: int = 0) -> tf.distribute.Strategy:
 
 
 @functools.cache
-def _multi_worker() -> tf.distribute.Strategy:
-    return tf.distribute.MultiWorkerMirroredStrategy()
+def _multi_worker(addresses: tuple[str, ...]) -> tf.distribute.Strategy:
+    started = threading.Event()
+    threading.Thread(
+        target=_await_workers, args=(addresses, started), daemon=True
+    ).start()
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    finally:
+        started.set()
+
+
+def _await_workers(addresses: Sequence[str], started: threading.Event) -> None:
+    """Says which workers are missing, and ends the process in the end.
+
+    TensorFlow waits for them without a word, a limit or a way to interrupt it.
+    """
+    soon, at_last = WAIT_SECONDS
+    if started.wait(soon):
+        return
+    print(
+        f'Waiting up to {at_last // 60} minutes for the worker '
+        f'{" and ".join(silent(addresses))} to start.',
+        file=sys.stderr,
+        flush=True,
+    )
+    if started.wait(at_last - soon):
+        return
+    with contextlib.suppress(OSError):
+        print(
+            f'ieg: The worker {" and ".join(silent(addresses))} did not start '
+            f'within {at_last // 60} minutes: start all workers together.',
+            file=sys.stderr,
+            flush=True,
+        )
+    os._exit(1)
+
+
+def silent(addresses: Sequence[str] | None = None) -> list[str]:
+    """Returns the workers that do not answer; None: of those in `TF_CONFIG`."""
+    missing = []
+    for address in _workers() if addresses is None else addresses:
+        host, _, port = address.rpartition(':')
+        try:
+            socket.create_connection((host.strip('[]'), int(port)), 2).close()
+        except OSError:
+            missing.append(address)
+    return missing
 
 
 @functools.cache
@@ -205,14 +261,59 @@ def _mirrored(devices: tuple[str, ...] = ()) -> tf.distribute.Strategy:
 
 
 def _workers() -> list[str]:
+    """Returns the addresses in `TF_CONFIG`, which are checked.
+
+    Raises:
+        UsageError: TensorFlow could not start this worker with it.
+    """
     try:
-        config = json.loads(os.environ.get('TF_CONFIG') or '{}')
-    except ValueError as error:
+        return _cluster(json.loads(os.environ.get('TF_CONFIG') or '{}'))
+    except (ValueError, RecursionError) as error:
+        reason = error
+        if isinstance(error, json.JSONDecodeError | RecursionError):
+            reason = ValueError('it must be valid JSON')
         raise UsageError(
-            'The environment variable TF_CONFIG is not valid JSON.'
+            f'The environment variable TF_CONFIG is wrong: {reason}. Its form '
+            'is {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": '
+            '"worker", "index": 0}}.'
         ) from error
-    cluster = config.get('cluster', {})
-    return cluster.get('worker', []) + cluster.get('chief', [])
+
+
+def _cluster(config: Any) -> list[str]:
+    """Returns the addresses in the content of `TF_CONFIG`.
+
+    Raises:
+        ValueError: it says what is wrong.
+    """
+    if not isinstance(config, dict):
+        raise ValueError('it must be a JSON object')
+    cluster, task = config.get('cluster', {}), config.get('task')
+    if not isinstance(cluster, dict):
+        raise ValueError('cluster must be a JSON object')
+    if others := sorted(cluster.keys() - {'chief', 'worker'}):
+        raise ValueError(f'ieg has no use for {others[0]!r} in cluster')
+    for role, addresses in cluster.items():
+        if not isinstance(addresses, list):
+            raise ValueError(f'{role} in cluster must be a list')
+    listed = [address for role in cluster.values() for address in role]
+    for address in listed:
+        host, _, port = str(address).rpartition(':')
+        # The port has a limit, and so does int().
+        is_port = re.fullmatch('[0-9]{1,5}', port) and 0 < int(port) < 2**16
+        if not (isinstance(address, str) and host and is_port):
+            raise ValueError(f'{address!r} must be HOST:PORT')
+        if listed.count(address) > 1:
+            raise ValueError(f'{address!r} is listed twice')
+    if not listed:
+        return listed
+    if not isinstance(task, dict) or task.get('type') not in cluster:
+        raise ValueError(f'the type of task must be {" or ".join(cluster)}')
+    count, index = len(cluster[task['type']]), task.get('index')
+    if type(index) is not int or not 0 <= index < count:
+        raise ValueError(f'the index of task must be from 0 to {count - 1}')
+    if len(cluster.get('chief', [])) > 1:
+        raise ValueError('chief must be one address')
+    return listed
 
 
 def _logical_cpus(count: int) -> tuple[str, ...]:
@@ -288,17 +389,23 @@ def agree(
 def restoring() -> Iterator[None]:
     """Restores on exit what a run sets for its whole process.
 
-    That is Keras' dtype policy and float type, the global seeds of Python,
-    NumPy, Keras and TensorFlow, deterministic kernels, and the order of sums
-    (see `fix_order`). The process may run other code, and the next run in it
-    may have other options.
+    That is Keras' dtype policy, float type and format of images, the global
+    seeds of Python, NumPy, Keras and TensorFlow, NumPy's handling of
+    floating-point errors, deterministic kernels, and the order of sums (see
+    `fix_order`). The process may run other code, and the next run in it may
+    have other options. Other threads wait for their turn.
     """
     policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    layout = keras.config.image_data_format()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(ONE_AT_A_TIME)
         stack.callback(keras.config.set_dtype_policy, policy)
         stack.callback(keras.config.set_floatx, floatx)
+        stack.callback(keras.config.set_image_data_format, layout)
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())
+        # NumPy's defaults: no run depends on errors.
+        stack.enter_context(np.errstate(all='warn', under='ignore'))
         for restore in _without_public_getter():
             stack.callback(restore)
         stack.enter_context(restoring_order())

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ieg.utils.files import atomic_write
+from ieg.utils.files import append, atomic_write
 
 
 class RunLog:
@@ -34,8 +34,7 @@ class RunLog:
         entry = json.loads(_line(entry))
         self.entries.append(entry)
         if self._path:
-            with open(self._path, 'a', encoding='utf-8') as file:
-                file.write(_line(entry))
+            append(self._path, _line(entry))
 
 
 def _line(entry: dict[str, Any]) -> str:

@@ -1,14 +1,24 @@
 """What all commands share: parsing, exit codes and imports."""
 
 import argparse
+import contextlib
 import importlib
+import io
+import json
 import os
+import re
 import sys
-from collections.abc import Callable
-from typing import Any, NoReturn
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, TextIO
 
-from ieg.errors import RunError, UsageError
+from ieg.errors import RunError, UsageError, unusable
 from ieg.utils import plugins
+
+# Held by whoever changes settings of the whole process, see
+# `ieg.training.devices.restoring`.
+ONE_AT_A_TIME = threading.RLock()
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,48 +48,117 @@ def positive(text: str) -> int:
 
 
 def run(
-    command: Callable[[], int | None], interrupted: str = 'Interrupted.'
+    command: Callable[[], int | None],
+    interrupted: str = 'Interrupted.',
+    needs_no_reader: bool = False,
 ) -> int:
     """Runs a command and returns its exit code.
 
-    A UsageError is 2, a RunError 1, Ctrl-C 130; each prints one line, as does
-    any exception of a plugin, which is 1. A reader
-    of standard output that stops reading, such as `head`, ends it quietly.
+    A UsageError is 2, a RunError or a full disk 1, Ctrl-C 130; each prints one
+    line, as does any exception of a plugin, which is 1. A reader of the output
+    that stops reading, such as `head`, ends the command quietly.
 
     Args:
         command: returns an exit code; None is 0.
         interrupted: the sentence for Ctrl-C.
+        needs_no_reader: whether the command continues, without output, when
+            its output cannot be written.
     """
+    with _any_output(needs_no_reader):
+        try:
+            code = command() or 0
+            sys.stdout.flush()
+            return code
+        except UsageError as error:
+            return _leave(str(error), 2)
+        except RunError as error:
+            return _leave(str(error), 1)
+        except KeyboardInterrupt:
+            return _leave(interrupted, 130)
+        except BrokenPipeError:
+            return 0
+        except Exception as error:
+            failed = isinstance(error, OSError) and unusable(error)
+            sentence = failed or plugins.sentence(error)
+            if not sentence:
+                raise
+            return _leave(str(sentence), 1)
+        finally:
+            # Python could not handle an error when it flushes at its exit.
+            for stream in (sys.stdout, sys.stderr):
+                try:
+                    stream.flush()
+                except OSError:
+                    _discard(stream)
+
+
+@contextlib.contextmanager
+def _any_output(needs_no_reader: bool) -> Iterator[None]:
+    """Prepares the standard streams for every text and every reader."""
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, name) is None:
+            # It was closed. This takes its number, which would otherwise be
+            # that of the next file, together with what libraries print.
+            setattr(sys, name, open(os.devnull, mode))
+    kept = sys.stdout, sys.stderr
+    for stream in kept:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+    if not needs_no_reader:
+        yield
+        return
     try:
-        return command() or 0
-    except UsageError as error:
-        return _leave(str(error), 2)
-    except RunError as error:
-        return _leave(str(error), 1)
-    except KeyboardInterrupt:
-        return _leave(interrupted, 130)
-    except BrokenPipeError:
-        return 0
-    except Exception as error:
-        sentence = plugins.sentence(error)
-        if sentence is None:
-            raise
-        return _leave(sentence, 1)
+        sys.stdout, sys.stderr = map(_unread, kept)
+        yield
     finally:
-        _flush()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, _Unread):
+                # It would close the file that it shares.
+                stream.detach()
+        sys.stdout, sys.stderr = kept
 
 
-def _flush() -> None:
-    """Flushes standard output here, as Python could not handle the error."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes once more when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+class _Unread(io.TextIOWrapper):
+    """A stream whose text is discarded once it cannot be written."""
+
+    def write(self, text: str) -> int:
+        """Writes the text, or discards it."""
+        try:
+            return super().write(text)
+        except OSError:
+            _discard(self)
+            return len(text)
+
+    def flush(self) -> None:
+        """Flushes what can be written."""
+        try:
+            super().flush()
+        except OSError:
+            _discard(self)
+
+
+def _unread(stream: TextIO) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    return _Unread(
+        stream.buffer,
+        stream.encoding,
+        stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def _discard(stream: TextIO) -> None:
+    """Sends all that is still written to a stream nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _leave(sentence: str, code: int) -> int:
-    print(f'ieg: {sentence}', file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f'ieg: {sentence}', file=sys.stderr)
     return code
 
 
@@ -105,13 +184,54 @@ def import_plugin(module: str) -> None:
         name = module.lstrip('./')
         importlib.import_module(name)
         plugins.names[:] = dict.fromkeys([*plugins.names, name])
-    except (ImportError, ValueError) as error:
+    # A plugin can raise anything.
+    except Exception as error:
         raise UsageError(
-            f'--plugin={module} cannot be imported ({error}); give a '
-            'module name as in an import statement.'
+            f'--plugin={module} cannot be imported ({_described(error)}): '
+            'correct it, or give a module name as in an import statement.'
         ) from error
     finally:
         sys.path.pop(0)
+
+
+def _described(error: Exception) -> str:
+    """Returns an error of the import of a module, with its file and line."""
+    places = [
+        (frame.filename, frame.lineno)
+        for frame in traceback.extract_tb(error.__traceback__)[1:]
+        if os.path.isfile(frame.filename)
+        and not re.search('importlib|site-packages', frame.filename)
+    ]
+    text = ' '.join(str(error).split())
+    if isinstance(error, SyntaxError):
+        text = error.msg
+        places.append((error.filename or '', error.lineno))
+    # Without one, the module does not exist, or is no name.
+    where = f', {places[-1][0]}:{places[-1][1]}' if places else ''
+    kind = '' if isinstance(error, ImportError) else f'{type(error).__name__}: '
+    return f'{kind}{text}{where}'
+
+
+def check_backend() -> None:
+    """Checks that Keras is to compute with TensorFlow.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if 'keras' in sys.modules:
+        backend = sys.modules['keras'].config.backend()
+    else:
+        home = os.environ.get('KERAS_HOME') or os.path.expanduser('~/.keras')
+        backend = os.environ.get('KERAS_BACKEND', '')
+        # As Keras reads it, which ignores a damaged file.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            with open(os.path.join(home, 'keras.json')) as file:
+                backend = backend or json.load(file).get('backend', '')
+    if backend not in ('', 'tensorflow'):
+        raise UsageError(
+            f'ieg needs the TensorFlow backend of Keras, not {backend!r}: set '
+            'KERAS_BACKEND=tensorflow before Keras is imported.'
+        )
 
 
 def import_tensorflow() -> None:
@@ -119,7 +239,11 @@ def import_tensorflow() -> None:
 
     Some are written before any log level applies, so standard error is closed
     while it loads; an error while loading is still raised.
+
+    Raises:
+        UsageError: Keras has another backend.
     """
+    check_backend()
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     logging = importlib.import_module('absl.logging')
     flags = importlib.import_module('absl.flags').FLAGS

@@ -32,6 +32,31 @@ def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> None:
         file.write(content)
 
 
+def append(path: str, text: str) -> None:
+    """Appends text to a file, created if need be, and puts it on the disk.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with _naming(path), open(path, 'a', encoding='utf-8') as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _naming(
+    path: str | os.PathLike[str], temporary: str = ''
+) -> Iterator[None]:
+    """Names the file in errors that name none, or name a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename in (None, temporary):
+            error.filename = os.fspath(path)
+        raise
+
+
 @contextlib.contextmanager
 def atomic_open(
     path: str | os.PathLike[str], mode: Literal['w', 'wb'] = 'w'
@@ -54,7 +79,10 @@ def atomic_open(
     options: dict[str, Any] = {} if mode == 'wb' else text
     if is_special(path):
         # Appending, because standard output may be a file with content.
-        with open(path, mode.replace('w', 'a'), **options) as file:
+        with (
+            _naming(path),
+            open(path, mode.replace('w', 'a'), **options) as file,
+        ):
             yield file
         return
     if os.path.isdir(path):
@@ -101,10 +129,11 @@ def atomic_path(
     name = f'.{uuid.uuid4().hex}.tmp{suffix}'
     temporary = os.path.join(os.path.dirname(place), name)
     try:
-        yield temporary
-        if os.path.isfile(temporary):
-            _finish(temporary, place)
-        os.replace(temporary, place)
+        with _naming(path, temporary):
+            yield temporary
+            if os.path.isfile(temporary):
+                _finish(temporary, place)
+            os.replace(temporary, place)
     finally:
         remove(temporary)
 

@@ -140,9 +140,9 @@ def test_warm_up_rises_to_the_rate_and_shifts_the_decay():
     )
 
 
-@pytest.mark.parametrize('text', ['a', '1,b', '-3', '0', 'nan', '5;6'])
+@pytest.mark.parametrize('text', ['a', '1,b', '-3', '0', 'nan', '5;6', 'inf'])
 def test_bad_drops_are_named(text):
-    with pytest.raises(UsageError, match=f'decay_steps={text} is not a list'):
+    with pytest.raises(UsageError, match=f'decay_steps={text} must be'):
         schedule('custom_step', decay_steps=text)
 
 

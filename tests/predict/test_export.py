@@ -96,6 +96,15 @@ def test_plain_tensorflow_reads_a_savedmodel(two_networks):
         )
 
 
+def test_exports_name_the_classes(two_networks):
+    _, folder = two_networks
+    expected = 'red\ngreen\nblue\nyellow\n'
+    file = folder / 'savedmodel' / 'assets.extra' / 'labels.txt'
+    assert file.read_text() == expected
+    with zipfile.ZipFile(folder / 'model.tflite') as archive:
+        assert archive.read('labels.txt').decode() == expected
+
+
 def test_litert_gives_the_same(two_networks):
     built, folder = two_networks
     images = built.data.test.images[:50]

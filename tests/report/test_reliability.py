@@ -86,6 +86,23 @@ def test_where_everything_is_right_the_temperature_stays_finite():
     assert found.after.ece < found.before.ece
 
 
+def test_a_temperature_that_does_not_help_is_not_proposed(fresh):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 30)
+    right = np.eye(3)[labels] * 4
+    # Validation asks for less confidence, and test labels for more.
+    fresh.write_predictions(
+        valid_logits=rng.permuted(right, axis=1)[:20].astype(np.float32),
+        valid_labels=labels[:20],
+        valid_clean=labels[:20],
+        test_logits=right.astype(np.float32),
+        test_labels=labels,
+    )
+    text = section_of(page_of(fresh))
+    assert 'Use the logits as they are' in text
+    assert 'after all logits are divided' not in text
+
+
 def section_of(page):
     return ' '.join(page.one('section', id='reliability')['text'].split())
 

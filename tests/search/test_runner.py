@@ -1,5 +1,6 @@
 """The runner of a search: trials that share steps, and their ends."""
 
+import errno
 import os
 
 import command
@@ -9,7 +10,7 @@ import tensorflow as tf
 from searching import DATA, S2E, resolve
 
 from ieg import config as ieg_config
-from ieg.errors import RunError, UsageError
+from ieg.errors import UsageError
 from ieg.methods.coteaching import CoTeaching
 from ieg.search import runner, store
 from ieg.search.store import Result, Trial
@@ -96,8 +97,10 @@ def test_a_failure_is_recorded_but_a_full_disk_is_not(
     monkeypatch.setattr(Checkpoints, 'save', save)
     trial = Trial('0', 'search', {}, 1)
     if full:
-        with pytest.raises(RunError, match='disk of .* full.*resume'):
+        with pytest.raises(OSError) as caught:
             one.train(trial, str(tmp_path))
+        assert caught.value.errno == errno.ENOSPC
+        assert caught.value.filename == 'some file'
         return
     result = one.train(trial, str(tmp_path))
     assert (result.status, result.score) == ('failed', store.LOWEST)

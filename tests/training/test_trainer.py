@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import socket
+import threading
 import types
 
 import keras
@@ -13,7 +15,7 @@ import tensorflow as tf
 from ieg.errors import RunError, UsageError
 from ieg.methods.base import Info, Method, Phase, steps_for
 from ieg.ops import losses, metrics
-from ieg.training import devices
+from ieg.training import callbacks, devices
 from ieg.training.callbacks import Progress
 from ieg.training.runlog import RunLog, headline
 
@@ -182,6 +184,23 @@ def test_progress_without_a_terminal_is_a_line_per_epoch(capsys):
         assert word in epoch
 
 
+def test_the_remaining_time_does_not_extrapolate_another_kind_of_epoch(
+    capsys, monkeypatch
+):
+    clock = iter([0.0, 10.0, 20.0, 60.0])
+    monkeypatch.setattr(callbacks.time, 'monotonic', lambda: next(clock))
+    bar = Progress(np.array([1.0, 1.0, 3.0, 3.0]))
+    bar.on_train_begin()
+    for epoch in range(3):
+        bar.on_epoch_end(epoch, {'seconds': 1.0})
+    # What was expected to take three times as long took four times as long.
+    expected = ['01:10 left', '01:00 left', '00:40 left']
+    for line, left in zip(
+        capsys.readouterr().err.splitlines(), expected, strict=True
+    ):
+        assert left in line
+
+
 # Distribution.
 
 
@@ -261,6 +280,59 @@ def test_several_workers_need_addresses(monkeypatch):
     monkeypatch.setenv('TF_CONFIG', '{')
     with pytest.raises(UsageError, match='TF_CONFIG .*JSON'):
         devices.make_strategy('auto')
+
+
+TWO = {'worker': ['a:1', 'b:2']}
+FIRST = {'type': 'worker', 'index': 0}
+
+
+@pytest.mark.parametrize(
+    ('content', 'word'),
+    [
+        ([], 'object'),
+        (5, 'object'),
+        ({'cluster': []}, 'cluster'),
+        ({'cluster': {'worker': 'a:1'}, 'task': FIRST}, 'list'),
+        ({'cluster': TWO | {'ps': ['c:3']}, 'task': FIRST}, "'ps'"),
+        ({'cluster': TWO}, 'task'),
+        ({'cluster': TWO, 'task': 1}, 'task'),
+        ({'cluster': TWO, 'task': {'type': 'evaluator', 'index': 0}}, 'type'),
+        ({'cluster': TWO, 'task': {'type': 'worker'}}, 'index'),
+        ({'cluster': TWO, 'task': FIRST | {'index': 2}}, '0 to 1'),
+        ({'cluster': TWO, 'task': FIRST | {'index': '0'}}, 'index'),
+        ({'cluster': {'worker': ['a:1', 'a:1']}, 'task': FIRST}, "'a:1'"),
+        ({'cluster': {'worker': ['a:x', 'b:2']}, 'task': FIRST}, "'a:x'"),
+        ({'cluster': {'worker': ['a', 'b:2']}, 'task': FIRST}, "'a'"),
+        ({'cluster': {'worker': ['a:1', 70000]}, 'task': FIRST}, '70000'),
+        ({'cluster': {'worker': ['a:1', 'b:70000']}, 'task': FIRST}, '70000'),
+    ],
+)
+def test_an_impossible_cluster_is_refused(content, word, monkeypatch):
+    monkeypatch.setenv('TF_CONFIG', json.dumps(content))
+    with pytest.raises(UsageError, match='TF_CONFIG') as caught:
+        devices.make_strategy('auto')
+    assert word in str(caught.value)
+    devices.make_strategy('default')
+
+
+def test_a_worker_that_does_not_start_is_named(monkeypatch, capsys):
+    codes = []
+    monkeypatch.setattr(devices, 'WAIT_SECONDS', (0.01, 0.02))
+    monkeypatch.setattr(devices.os, '_exit', codes.append)
+    with socket.create_server(('localhost', 0)) as here:
+        there = f'localhost:{here.getsockname()[1]}'
+        devices._await_workers([there, 'localhost:1'], threading.Event())
+    waiting, end = capsys.readouterr().err.splitlines()
+    for line in (waiting, end):
+        assert 'localhost:1 ' in line and there not in line
+    assert end.startswith('ieg: ') and codes == [1]
+
+
+def test_nothing_is_said_where_all_workers_start(capsys):
+    started = threading.Event()
+    started.set()
+    devices._await_workers(['localhost:1'], started)
+    assert capsys.readouterr().err == ''
 
 
 def test_more_replicas_than_the_process_started_with_are_refused():

@@ -1,8 +1,10 @@
 """Exit codes, one-line errors and imports of the commands."""
 
+import errno
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -28,6 +30,26 @@ def raising(error):
 def test_an_error_is_one_line_and_a_code(capsys, error, code, sentence):
     assert cli.run(raising(error), interrupted='Stopped.') == code
     assert capsys.readouterr() == ('', sentence)
+
+
+@pytest.mark.parametrize(
+    ('number', 'words'),
+    [
+        (errno.ENOSPC, 'disk is full'),
+        (errno.EDQUOT, 'quota'),
+        (errno.EFBIG, 'size limit'),
+        (errno.EROFS, 'read-only'),
+        (errno.EIO, 'disk reports an error'),
+        (errno.EACCES, 'permission'),
+        (errno.ENOENT, 'No such file'),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(capsys, number, words):
+    error = OSError(number, os.strerror(number), '/run/log.jsonl')
+    assert cli.run(raising(error)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('ieg: /run/log.jsonl cannot be ')
+    assert words in line and 'resumes' in line
 
 
 @pytest.mark.parametrize(('answer', 'code'), [(None, 0), (0, 0), (1, 1)])
@@ -127,6 +149,43 @@ def test_a_plugin_that_imports_what_is_gone(tmp_path, monkeypatch):
         cli.import_plugins('plugin_old')
 
 
+@pytest.mark.parametrize(
+    ('line', 'words'),
+    [
+        ('def broken(:', ['SyntaxError', 'plugin_bad.py:2']),
+        ('{}["key"]', ['KeyError', "'key'", 'plugin_bad.py:2']),
+        ('import plugin_that_is_gone', ['plugin_bad.py:2', 'that_is_gone']),
+    ],
+)
+def test_what_a_plugin_raises_is_said_with_its_line(
+    line, words, tmp_path, monkeypatch
+):
+    (tmp_path / 'plugin_bad.py').write_text(f'# A comment.\n{line}\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match='--plugin=plugin_bad ') as caught:
+        cli.import_plugins('plugin_bad')
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize('where', ['variable', 'file', 'process'])
+def test_another_backend_of_keras_is_refused(where, tmp_path, monkeypatch):
+    monkeypatch.setenv('KERAS_HOME', str(tmp_path))
+    monkeypatch.delenv('KERAS_BACKEND', raising=False)
+    monkeypatch.delitem(sys.modules, 'keras', raising=False)
+    cli.check_backend()
+    if where == 'variable':
+        monkeypatch.setenv('KERAS_BACKEND', 'torch')
+    elif where == 'file':
+        (tmp_path / 'keras.json').write_text('{"backend": "torch"}')
+    else:
+        config = types.SimpleNamespace(backend=lambda: 'torch')
+        keras = types.SimpleNamespace(config=config)
+        monkeypatch.setitem(sys.modules, 'keras', keras)
+    with pytest.raises(UsageError, match="'torch'.* KERAS_BACKEND=tensorflow"):
+        cli.import_tensorflow()
+
+
 def test_tensorflow_is_imported_quietly():
     code = (
         'import sys\n'
@@ -140,3 +199,61 @@ def test_tensorflow_is_imported_quietly():
         [sys.executable, '-c', code], capture_output=True, text=True
     )
     assert (ended.returncode, ended.stderr) == (0, 'still there\n')
+
+
+ON_TO_THE_END = """
+import sys
+from ieg.utils import cli
+
+def command():
+    sys.stdin.read()
+    for number in range(3):
+        print(20_000 * 'long')
+        print('line', flush=True)
+        print('to the other', file=sys.stderr)
+    open(sys.argv[1], 'w').write('done')
+
+sys.exit(cli.run(command, needs_no_reader=True))
+"""
+
+
+@pytest.mark.parametrize(
+    'redirection',
+    ['| true', '2>&1 | true', '>&-', '2>&-', '<&- >&- 2>&-', '>/dev/full'],
+)
+def test_what_needs_no_reader_goes_on(redirection, tmp_path):
+    done = tmp_path / 'done'
+    command = (
+        f"sleep 0.2 | '{sys.executable}' -c \"$CODE\" '{done}' {redirection}; "
+        'exit ${PIPESTATUS[1]}'
+    )
+    if '<&-' in redirection:
+        command = command.replace('sleep 0.2 |', '').replace('[1]', '[0]')
+    ended = subprocess.run(
+        ['bash', '-c', command],
+        env=os.environ | {'CODE': ON_TO_THE_END},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0
+    assert 'Traceback' not in ended.stderr
+    assert done.read_text() == 'done'
+
+
+def test_names_are_printed_whatever_the_encoding():
+    code = (
+        'import sys\nfrom ieg.utils import cli\n'
+        'def command():\n'
+        '    print("M\\xfcll \\udce4")\n'
+        '    raise cli.UsageError("M\\xfcll")\n'
+        'sys.exit(cli.run(command))\n'
+    )
+    ended = subprocess.run(
+        [sys.executable, '-c', code],
+        env=os.environ | {'PYTHONIOENCODING': 'ascii'},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    assert ended.stdout == 'M\\xfcll \\udce4\n'
+    assert ended.stderr == 'ieg: M\\xfcll\n'

@@ -1,5 +1,6 @@
 """Files that are written as a whole, and walks through folders."""
 
+import errno
 import os
 import signal
 import stat
@@ -78,6 +79,22 @@ def test_a_disk_that_fails_leaves_the_old_content(target, monkeypatch):
         files.atomic_write(target, 'new')
     assert target.read_text() == 'old'
     assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize('how', ['content', 'place', 'append'])
+def test_an_error_names_the_file(how, target, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = target
+    if how == 'place':
+        path = target.parent / 'missing' / 'file'
+    else:
+        monkeypatch.setattr(os, 'fsync', fail)
+    write = files.append if how == 'append' else files.atomic_write
+    with pytest.raises(OSError) as caught:
+        write(str(path), 'text')
+    assert caught.value.filename == str(path)
 
 
 def test_a_killed_process_leaves_the_old_content(target):

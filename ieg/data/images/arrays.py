@@ -1,6 +1,8 @@
 """Images that come as arrays of any kind, made uint8."""
 
 import dataclasses
+import math
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -105,8 +107,13 @@ def _checked(values: ArrayLike, name: str = 'X') -> np.ndarray:
     if array.dtype.kind == 'c':
         raise ValueError(f'Complex data not supported: {name} has some.')
     if array.dtype.kind not in 'buif':
-        # Strings of numbers, or objects; other values raise.
-        array = array.astype(np.float64)
+        # Strings of numbers, or objects; others raise a TypeError.
+        try:
+            array = array.astype(np.float64)
+        except ValueError as error:
+            raise ValueError(
+                f'{name} must have numbers only: {error}.'
+            ) from error
     if array.dtype == bool:
         array = array.astype(np.float32)
     if not 2 <= array.ndim <= 4:
@@ -148,10 +155,14 @@ def _asked(
             'unknown: give image_shape=(H, W) or (H, W, channels), or images '
             'as [n, H, W].'
         )
-    shape = tuple(image_shape)
-    if len(shape) not in (2, 3) or np.prod(shape) != held:
+    try:
+        shape = tuple(map(operator.index, image_shape))
+    except TypeError:
+        shape = ()
+    fits = len(shape) in (2, 3) and min(shape) > 0
+    if not fits or math.prod(shape) != held:
         raise ValueError(
-            f'image_shape={image_shape} does not fit X, which has {held} '
-            'values per image.'
+            f'image_shape={image_shape!r} does not fit X, which has {held} '
+            'values per image: give (H, W) or (H, W, channels).'
         )
     return shape

@@ -252,6 +252,9 @@ def test_the_rates_that_methods_are_told_are_the_published_ones():
         ('cifar10_imbal_0.1_asymmetric_0.4', None),
         ('cifar100_imbal_0.1_asymmetric_0.4', 0.4),
         ('cifar10_imbal_0.1', None),
+        ('tfds:beans_symmetric_0.4', 0.4),
+        # It depends on the number of classes.
+        ('tfds:beans_uniform_0.4', None),
     ],
 )
 def test_the_share_of_wrong_labels_that_a_name_promises(text, rate):
