@@ -394,7 +394,11 @@ def _train(
     if experiment.is_chief:
         results.write_head(experiment.folder, config, experiment.data)
         if progress:
-            for text in (*_precision_advice(config), *experiment.data.remarks):
+            for text in (
+                *_precision_advice(config),
+                *experiment.data.remarks,
+                *trainer.remarks,
+            ):
                 _print(text)
             costs = trainer.method.epoch_costs()
             trainer.add_callback(Progress(costs, start))
@@ -506,6 +510,8 @@ def evaluate(
                 config.run.restore_step
             )
     if experiment.is_chief:
+        for text in experiment.trainer.remarks:
+            _print(text)
         path = os.path.join(folder, 'evaluation.jsonl')
         try:
             with open(path, 'a', encoding='utf-8') as file:

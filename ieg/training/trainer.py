@@ -156,6 +156,11 @@ class Trainer:
         """Adds a Keras callback before training starts."""
         self._callbacks.append(callback)
 
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences about damaged checkpoints that `restore` passed over."""
+        return self._checkpoints.remarks
+
     # The run.
 
     def restore(self, step: int = 0) -> int:
@@ -198,6 +203,7 @@ class Trainer:
 
     def train(self, start: int = 0) -> None:
         """Trains from epoch `start` to the end of the run."""
+        self._checkpoints.clear_leftovers()
         if start == 0:
             self.log.restart([])
         callbacks = keras.callbacks.CallbackList(
