@@ -4,7 +4,8 @@ Arguments of all functions: `config` is the configuration; `opened` the data
 set if it has been opened already; `data` the data of the run, which are loaded
 if it is None; `replicas` the number of replicas on all machines; `strategy` an
 existing distribution strategy (a process can have only one mirrored strategy),
-or None to create one; `callbacks` are additional ones.
+or None to create one; `callbacks` are additional ones; `interrupt` is asked
+whether to stop, None for never.
 """
 
 import contextlib
@@ -46,6 +47,7 @@ from ieg.training.devices import has_gpu
 from ieg.training.trainer import Settings, Trainer
 from ieg.utils import plugins
 from ieg.utils.files import append
+from ieg.utils.interrupt import Interrupt
 from ieg.utils.randomness import generator
 
 
@@ -87,6 +89,7 @@ def make_settings(
         seed=train.seed,
         on_device=_on_device(run.augment_on, data, workers),
         keep_checkpoints=run.keep_checkpoints,
+        checkpoint_minutes=run.checkpoint_minutes,
     )
 
 
@@ -318,6 +321,7 @@ def build(
     opened: Opened | None = None,
     data: Data | None = None,
     trial_folder: str = '',
+    interrupt: Interrupt | None = None,
 ) -> Experiment:
     """Builds data, method and trainer.
 
@@ -361,7 +365,7 @@ def build(
         watchers.append(TensorBoardScalars(os.path.join(folder, 'tensorboard')))
     identity = _identity(config, strategy, data)
     trainer = Trainer(
-        method, data, settings, strategy, folder, identity, watchers
+        method, data, settings, strategy, folder, identity, watchers, interrupt
     )
     return Experiment(config, data, trainer, settings, strategy, folder)
 
@@ -390,6 +394,7 @@ def train(
     progress: bool | TextIO = True,
     opened: Opened | None = None,
     data: Data | None = None,
+    interrupt: Interrupt | None = None,
 ) -> dict[str, Any]:
     """Trains to the end, resuming from the last checkpoint if there is one.
 
@@ -406,11 +411,14 @@ def train(
             the options do not fit the data or the machine.
         RunError: the training cannot continue.
         OSError: a file of the run cannot be written any more.
+        Interrupted: `interrupt` received a signal.
     """
     make_folder(folder_of(config))
     started = time.monotonic()
     with devices.restoring():
-        experiment = build(config, callbacks, strategy, opened, data)
+        experiment = build(
+            config, callbacks, strategy, opened, data, interrupt=interrupt
+        )
         with one_sentence(experiment.data.in_memory):
             return _train(experiment, progress, started)
 
@@ -421,14 +429,18 @@ def _train(
     config, trainer = experiment.config, experiment.trainer
     _track(experiment)
     start = trainer.restore(config.run.restore_step)
-    if not start:
+    if trainer.is_new:
         _remark_length(experiment)
         _remark_missing(experiment)
     _remark_edits(experiment)
     if experiment.is_chief:
         results.write_head(experiment.folder, config, experiment.data)
         if progress:
-            for text in (*_precision_advice(config), *experiment.data.remarks):
+            for text in (
+                *_precision_advice(config),
+                *experiment.data.remarks,
+                *trainer.remarks,
+            ):
                 _print(text)
             costs = trainer.method.epoch_costs()
             stream = None if isinstance(progress, bool) else progress
@@ -551,6 +563,8 @@ def evaluate(
                 config.run.restore_step
             )
     if experiment.is_chief:
+        for text in experiment.trainer.remarks:
+            _print(text)
         path = os.path.join(folder, 'evaluation.jsonl')
         try:
             append(path, json.dumps(figures) + '\n')

@@ -20,6 +20,7 @@ from ieg.errors import RunError, UsageError, nearest
 from ieg.registry import SEARCHERS
 from ieg.run_folder import CONFIG
 from ieg.utils import cli
+from ieg.utils.interrupt import Interrupt
 from ieg.utils.plugins import names as imported
 from ieg.utils.plugins import recorded
 
@@ -101,11 +102,12 @@ def _train(
     if config.advice:
         print(textwrap.fill(config.advice, 79))
     print(describe(config), flush=True)
-    if config.search.search:
-        from ieg.search import driver
+    with Interrupt() as interrupt:
+        if config.search.search:
+            from ieg.search import driver
 
-        config = driver.search(config, plugins, opened)
-    summary = experiment.train(config, opened=opened)
+            config = driver.search(config, plugins, opened, interrupt)
+        summary = experiment.train(config, opened=opened, interrupt=interrupt)
     print(table(summary))
     if failed := summary.get('not_written'):
         raise RunError(' '.join(failed))
@@ -227,11 +229,8 @@ def main() -> None:
         _experiment([program, *rest[bool(command) :]], command)
         return 0
 
-    interrupted = 'Interrupted.'
-    if trains:
-        interrupted += ' Run the same command again to resume.'
     # What a training prints is in the run folder, too.
-    sys.exit(cli.run(chosen, interrupted, needs_no_reader=trains))
+    sys.exit(cli.run(chosen, needs_no_reader=trains))
 
 
 def _unknown_command(command: str) -> UsageError:

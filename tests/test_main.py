@@ -211,15 +211,20 @@ def flip(content):
     return content[:middle] + b'damage' + content[middle + 6 :]
 
 
-@pytest.mark.parametrize('part', ['data-00000-of-00001', 'index'])
 @pytest.mark.parametrize('damage', [lambda content: content[:100], flip])
-def test_a_damaged_checkpoint_is_a_mistake(part, damage, trained, tmp_path):
+@pytest.mark.parametrize('mode', ['train', 'evaluation'])
+def test_checkpoints_that_are_all_damaged_are_a_mistake(
+    damage, mode, trained, tmp_path
+):
     path, _, _ = trained
     shutil.copytree(path, tmp_path, dirs_exist_ok=True)
-    (file,) = (run_folder(tmp_path) / 'checkpoints').glob(f'*.{part}')
+    folder = run_folder(tmp_path)
+    (file,) = (folder / 'checkpoints').iterdir()
     file.write_bytes(damage(file.read_bytes()))
-    result = ieg(*ELR, f'--checkpoint_path={tmp_path}')
-    assert_mistake(result, 'cannot be read', '--restore_step')
+    log = (folder / 'log.jsonl').read_bytes()
+    result = ieg(*ELR, f'--mode={mode}', f'--checkpoint_path={tmp_path}')
+    assert_mistake(result, str(file))
+    assert (folder / 'log.jsonl').read_bytes() == log
 
 
 def test_a_folder_that_cannot_be_written_is_a_mistake(tmp_path):

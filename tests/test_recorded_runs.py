@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 import re
 
 import command
@@ -47,9 +48,13 @@ def assert_close(found, expected):
 
 @every_run
 def test_an_old_run_is_evaluated(method):
-    folder = unpack(method, 'interrupted')
+    unpack(method, 'interrupted')
+    # To TensorFlow's own functions, a pattern.
+    os.rename('runs', 'runs [1]*')
+    folder = 'runs [1]*' / recorded_runs.folder(method).relative_to('runs')
     (expected,) = lines(folder / 'evaluation.jsonl')
-    code, _, err = ieg(method, '--mode=evaluation')
+    path = '--checkpoint_path=runs [1]*'
+    code, _, err = ieg(method, '--mode=evaluation', path)
     assert code == 0, err
     before, found = lines(folder / 'evaluation.jsonl')
     assert before == expected
@@ -78,9 +83,30 @@ def test_an_old_run_is_resumed_and_ends_as_it_did(method):
         )
         assert now['loss'] == pytest.approx(before['loss'], rel=0.1)
     assert (folder / 'noise.npz').read_bytes() == noise
+    # Those of the old form are gone with --keep_checkpoints=1.
+    assert os.listdir(folder / 'checkpoints') == [
+        f'ckpt-{expected[-1]["step"]}.npz'
+    ]
     summary = json.loads((folder / 'summary.json').read_text())
     assert summary['epochs'] == 4
     assert (folder / 'report.html').is_file()
+
+
+@pytest.mark.parametrize(
+    'part', ['ckpt-30.data-00000-of-00001', 'ckpt-30.index']
+)
+def test_a_damaged_checkpoint_of_an_old_run_is_named(part):
+    folder = unpack('coteaching', 'interrupted')
+    path = folder / 'checkpoints' / part
+    path.write_bytes(path.read_bytes()[:100])
+    command.assert_mistake(ieg('coteaching'), 'ckpt-30.index')
+
+
+def test_the_list_of_checkpoints_of_an_old_run_is_not_trusted():
+    folder = unpack('coteaching', 'interrupted')
+    (folder / 'checkpoints' / 'checkpoint').write_bytes(b'\xff')
+    code, out, err = ieg('coteaching', '--mode=evaluation')
+    assert code == 0 and '30' in out, err
 
 
 @every_run

@@ -1,17 +1,20 @@
-"""One checkpoint per epoch: variables, host state, history and options.
+"""Checkpoints: variables, host state, history and options of a run.
 
-`tf.train.Checkpoint(model=...)` silently skips networks held in a list and
-every Keras seed generator, so the variables are listed one by one.
+A checkpoint is one zip archive of arrays, `ckpt-STEP.npz`, whose checksums show
+damage of any byte. TensorFlow's own functions take paths for patterns and
+trust a file that names the latest checkpoint, so they only read what version
+0.1.0 wrote, see `_read_tensorflow`.
 """
 
+import contextlib
 import copy
 import io
 import json
 import os
-import pathlib
+import re
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -23,41 +26,153 @@ from ieg.methods import checks
 from ieg.methods.base import Method
 from ieg.options import DataConfig, TrainConfig
 from ieg.registry import introduced
+from ieg.utils.files import atomic_open, clear_leftovers, remove
 
 # Options that are compared first.
 MOST_TELLING = ('method', 'dataset', 'network_name')
-# Exceptions of TensorFlow and NumPy for truncated or altered files.
-DAMAGED = (tf.errors.OpError, ValueError, LookupError, zipfile.BadZipFile)
-STATE_KEY = 'state/.ATTRIBUTES/py_state'
+CONTENT = 'content.json'
+# Stands for an array in the JSON of a file.
+ARRAY = 'array of this file'
+# The only one in the middle of an epoch.
+UNFINISHED = 'unfinished.npz'
+OWN = re.compile(r'ckpt-(\d+)\.npz')
+# Files of 0.1.0: one index and some parts with data.
+INDEX = re.compile(r'ckpt-(\d+)\.index')
+PART = re.compile(r'ckpt-(\d+)\.(index|data-\d+-of-\d+)')
+# What 0.1.0 left when it was killed while it wrote.
+LEFTOVER = re.compile(r'ckpt-\d+_temp|checkpoint\.tmp.*')
 
 
-class _State(tf.train.experimental.PythonState):
-    """Facts (JSON) and arrays that are stored in a checkpoint."""
+class Unreadable(Exception):
+    """A file is damaged or cannot be read; the message says why."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.facts: dict[str, Any] = {}
-        self.arrays: dict[str, np.ndarray] = {}
 
-    def serialize(self) -> bytes:
-        """Returns the bytes of an npz file."""
-        buffer = io.BytesIO()
-        facts = np.frombuffer(json.dumps(self.facts).encode(), np.uint8)
-        arrays: dict[str, Any] = {
-            f'array/{name}': array for name, array in self.arrays.items()
+# The files.
+
+
+def write(path: str, content: Mapping[str, Any]) -> None:
+    """Writes a dictionary of anything that JSON can hold, and of arrays.
+
+    Raises:
+        OSError: the file cannot be written.
+        TypeError: JSON cannot hold a value.
+        ValueError: an array has Python objects.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    text = json.dumps(_name_arrays(content, '', arrays))
+    with atomic_open(path, 'wb') as file, zipfile.ZipFile(file, 'w') as archive:
+        archive.writestr(CONTENT, text)
+        for name, array in arrays.items():
+            with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _name_arrays(tree: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+    """Returns a tree with the names of its arrays, which `arrays` gets."""
+    if isinstance(tree, Mapping):
+        return {
+            key: _name_arrays(value, f'{path}{key}/', arrays)
+            for key, value in tree.items()
         }
-        np.savez(buffer, facts=facts, **arrays)
-        return buffer.getvalue()
+    if isinstance(tree, (list, tuple)):
+        return [
+            _name_arrays(value, f'{path}{place}/', arrays)
+            for place, value in enumerate(tree)
+        ]
+    if isinstance(tree, (np.ndarray, np.generic)):
+        name, array = path.rstrip('/'), np.asarray(tree)
+        if array.dtype.kind != 'V' or array.dtype.names:
+            arrays[name] = array
+            return {ARRAY: name}
+        # NumPy's files do not have the type (bfloat16), but its bits.
+        arrays[name] = array.view(f'u{array.dtype.itemsize}')
+        return {ARRAY: name, 'type': array.dtype.name}
+    return tree
 
-    def deserialize(self, string_value: bytes) -> None:
-        """Restores facts and arrays from the bytes of an npz file."""
-        with np.load(io.BytesIO(string_value)) as content:
-            self.facts = json.loads(content['facts'].tobytes())
-            self.arrays = {
-                name.partition('/')[2]: content[name]
-                for name in content.files
-                if name != 'facts'
+
+def read(path: str) -> dict[str, Any]:
+    """Returns the dictionary in a file.
+
+    Raises:
+        Unreadable: the file is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+
+            def array(found: dict[str, Any]) -> Any:
+                if ARRAY not in found:
+                    return found
+                # As a whole, so that its checksum is verified first.
+                member = io.BytesIO(archive.read(f'{found[ARRAY]}.npy'))
+                values = np.lib.format.read_array(member, allow_pickle=False)
+                return values.view(found.get('type', values.dtype))
+
+            return json.loads(archive.read(CONTENT), object_hook=array)
+    # Damage makes zipfile, JSON and NumPy raise a dozen different ones.
+    except Exception as error:
+        raise Unreadable(str(error) or type(error).__name__) from error
+
+
+def _checked(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of a file if it is a checkpoint.
+
+    Raises:
+        Unreadable: it is something else.
+    """
+    needed = {'identity', 'host_state', 'variables', 'steps', 'entries'}
+    if not needed <= set(content):
+        raise Unreadable('it is not a checkpoint')
+    return content
+
+
+def _read_tensorflow(folder: str, step: int) -> dict[str, Any]:
+    """Returns the content of a checkpoint of version 0.1.0.
+
+    Raises:
+        Unreadable: it is damaged.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        # A path without the characters that TensorFlow takes for a pattern.
+        for name in _files(folder, step):
+            target = os.path.abspath(os.path.join(folder, name))
+            os.symlink(target, os.path.join(place, name))
+        try:
+            reader = tf.train.load_checkpoint(
+                os.path.join(place, f'ckpt-{step}')
+            )
+            names = {
+                int(name.split('/')[1]): name
+                for name in reader.get_variable_to_shape_map()
+                if name.startswith('variables/')
             }
+            state = reader.get_tensor('state/.ATTRIBUTES/py_state')
+            with np.load(io.BytesIO(state)) as arrays:
+                facts = json.loads(arrays['facts'].tobytes())
+                host_state = {
+                    name.partition('/')[2]: arrays[name]
+                    for name in arrays.files
+                    if name != 'facts'
+                }
+            variables = [
+                np.asarray(reader.get_tensor(names[n])) for n in sorted(names)
+            ]
+        except (
+            tf.errors.OpError,
+            ValueError,
+            LookupError,
+            zipfile.BadZipFile,
+        ) as error:
+            raise Unreadable(str(error).splitlines()[0]) from error
+    return facts | {'host_state': host_state, 'variables': variables}
+
+
+def _files(folder: str, step: int) -> list[str]:
+    """Returns the names of the files of a checkpoint of version 0.1.0."""
+    matches = map(PART.fullmatch, os.listdir(folder))
+    return [m.string for m in matches if m and int(m[1]) == step]
+
+
+# Of a method.
 
 
 def _variables(method: Method) -> list[keras.Variable]:
@@ -66,8 +181,14 @@ def _variables(method: Method) -> list[keras.Variable]:
     return [*method.variables, *optimizers]
 
 
+def _value(variable: keras.Variable) -> np.ndarray:
+    """Returns the value of a variable, on several replicas of the first."""
+    strategy = tf.distribute.get_strategy()
+    return strategy.experimental_local_results(variable.value)[0].numpy()
+
+
 class Checkpoints:
-    """Saves and restores a method at the end of epochs.
+    """Saves and restores a method.
 
     Args:
         method: with its networks and optimizers built.
@@ -76,8 +197,10 @@ class Checkpoints:
             checkpoint with other options is refused; an option that is newer
             than a checkpoint counts as its value at introduction.
         keep: number of checkpoints to keep.
-        chief: whether this process writes to `folder`; others write to a
-            temporary folder, because saving may need all processes.
+        chief: whether this process writes.
+
+    Attributes:
+        remarks: a sentence for each damaged checkpoint that was passed over.
     """
 
     def __init__(
@@ -92,87 +215,200 @@ class Checkpoints:
         self._folder = folder
         self._identity = json.loads(json.dumps(identity))
         self._introduced = introduced(DataConfig, TrainConfig, method.Config)
-        self._state = _State()
         self._variables = _variables(method)
         checks.check_state(method, self._variables)
-        tracked = [v.value for v in self._variables]
-        checkpoint = tf.train.Checkpoint(variables=tracked, state=self._state)
-        self._checkpoint = checkpoint
-        target = folder
-        if not chief:
-            self._elsewhere = tempfile.TemporaryDirectory()
-            target = self._elsewhere.name
-        self._manager = tf.train.CheckpointManager(
-            checkpoint, target, max_to_keep=keep
-        )
+        self._keep = keep
+        self._chief = chief
+        self.remarks: list[str] = []
 
-    def save(self, step: int, facts: dict[str, Any]) -> None:
-        """Saves checkpoint number `step` with `facts`, which JSON can hold."""
+    def save(self, step: int, facts: Mapping[str, Any]) -> None:
+        """Saves checkpoint number `step` with `facts`.
+
+        It counts when it is on the disk; then older ones are deleted. Those
+        with larger numbers are of a course that --restore_step gave up.
+
+        Args:
+            step: number of the checkpoint.
+            facts: what JSON can hold, and arrays.
+        """
+        if not self._chief:
+            return
+        self._write(f'ckpt-{step}.npz', facts)
+        remove(os.path.join(self._folder, UNFINISHED))
+        self._delete_others(step)
+
+    def save_unfinished(self, facts: Mapping[str, Any]) -> None:
+        """Saves the middle of an epoch, see `save`.
+
+        It counts until a checkpoint with a number above `facts['steps']`.
+        """
+        if self._chief:
+            self._write(UNFINISHED, facts)
+
+    def _delete_others(self, step: int) -> None:
+        """Deletes all checkpoints but the last ones up to a number."""
+        steps = self._steps()
+        kept = [number for number in steps if number <= step][-self._keep :]
+        for number in set(steps) - set(kept):
+            for name in (f'ckpt-{number}.npz', *_files(self._folder, number)):
+                remove(os.path.join(self._folder, name))
+        if not any(map(INDEX.fullmatch, os.listdir(self._folder))):
+            # The list of version 0.1.0.
+            remove(os.path.join(self._folder, 'checkpoint'))
+
+    def _write(self, name: str, facts: Mapping[str, Any]) -> None:
         checks.check_state(self._method, self._variables)
-        self._state.facts = facts | {'identity': self._identity}
-        self._state.arrays = dict(self._method.host_state)
-        self._manager.save(checkpoint_number=step)
+        os.makedirs(self._folder, exist_ok=True)
+        content = {
+            **facts,
+            'identity': self._identity,
+            'host_state': dict(self._method.host_state),
+            'variables': [_value(v) for v in self._variables],
+        }
+        write(os.path.join(self._folder, name), content)
+
+    def clear_leftovers(self) -> None:
+        """Removes what was left by runs that were killed while they wrote."""
+        if self._chief:
+            clear_leftovers(os.path.dirname(self._folder))
+            clear_leftovers(self._folder, LEFTOVER)
 
     def restore(
-        self, step: int = 0, ignore: Sequence[str] = ()
+        self,
+        step: int = 0,
+        ignore: Sequence[str] = (),
+        unfinished: bool = False,
     ) -> dict[str, Any] | None:
         """Restores a checkpoint into the method.
 
         Args:
-            step: number of the checkpoint; 0 = the latest.
+            step: number of the checkpoint; 0 = the latest that can be read.
             ignore: options that may differ.
+            unfinished: whether the middle of an epoch counts.
 
         Returns:
             The saved facts, or None without a checkpoint.
 
         Raises:
             UsageError: no checkpoint has this number, or it was saved with
-                other options, or it cannot be read.
+                other options, or none can be read.
+        """
+        steps = self._steps()
+        if step:
+            self._check_exists(step, steps)
+        damaged: dict[str, str] = {}
+        for path, content in self._candidates(step, steps, unfinished, damaged):
+            self._check_identity(path, content['identity'], ignore)
+            self._assign(path, content)
+            self.remarks += [
+                f'{other} is damaged ({why}); {path} is used instead.'
+                for other, why in damaged.items()
+            ]
+            return content
+        if damaged:
+            raise self._none(damaged, [n for n in steps if step])
+        return None
+
+    def _candidates(
+        self,
+        step: int,
+        steps: Sequence[int],
+        unfinished: bool,
+        damaged: dict[str, str],
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields paths and contents of readable checkpoints, latest first.
+
+        Args:
+            step: number of the only candidate; 0 = all.
+            steps: the sorted numbers of all checkpoints.
+            unfinished: see `restore`.
+            damaged: gets the other paths, with the reasons.
+        """
+        middle = None
+        path = os.path.join(self._folder, UNFINISHED)
+        if unfinished and os.path.lexists(path):
+            try:
+                middle = _checked(read(path))
+            except Unreadable as error:
+                damaged[path] = str(error)
+        for number in reversed(steps):
+            if middle and middle['steps'] >= number:
+                yield path, middle
+            if step in (0, number):
+                try:
+                    yield self._path(number), self._read(number)
+                except Unreadable as error:
+                    damaged[self._path(number)] = str(error)
+        if middle:
+            yield path, middle
+
+    def _steps(self) -> list[int]:
+        """Returns the sorted numbers of all checkpoints in the folder."""
+        names = os.listdir(self._folder) if os.path.isdir(self._folder) else []
+        matches = [OWN.fullmatch(n) or INDEX.fullmatch(n) for n in names]
+        return sorted({int(match[1]) for match in matches if match})
+
+    def _path(self, step: int) -> str:
+        """Returns the path of a checkpoint of either form."""
+        path = os.path.join(self._folder, f'ckpt-{step}')
+        has_index = os.path.lexists(f'{path}.index')
+        old = has_index and not os.path.lexists(f'{path}.npz')
+        return f'{path}.index' if old else f'{path}.npz'
+
+    def _read(self, step: int) -> dict[str, Any]:
+        """Returns the content of a checkpoint.
+
+        Raises:
+            Unreadable: it is damaged.
         """
         path = self._path(step)
-        if path is None:
-            return None
-        try:
-            reader = tf.train.load_checkpoint(path)
-            self._state.deserialize(reader.get_tensor(STATE_KEY))
-            # Restoring must not fail halfway.
-            for name in reader.get_variable_to_shape_map():
-                reader.get_tensor(name)
-        except DAMAGED as error:
-            raise UsageError(
-                f'The checkpoint {path} cannot be read: delete it, or '
-                'choose an earlier one with --restore_step.'
-            ) from error
-        self._check_identity(path, self._state.facts['identity'], ignore)
-        shapes = [
-            tuple(shape)
-            for _, shape in sorted(
-                (int(name.split('/')[1]), shape)
-                for name, shape in reader.get_variable_to_shape_map().items()
-                if name.startswith('variables/')
-            )
-        ]
-        checks.check_saved(path, shapes, self._method, self._variables)
-        self._checkpoint.restore(path).assert_consumed()
-        facts = dict(self._state.facts)
-        facts.pop('identity', None)
-        self._method.host_state.clear()
-        self._method.host_state.update(self._state.arrays)
-        return facts
+        if path.endswith('.npz'):
+            return _checked(read(path))
+        return _checked(_read_tensorflow(self._folder, step))
 
-    def _path(self, step: int) -> str | None:
-        if not step:
-            return tf.train.latest_checkpoint(self._folder)
-        path = os.path.join(self._folder, f'ckpt-{step}')
-        if os.path.exists(f'{path}.index'):
-            return path
-        indices = pathlib.Path(self._folder).glob('ckpt-*.index')
-        known = sorted(int(i.stem.removeprefix('ckpt-')) for i in indices)
-        steps = ', '.join(map(str, known)) or 'none'
-        raise UsageError(
-            f'--restore_step={step}: {self._folder} has no such checkpoint '
-            f'(available: {steps}).'
+    def _check_exists(self, step: int, steps: Sequence[int]) -> None:
+        if step not in steps:
+            raise UsageError(
+                f'--restore_step={step} must be one of the checkpoints in '
+                f'{self._folder}: {", ".join(map(str, steps)) or "none"}.'
+            )
+
+    def _none(
+        self, damaged: Mapping[str, str], others: Sequence[int]
+    ) -> UsageError:
+        """Returns the error for checkpoints that cannot be read.
+
+        Args:
+            damaged: their paths, with the reasons.
+            others: numbers of those that may be readable.
+        """
+        path, why = next(iter(damaged.items()))
+        rest = f', nor {len(damaged) - 1} others' if len(damaged) > 1 else ''
+        remedy = f'restore it, or move {self._folder} away to start again'
+        readable = []
+        for number in others:
+            with contextlib.suppress(Unreadable):
+                self._read(number)
+                readable.append(str(number))
+        if readable:
+            remedy = f'choose another --restore_step ({", ".join(readable)})'
+        return UsageError(
+            f'The checkpoint {path} cannot be read ({why}){rest}: {remedy}.'
         )
+
+    def _assign(self, path: str, content: Mapping[str, Any]) -> None:
+        """Gives the method what a checkpoint holds, or nothing of it.
+
+        Raises:
+            UsageError: the method has other variables.
+        """
+        values = content['variables']
+        shapes = [value.shape for value in values]
+        checks.check_saved(path, shapes, self._method, self._variables)
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+        self._method.host_state.clear()
+        self._method.host_state.update(content['host_state'])
 
     def _check_identity(
         self, path: str, saved: dict[str, Any], ignore: Sequence[str]

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TextIO
 
 from ieg.errors import RunError, UsageError, unusable
 from ieg.utils import plugins
+from ieg.utils.interrupt import Interrupted
 
 # Held by whoever changes settings of the whole process, see
 # `ieg.training.devices.restoring`.
@@ -54,9 +55,10 @@ def run(
 ) -> int:
     """Runs a command and returns its exit code.
 
-    A UsageError is 2, a RunError or a full disk 1, Ctrl-C 130; each prints one
-    line, as does any exception of a plugin, which is 1. A reader of the output
-    that stops reading, such as `head`, ends the command quietly.
+    A UsageError is 2, a RunError or a full disk 1, Ctrl-C 130 (or what
+    `Interrupted` says); each prints one line, as does any exception of a
+    plugin, which is 1. A reader of the output that stops reading, such as
+    `head`, ends the command quietly.
 
     Args:
         command: returns an exit code; None is 0.
@@ -73,6 +75,8 @@ def run(
             return _leave(str(error), 2)
         except RunError as error:
             return _leave(str(error), 1)
+        except Interrupted as error:
+            return _leave(str(error), error.code)
         except KeyboardInterrupt:
             return _leave(interrupted, 130)
         except BrokenPipeError:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -13,6 +14,8 @@ from typing import IO, Any, Literal, NamedTuple
 # Files and folders that operating systems and NAS devices create, in lower
 # case.
 _SYSTEM_NAMES = ('__macosx', '@eadir', 'thumbs.db', 'desktop.ini')
+# Temporary files, now and in version 0.1.0.
+_TEMPORARY = re.compile(r'(\.[0-9a-f]{32}|noise\.npz\.\d+)\.tmp.*', re.DOTALL)
 # Names of open files: their target is not a path to write to.
 _DESCRIPTORS = ('/dev/fd/', '/dev/std', '/proc/')
 
@@ -134,6 +137,9 @@ def atomic_path(
             if os.path.isfile(temporary):
                 _finish(temporary, place)
             os.replace(temporary, place)
+            # Not every file system can.
+            with contextlib.suppress(OSError):
+                _sync(os.path.dirname(place))
     finally:
         remove(temporary)
 
@@ -151,13 +157,31 @@ def is_special(path: str | os.PathLike[str]) -> bool:
 
 def _finish(temporary: str, place: str) -> None:
     """Puts a file on the disk and gives it the permissions of another."""
-    descriptor = os.open(temporary, os.O_RDONLY)
+    _sync(temporary)
+    with contextlib.suppress(OSError):
+        os.chmod(temporary, stat.S_IMODE(os.stat(place).st_mode))
+
+
+def _sync(path: str) -> None:
+    """Puts a file, or the names in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    with contextlib.suppress(OSError):
-        os.chmod(temporary, stat.S_IMODE(os.stat(place).st_mode))
+
+
+def clear_leftovers(folder: str, also: re.Pattern[str] | None = None) -> None:
+    """Removes what `atomic_path` leaves in a folder if its process is killed.
+
+    Args:
+        folder: the folder; it may be missing.
+        also: names of other files and folders to remove.
+    """
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    for name in names:
+        if _TEMPORARY.fullmatch(name) or (also and also.fullmatch(name)):
+            remove(os.path.join(folder, name))
 
 
 def remove(path: str) -> None:

@@ -7,13 +7,12 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import tensorflow as tf
 from absl import flags
 from paths import ROOT
 
 from ieg import main
+from ieg.training import checkpoint
 
 TIMES = {'seconds', 'images_per_second'}
 
@@ -80,7 +79,12 @@ def log(folder):
 
 def weights(folder):
     """Returns all variables of a run's last checkpoint."""
-    path = tf.train.latest_checkpoint(str(folder / 'checkpoints'))
-    reader = tf.train.load_checkpoint(path)
-    names = [n for n in reader.get_variable_to_shape_map() if 'variables/' in n]
-    return {name: np.asarray(reader.get_tensor(name)) for name in names}
+    path = folder / 'checkpoints' / f'ckpt-{last_step(folder)}.npz'
+    variables = checkpoint.read(str(path))['variables']
+    return dict(enumerate(variables))
+
+
+def last_step(folder):
+    """Returns the number of a run's last checkpoint, or 0."""
+    files = (folder / 'checkpoints').glob('ckpt-*.npz')
+    return max((int(file.stem.partition('-')[2]) for file in files), default=0)

@@ -73,7 +73,7 @@ def test_a_run_is_marked_or_stopped(mode, tiny, tmp_path, monkeypatch):
     assert told == [3]
     assert '--restore_step=8' in log[3]['remarks'][0]
     if mode == 'stop':
-        assert os.path.exists(run.folder / 'checkpoints' / 'ckpt-8.index')
+        assert os.path.exists(run.folder / 'checkpoints' / 'ckpt-8.npz')
         assert train(config, ONE).log() == log
 
 

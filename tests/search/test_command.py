@@ -253,7 +253,7 @@ def test_a_search_goes_on_where_it_was(whole, tmp_path, monkeypatch):
     for moment in list(kills):
         with pytest.raises(Killed, match=moment):
             search(config)
-        assert list((tmp_path / RUN).rglob('ckpt-*.index'))
+        assert list((tmp_path / RUN).rglob('ckpt-*.npz'))
         assert not (tmp_path / RUN / 'search' / 'best.json').exists()
     final = search(config)
     assert records(tmp_path / RUN) == records(whole[0] / RUN)

@@ -7,7 +7,6 @@ import time
 import command
 import numpy as np
 import pytest
-import tensorflow as tf
 
 pytestmark = pytest.mark.slow
 
@@ -47,12 +46,6 @@ def wait_for_new_file(process, folder):
     before = files(folder)
     while process.poll() is None and not files(folder) - before:
         time.sleep(0.001)
-
-
-def last_step(folder):
-    """Returns the number of the checkpoint that a run would go on from."""
-    path = tf.train.latest_checkpoint(str(folder / 'checkpoints'))
-    return int(path.rpartition('-')[2]) if path else 0
 
 
 def assert_same_end(killed, whole):
@@ -117,13 +110,13 @@ def test_kills_in_the_middle_of_refinements_change_nothing(tmp_path):
     pauses = (0, 0.02, 0.05, 0.1)
     for step, pause in zip(list(middle)[::2], pauses, strict=True):
         process, killed = start('killed')
-        while process.poll() is None and last_step(killed) < step:
+        while process.poll() is None and command.last_step(killed) < step:
             time.sleep(0.001)
         time.sleep(pause)
         assert process.poll() is None
         process.kill()
         process.communicate()
-        assert last_step(killed) in middle
+        assert command.last_step(killed) in middle
     process, killed = start('killed')
     finish(process)
     assert_same_end(killed, whole)
