@@ -4,6 +4,7 @@
 subcommand: `ieg --dataset=... --method=... [--mode=evaluation]`.
 """
 
+import contextlib
 import importlib
 import sys
 import textwrap
@@ -15,7 +16,9 @@ from absl import app
 from ieg import __version__
 from ieg.commandline import arguments, catalog, usage
 from ieg.commandline.catalog import Catalog
+from ieg.data import spec, whereabouts
 from ieg.errors import RunError, UsageError, nearest
+from ieg.options import DataConfig
 from ieg.registry import SEARCHERS
 from ieg.utils import cli
 
@@ -98,16 +101,20 @@ def _check_search(config: 'Config') -> None:
 def _train(
     config: 'Config', opened: 'Opened | None', plugins: Sequence[str]
 ) -> None:
-    from ieg import experiment
+    from ieg import experiment, run_folder
+    from ieg.config import folder_of
 
     if config.advice:
         print(textwrap.fill(config.advice, 79))
     print(describe(config), flush=True)
-    if config.search.search:
-        from ieg.search import driver
+    with contextlib.ExitStack() as stack:
+        if config.search.search:
+            from ieg.search import driver
 
-        config = driver.search(config, plugins, opened)
-    print(table(experiment.train(config, opened=opened)))
+            # The search and the training after it.
+            stack.enter_context(run_folder.writing(folder_of(config)))
+            config = driver.search(config, plugins, opened)
+        print(table(experiment.train(config, opened=opened)))
 
 
 def describe(config: 'Config') -> str:
@@ -150,6 +157,7 @@ def parse(argv: Sequence[str], command: str = '') -> dict[str, Any]:
             f'--mode={given["mode"]} contradicts `ieg {command}`; omit it.'
         )
     arguments.check(given, known)
+    _check_data(given)
     if not plugins:
         if 'searcher' in given:
             SEARCHERS.check(given['searcher'])
@@ -162,6 +170,19 @@ HELP_TEXTS: dict[str, Callable[[Catalog], str]] = {
     'train': usage.training,
     'evaluate': usage.evaluation,
 }
+
+
+def _check_data(given: dict[str, Any]) -> None:
+    """Reports a wrong place of a user's own images before TensorFlow loads.
+
+    Raises:
+        UsageError: they are not there.
+    """
+    base = spec.parse(given.get('dataset', DataConfig().dataset)).base
+    if base in spec.OWN:
+        whereabouts.check(base, given.get('data_dir'))
+        if given.get('probe_dir'):
+            whereabouts.check('folder', given['probe_dir'])
 
 
 def _with_plugins(plugins: Sequence[str]) -> Catalog:

@@ -29,16 +29,24 @@ from ieg.training.trainer import Trainer
 from ieg.utils.files import atomic_open, atomic_write
 
 
-def write_head(folder: str, config: Config, data: Data) -> None:
+def write_head(
+    folder: str, config: Config, data: Data, identity: Mapping[str, Any]
+) -> None:
     """Writes the files that are known before the first step.
 
-    These are `config.json`, `noise.npz` and `skipped.csv`.
+    These are `config.json`, `identity.json`, `noise.npz` and `skipped.csv`.
     """
-    text = json.dumps(config.flat(), indent=1) + '\n'
-    atomic_write(os.path.join(folder, 'config.json'), text)
+    write_object(folder, run_folder.CONFIG, config.recorded())
+    write_object(folder, run_folder.IDENTITY, identity)
     if data.noise is not None:
         noise_labels.save(os.path.join(folder, 'noise.npz'), data.noise)
     run_folder.write_skipped(folder, data.skipped)
+
+
+def write_object(folder: str, name: str, content: Mapping[str, Any]) -> None:
+    """Writes a JSON object to a file of a run folder."""
+    text = json.dumps(content, indent=1) + '\n'
+    atomic_write(os.path.join(folder, name), text)
 
 
 def summarize(
@@ -259,7 +267,6 @@ def write(folder: str, outcome: Outcome, summary: Mapping[str, Any]) -> None:
         RunError: the folder can no longer be written.
     """
     path = os.path.join(folder, 'predictions.npz')
-    text = json.dumps(summary, indent=1) + '\n'
     # NumPy's keyword arguments are not all arrays.
     arrays: dict[str, Any] = dict(outcome.arrays)
     try:
@@ -268,7 +275,7 @@ def write(folder: str, outcome: Outcome, summary: Mapping[str, Any]) -> None:
                 np.savez_compressed(file, **arrays)
             table = os.path.join(folder, 'label_issues.csv')
             label_issues.write(table, outcome.rows)
-        atomic_write(os.path.join(folder, 'summary.json'), text)
+        write_object(folder, run_folder.SUMMARY, summary)
     except OSError as error:
         raise RunError(
             f'{folder} cannot be written ({error.strerror}). Run the same '

@@ -18,6 +18,7 @@ from ieg.run_folder import (
     DROP,
     LOG,
     SUMMARY,
+    check,
     damaged,
     read_entries,
     read_object,
@@ -142,6 +143,7 @@ def load(folders: Sequence[str], y: str) -> tuple[list[Run], list[str]]:
     """
     runs, left_out = [], []
     for folder in folders:
+        check(folder)
         options = read_options(folder)
         if not os.path.exists(os.path.join(folder, SUMMARY)):
             left_out.append(
@@ -279,13 +281,20 @@ def _same_data(first: Run, run: Run) -> None:
     if first.options['dataset'].split('_')[0] in OWN:
         names.append('data_dir')
     for name in names:
-        ours, theirs = first.options.get(name), run.options.get(name)
+        ours, theirs = (r.options.get(name) for r in (first, run))
+        if name == 'data_dir':
+            # Earlier versions recorded relative paths.
+            ours, theirs = map(_absolute, (ours, theirs))
         if ours != theirs:
             raise UsageError(
                 'Runs of different data sets cannot be compared: '
                 f'{first.folder} has {name}={ours} and {run.folder} has '
                 f'{name}={theirs}.'
             )
+
+
+def _absolute(path: Any) -> str:
+    return os.path.abspath(os.path.expanduser(str(path)))
 
 
 def _difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:

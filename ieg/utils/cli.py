@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ieg.errors import RunError, UsageError
+from ieg.utils.files import check_local
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,6 +35,16 @@ def positive(text: str) -> int:
             f'must be a positive integer, got {text!r}'
         )
     return int(text)
+
+
+def path(text: str) -> str:
+    """Returns a path, as the type of an argument.
+
+    Raises:
+        UsageError: it is a URL.
+    """
+    check_local(text)
+    return text
 
 
 def run(

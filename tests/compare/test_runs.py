@@ -67,7 +67,7 @@ def test_a_diverged_run_is_left_out(tmp_path):
             '{"probe": {}, "recommended_epoch": "1"}',
             ['--track_memorization'],
         ),
-        ('log.jsonl', '{"epoch": 0}\n{"epo', ['line 2']),
+        ('log.jsonl', '{"epoch": 0}\n{"epo\n', ['line 2']),
         ('log.jsonl', '{"epoch": 0, "fit_accuracy": "x"}\n', ['line 1']),
         ('log.jsonl', '{"step": 0}\n', ['line 1']),
         ('log.jsonl', '3\n', ['line 1']),
