@@ -336,7 +336,7 @@ def check_identity(
     """Checks that a run has the options that it was started with.
 
     Args:
-        run: what has the options `saved`, for the message.
+        run: path of its folder, or of a checkpoint.
         saved: its identity, as JSON holds it; see `Config.identity`.
         now: the present identity; `data` says where the data are.
         introduced: values of options that are newer than the run.
@@ -356,8 +356,8 @@ def check_identity(
     another = 'give another run its own folder with --run_name'
     if 'layout' in differing:
         raise UsageError(
-            f'{run} was made by another version of ieg: go on with that one, '
-            f'or {another}.'
+            f'The run of {run} was made by another version of ieg: go on with '
+            f'that one, or {another}.'
         )
     if options:
         changes = '; '.join(
@@ -372,12 +372,13 @@ def check_identity(
                 cause = f'--lr_schedule={schedule}'
             why = f' ({cause} depends on the length of the run)'
         raise UsageError(
-            f'{run} was started with other options: {changes}{why}. Use the '
-            f'old values, or {another}.'
+            f'The run of {run} was started with other options: {changes}{why}. '
+            f'Use the old values, or {another}.'
         )
     if differing:
         changed = ' and '.join(_HASHES[name] for name in sorted(differing))
         raise UsageError(
             f'The {changed} in {now.get("data") or "the data set"} have '
-            f'changed since {run} was started: restore them, or {another}.'
+            f'changed since the run of {run} was started: restore them, or '
+            f'{another}.'
         )

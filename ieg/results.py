@@ -226,7 +226,7 @@ def judge(
         Examples(
             'train',
             train.indices,
-            train.names,
+            _paths(train),
             evidence,
             _chosen(method),
             train.clean_labels,
@@ -240,10 +240,17 @@ def judge(
             held_out = Evidence.of_predictions(split.labels, probabilities)
             parts.append(
                 label_issues.Examples(
-                    name, split.indices, split.names, held_out
+                    name, split.indices, _paths(split), held_out
                 )
             )
     return label_issues.audit(parts, data.class_names)
+
+
+def _paths(split: Split) -> np.ndarray | None:
+    """Returns the absolute paths of the files of a split, [n], or None."""
+    if split.names is None:
+        return None
+    return np.array([os.path.abspath(name) for name in split.names], object)
 
 
 def _chosen(method: Method) -> np.ndarray | None:

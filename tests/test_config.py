@@ -307,10 +307,10 @@ IDENTITY = {
 )
 def test_what_differs_is_said(change, words):
     now = IDENTITY | {'data': 'pictures', 'seed': 1}
-    check_identity('The run', IDENTITY, now, {'seed': 1})
+    check_identity('a/b', IDENTITY, now, {'seed': 1})
     with pytest.raises(UsageError) as caught:
-        check_identity('The run', IDENTITY, now | change, {'seed': 1})
-    for word in ('The run', '--run_name', *words):
+        check_identity('a/b', IDENTITY, now | change, {'seed': 1})
+    for word in ('the run of a/b', '--run_name', *words):
         assert word.lower() in str(caught.value).lower()
     assert 'sha256' not in str(caught.value)
-    check_identity('The run', IDENTITY, now | change, {'seed': 1}, [*change])
+    check_identity('a/b', IDENTITY, now | change, {'seed': 1}, [*change])

@@ -203,7 +203,7 @@ def test_a_shorter_run_than_there_is_is_a_mistake(trained, tmp_path):
     shutil.copytree(path, tmp_path, dirs_exist_ok=True)
     more = (*ELR, f'--checkpoint_path={tmp_path}')
     assert ieg(*more, '--max_epoch=2')[0] == 0
-    assert_mistake(ieg(*more), '4 steps', 'ask for 2', '--checkpoint_path')
+    assert_mistake(ieg(*more), '4 steps', 'ask for 2', '--run_name')
 
 
 def flip(content):

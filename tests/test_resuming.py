@@ -1,5 +1,6 @@
 """Runs that are resumed from their folders, and folders of other runs."""
 
+import csv
 import json
 import os
 import shutil
@@ -80,6 +81,7 @@ def test_a_moved_run_goes_on_with_moved_data(moved):
     assert not os.listdir('.')
     options = json.loads((run / 'config.json').read_text())
     assert options['data_dir'] == str(data) and options['max_epoch'] == 2
+    assert options['run_name'] == 'first'
     # From now on that is where the data are.
     code, out, err = ieg('evaluate', f'--run={run}')
     assert (code, err) == (0, '')
@@ -113,9 +115,8 @@ def test_a_folder_that_was_not_trained_takes_other_options(moved):
     assert_mistake(ieg(*options), 'seed was 1')
     assert contents(run) == before
     (run / 'summary.json').unlink()
-    code, _, err = ieg(*options)
-    assert code == 0, err
-    assert json.loads((run / 'identity.json').read_text())['seed'] == 4
+    # What is refused now comes after the options were accepted.
+    assert_mistake(ieg(*options, '--restore_step=7'), '--restore_step=7')
 
 
 def test_changed_data_is_said_to_be_changed(moved):
@@ -165,6 +166,26 @@ def test_a_report_with_pictures_is_not_replaced_by_one_without(
     data.with_name('gone').rename(data)
     assert report_main.main([str(run)]) == 0
     assert b'data:image/' in (run / 'report.html').read_bytes()
+
+
+def test_corrections_are_applied_from_anywhere(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = trained / RUN
+    # Like the pictures of some methods: they are no data either.
+    shutil.copyfile(next((trained / 'photos').rglob('*.jpg')), run / 'x.jpg')
+    with open(run / 'label_issues.csv', encoding='utf-8', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert all(os.path.isfile(row['path']) for row in rows)
+    row = next(row for row in rows if row['split'] == 'train')
+    others = {'cat', 'dog'} - {row['given_label']}
+    with open('fixed.csv', 'w', encoding='utf-8', newline='') as file:
+        table = csv.DictWriter(file, [*row])
+        table.writeheader()
+        table.writerow(row | {'corrected_label': others.pop()})
+    arguments = [str(run), '--apply=fixed.csv', '--output=fixed']
+    assert report_main.main(arguments) == 0
+    assert len(list((tmp_path / 'fixed' / 'train').rglob('*.jpg'))) == 32
+    assert not list((tmp_path / 'fixed').rglob('config.json'))
 
 
 def test_a_failed_start_leaves_no_folder(trained, tmp_path):

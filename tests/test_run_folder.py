@@ -132,4 +132,4 @@ def test_a_run_folder_is_not_data(tmp_path, other):
         return {os.path.basename(folder.path) for folder in found}
 
     assert walked() == {tmp_path.name, 'runs', 'photos', 'cats'}
-    assert 'run' in walked(hidden=True)
+    assert 'run' in walked(ours=True)

@@ -120,6 +120,9 @@ def from_flags(
         for name in (known or catalog.current()).options()
         if values[name].value is not None
     }
+    for name in ('checkpoint_path', 'run_name'):
+        if given.get('run') and given.get(name):
+            raise UsageError(f'Give --run or --{name}, not both.')
     path = values['config'].value
     given = over(read_file(path) if path else {}, given)
     completed = complete(given)
@@ -143,12 +146,8 @@ def complete(given: Mapping[str, Any]) -> dict[str, Any]:
     given = renamed(given)
     for name in PATHS:
         check_local(given.get(name), f'--{name}=')
-    folder = given.get('run')
-    if folder:
-        for name in ('checkpoint_path', 'run_name'):
-            if given.get(name):
-                raise UsageError(f'Give --run or --{name}, not both.')
-        given = over(read_run(folder), given)
+    if given.get('run'):
+        given = over(read_run(given['run']), given)
     if given.get('data_dir') and 'dataset' not in given:
         given['dataset'] = whereabouts.kind(given['data_dir'])
     return given
@@ -165,12 +164,7 @@ def read_run(folder: str) -> dict[str, Any]:
         raise UsageError(
             f'{folder} is not a run folder: it must have a file config.json.'
         )
-    options = read_file(path)
-    # They would say where else the run lies.
-    left_out = ('checkpoint_path', 'run_name')
-    return {k: v for k, v in options.items() if k not in left_out} | {
-        'run': folder
-    }
+    return read_file(path) | {'run': folder}
 
 
 def read_file(path: str) -> dict[str, Any]:

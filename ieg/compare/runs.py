@@ -94,7 +94,8 @@ def find(places: Sequence[str]) -> list[str]:
             patterns.
 
     Raises:
-        UsageError: a place does not exist, or there is no run.
+        UsageError: a place does not exist, or there is no run; or a run
+            folder has a folder in place of a file, say.
     """
     runs: dict[str, str] = {}
     for place in places:
@@ -105,6 +106,7 @@ def find(places: Sequence[str]) -> list[str]:
         if not matches:
             raise UsageError(f'No run found: there is no {place}.')
         for match in matches:
+            check(match)
             for folder in _below(match):
                 runs.setdefault(os.path.realpath(folder), folder)
     if not runs:
@@ -119,11 +121,16 @@ def _below(top: str) -> list[str]:
     runs = []
     # A folder that cannot be read is skipped.
     for folder in walk(
-        top, hidden=True, follow_links=False, on_error=lambda error: None
+        top,
+        hidden=True,
+        ours=True,
+        follow_links=False,
+        on_error=lambda error: None,
     ):
         if CONFIG in map(os.path.basename, folder.files):
             runs.append(os.path.normpath(folder.path))
             folder.folders.clear()
+            check(folder.path)
     return runs
 
 
@@ -143,7 +150,6 @@ def load(folders: Sequence[str], y: str) -> tuple[list[Run], list[str]]:
     """
     runs, left_out = [], []
     for folder in folders:
-        check(folder)
         options = read_options(folder)
         if not os.path.exists(os.path.join(folder, SUMMARY)):
             left_out.append(

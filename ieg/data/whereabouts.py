@@ -1,6 +1,7 @@
 """Where a user's own images are, checked without TensorFlow."""
 
 import os
+import stat
 
 from ieg.data.images.survey import EXTENSIONS
 from ieg.errors import UsageError
@@ -63,12 +64,10 @@ def check(base: str, path: str | None) -> None:
         )
     place = os.path.expanduser(path)
     try:
-        if base == 'folder':
-            os.scandir(place).close()
-        elif os.path.isdir(place):
-            raise IsADirectoryError
-        else:
-            # Opening a pipe would otherwise wait for its writer.
-            os.close(os.open(place, os.O_RDONLY | os.O_NONBLOCK))
+        is_folder = stat.S_ISDIR(os.stat(place).st_mode)
+        if is_folder != (base == 'folder'):
+            raise IsADirectoryError if is_folder else NotADirectoryError
+        if not os.access(place, os.R_OK):
+            raise PermissionError
     except OSError as error:
         raise unreadable(_WANTED[base], place, error) from None

@@ -164,7 +164,7 @@ class Checkpoints:
         self, path: str, saved: dict[str, Any], ignore: Sequence[str]
     ) -> None:
         check_identity(
-            f'The checkpoint {path}',
+            path,
             saved,
             self._identity,
             self._introduced,

@@ -201,13 +201,13 @@ class Folder(NamedTuple):
     is_repeated: bool = False
 
 
-def read_folder(path: str, hidden: bool = False) -> Folder:
+def read_folder(path: str, hidden: bool = False, ours: bool = False) -> Folder:
     """Returns the contents of a folder.
 
     Args:
         path: of the folder.
-        hidden: whether names for which `is_hidden` is true are included, and
-            folders for which `is_ours` is.
+        hidden: whether names for which `is_hidden` is true are included.
+        ours: whether folders for which `is_ours` is true are included.
 
     Raises:
         OSError: the folder cannot be read.
@@ -217,7 +217,7 @@ def read_folder(path: str, hidden: bool = False) -> Folder:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if hidden or not is_hidden(entry.name):
                 _kind(entry, folder).append(entry.path)
-    if not hidden:
+    if not ours:
         folder.folders[:] = [f for f in folder.folders if not is_ours(f)]
     return folder
 
@@ -236,6 +236,7 @@ def walk(
     top: str,
     *,
     hidden: bool = False,
+    ours: bool = False,
     follow_links: bool = True,
     seen: set[tuple[int, int]] | None = None,
     on_error: Callable[[OSError], object] | None = None,
@@ -248,6 +249,7 @@ def walk(
     Args:
         top: where to start.
         hidden: as in `read_folder`.
+        ours: as in `read_folder`.
         follow_links: whether to read the folders that links point to.
         seen: identities (see `identity`) of folders not to read; those that
             are read are added. None: a folder may be read several times, by
@@ -267,7 +269,7 @@ def walk(
             if own in (above if seen is None else seen):
                 yield Folder(path, [], [], [], is_repeated=True)
                 continue
-            folder = read_folder(path, hidden)
+            folder = read_folder(path, hidden, ours)
         except OSError as error:
             if on_error is None:
                 raise

@@ -51,11 +51,13 @@ def hold(path: str) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 os.utime(descriptor)
 
-    threading.Thread(target=refresh, daemon=True).start()
+    thread = threading.Thread(target=refresh, daemon=True)
+    thread.start()
     try:
         yield
     finally:
         ended.set()
+        thread.join()
         # While the lock is held: later the file may be another process's.
         with contextlib.suppress(OSError):
             if os.pread(descriptor, 1000, 0) == mine:

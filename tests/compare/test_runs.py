@@ -84,6 +84,14 @@ def test_a_damaged_file_is_named(tmp_path, name, content, words):
         assert word in sentence
 
 
+@pytest.mark.parametrize('name', ['config.json', 'summary.json', 'log.jsonl'])
+def test_a_folder_in_place_of_a_file_is_named(tmp_path, name):
+    folder = write_run(tmp_path / 'run', 0.5, 0.1)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    assert str(folder / name) in refused(folder)
+
+
 def test_a_missing_log(tmp_path):
     folder = write_run(tmp_path / 'run', 0.5, 0.1)
     (folder / 'log.jsonl').unlink()
