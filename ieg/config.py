@@ -6,7 +6,7 @@ An option's default < the method's preset for the data set and noise
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ieg.commandline import arguments, catalog
@@ -18,6 +18,7 @@ from ieg.errors import UsageError, nearest
 from ieg.networks import applications
 from ieg.ops import optim
 from ieg.options import (
+    PATHS,
     SCHEDULES,
     DataConfig,
     RunConfig,
@@ -44,6 +45,10 @@ DEFAULT_NETWORKS = {
 }
 
 
+# Schedules whose learning rate depends on the length of the run.
+STRETCHED = ('cosine_one', 'linear')
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Everything a run depends on.
@@ -65,6 +70,19 @@ class Config:
         parts = (self.run, self.data, self.train, self.search, self.method)
         return {k: v for part in parts for k, v in vars(part).items()}
 
+    def recorded(self) -> dict[str, Any]:
+        """Returns all options for `config.json`, which any folder can use.
+
+        Paths are absolute, and `run` is the folder that the file is in.
+        """
+        options = self.flat()
+        del options['run']
+        for name in PATHS:
+            if options.get(name):
+                path = os.path.expanduser(options[name])
+                options[name] = os.path.abspath(path)
+        return options
+
     def identity(self, replicas: int) -> dict[str, Any]:
         """Returns the options that a checkpoint must share to be resumed.
 
@@ -75,7 +93,7 @@ class Config:
         options = self.flat()
         for name in (*_names(RunConfig), *_names(SearchConfig)):
             del options[name]
-        stretched = self.train.lr_schedule in ('cosine_one', 'linear')
+        stretched = self.train.lr_schedule in STRETCHED
         method = METHODS.get(self.train.method)
         if not (stretched or method.depends_on_length(self.method)):
             del options['max_epoch'], options['max_iteration']
@@ -152,6 +170,7 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
         advice=_said(advice, given, values),
     )
     load.check(config.data, config.run)
+    _check_name(config.run.run_name)
     network_options(config.train)
     _check_schedule(given, config.train)
     optim.check(config.train)
@@ -191,6 +210,16 @@ def _check_presets(method: 'type[Method]', presets: Any) -> None:
             options[name].checked(value)
         except UsageError as error:
             raise UsageError(f'{where}: {error}') from error
+
+
+def _check_name(name: str) -> None:
+    """Raises UsageError if a run folder cannot have a name."""
+    is_part = name.strip() not in ('', '.', '..') and '/' not in name
+    if name and not (is_part and name.isprintable()):
+        raise UsageError(
+            f'--run_name={name!r} must be the name of one folder; '
+            '--checkpoint_path says where it lies.'
+        )
 
 
 def _pretrained(
@@ -306,16 +335,81 @@ def build(cls: type, values: Mapping[str, Any]) -> Any:
 
 def folder_of(config: Config) -> str:
     """Returns the folder of a run."""
-    train = config.train
+    train, run = config.train, config.run
+    if run.run:
+        return os.path.normpath(os.path.expanduser(run.run))
     name = config.data.dataset.replace('/', '-')
     base = name.split('_')[0]
     if base in OWN:
         # Two folders of images are two data sets.
-        path = os.path.normpath(os.path.expanduser(config.run.data_dir))
+        path = os.path.normpath(os.path.expanduser(run.data_dir))
         stem = os.path.basename(path)
         name += f'-{stem.removesuffix(f".{base}")}'
     return os.path.join(
-        os.path.expanduser(config.run.checkpoint_path),
+        os.path.expanduser(run.checkpoint_path),
         name,
-        f'{train.method}_{train.network_name}_s{train.seed}',
+        run.run_name.strip()
+        or f'{train.method}_{train.network_name}_s{train.seed}',
     )
+
+
+# What a checkpoint knows the data by.
+_HASHES = {'images_sha256': 'images', 'labels_sha256': 'labels'}
+
+
+def check_identity(
+    run: str,
+    saved: Mapping[str, Any],
+    now: Mapping[str, Any],
+    introduced: Mapping[str, Any],
+    ignore: Collection[str] = (),
+) -> None:
+    """Checks that a run has the options that it was started with.
+
+    Args:
+        run: path of its folder, or of a checkpoint.
+        saved: its identity, as JSON holds it; see `Config.identity`.
+        now: the present identity; `data` says where the data are.
+        introduced: values of options that are newer than the run.
+        ignore: options that may differ.
+
+    Raises:
+        UsageError: an option, the data or the layout of checkpoints differs.
+    """
+    saved = {name: introduced.get(name) for name in now} | dict(saved)
+    names = dict.fromkeys(['method', 'dataset', 'network_name', *saved])
+    differing = [
+        name
+        for name in names
+        if name not in {'data', *ignore} and saved.get(name) != now.get(name)
+    ]
+    options = [n for n in differing if n not in {*_HASHES, 'layout'}]
+    another = 'give another run its own folder with --run_name'
+    if 'layout' in differing:
+        raise UsageError(
+            f'The run of {run} was made by another version of ieg: go on with '
+            f'that one, or {another}.'
+        )
+    if options:
+        changes = '; '.join(
+            f'{name} was {saved.get(name)!r} and is now {now.get(name)!r}'
+            for name in options[:3]
+        )
+        why = ''
+        if set(options) <= set(LENGTHS):
+            schedule = now['lr_schedule']
+            cause = f'--method={now["method"]}'
+            if schedule in STRETCHED:
+                cause = f'--lr_schedule={schedule}'
+            why = f' ({cause} depends on the length of the run)'
+        raise UsageError(
+            f'The run of {run} was started with other options: {changes}{why}. '
+            f'Use the old values, or {another}.'
+        )
+    if differing:
+        changed = ' and '.join(_HASHES[name] for name in sorted(differing))
+        raise UsageError(
+            f'The {changed} in {now.get("data") or "the data set"} have '
+            f'changed since the run of {run} was started: restore them, or '
+            f'{another}.'
+        )

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from ieg import label_issues, run_folder
 from ieg.data.images.arrays import Pixels
 from ieg.errors import RunError, UsageError, unusable
+from ieg.utils.files import check_local
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -36,7 +37,9 @@ _PARAMETERS = (
     'valid_ratio',
     'seed',
 )
-_OCCUPIED = ('dataset', 'data_dir', 'checkpoint_path', 'mode', 'restore_step')
+_OCCUPIED = (
+    *('dataset', 'data_dir', 'checkpoint_path', 'run', 'mode', 'restore_step'),
+)
 _BATCH = 256
 
 
@@ -260,6 +263,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             with tempfile.TemporaryDirectory(prefix='ieg_') as folder:
                 yield folder
             return
+        with as_in_scikit_learn():
+            check_local(self.run_dir, 'run_dir=')
         try:
             root = os.path.abspath(os.path.expanduser(self.run_dir))
             os.makedirs(root, exist_ok=True)

@@ -26,7 +26,7 @@ import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
 from ieg import config as ieg_config
 from ieg import results, run_folder
-from ieg.commandline.arguments import renamed
+from ieg.commandline.arguments import complete
 from ieg.config import Config, folder_of
 from ieg.data import load
 from ieg.data.dataset import Data, Opened
@@ -37,10 +37,9 @@ from ieg.memorization import PATIENCE, MemorizationTracker
 from ieg.methods.base import Info, Method, steps_for
 from ieg.networks import create_network
 from ieg.ops import optim
-from ieg.options import MOST_EPOCHS, DataConfig, RunConfig
+from ieg.options import MOST_EPOCHS, DataConfig, RunConfig, TrainConfig
 from ieg.predict import model as predict_model
-from ieg.registry import METHODS
-from ieg.run_folder import make_folder
+from ieg.registry import METHODS, introduced
 from ieg.training import devices
 from ieg.training.callbacks import Progress, TensorBoardScalars
 from ieg.training.devices import has_gpu
@@ -283,7 +282,7 @@ def configure(
     Raises:
         UsageError: see `ieg.config.resolve`; or the data set cannot be opened.
     """
-    given = renamed(given)
+    given = complete(given)
     spec = parse(given.get('dataset', DataConfig().dataset))
     if spec.has_recipe:
         config = ieg_config.resolve(given)
@@ -379,7 +378,29 @@ def _identity(
         'labels_sha256': data.labels_sha256,
         'images_sha256': data.fingerprint,
         'layout': LAYOUT,
+        # For messages; moved data are the same data.
+        'data': config.run.data_dir,
     }
+
+
+def _check_identity(
+    folder: str, config: Config, identity: dict[str, Any]
+) -> None:
+    """Checks that a folder has no other run, before anything is written.
+
+    The checkpoints of earlier versions are the only ones that tell.
+
+    Raises:
+        UsageError: it has one.
+    """
+    path = os.path.join(folder, run_folder.IDENTITY)
+    if os.path.exists(path) and run_folder.is_trained(folder):
+        ieg_config.check_identity(
+            folder,
+            run_folder.read_object(path),
+            json.loads(json.dumps(identity)),
+            introduced(DataConfig, TrainConfig, type(config.method)),
+        )
 
 
 def _frozen_noise(folder: str) -> noise_labels.NoisyLabels | None:
@@ -413,9 +434,13 @@ def train(
         OSError: a file of the run cannot be written any more.
         Interrupted: `interrupt` received a signal.
     """
-    make_folder(folder_of(config))
     started = time.monotonic()
-    with devices.restoring():
+    with devices.restoring(), contextlib.ExitStack() as stack:
+        strategy = strategy or devices.make_strategy(
+            config.run.distribution_strategy, config.run.num_replicas
+        )
+        if devices.is_chief(strategy):
+            stack.enter_context(run_folder.writing(folder_of(config)))
         experiment = build(
             config, callbacks, strategy, opened, data, interrupt=interrupt
         )
@@ -427,6 +452,8 @@ def _train(
     experiment: Experiment, progress: bool | TextIO, started: float
 ) -> dict[str, Any]:
     config, trainer = experiment.config, experiment.trainer
+    identity = _identity(config, experiment.strategy, experiment.data)
+    _check_identity(experiment.folder, config, identity)
     _track(experiment)
     start = trainer.restore(config.run.restore_step)
     if trainer.is_new:
@@ -434,7 +461,7 @@ def _train(
         _remark_missing(experiment)
     _remark_edits(experiment)
     if experiment.is_chief:
-        results.write_head(experiment.folder, config, experiment.data)
+        results.write_head(experiment.folder, config, experiment.data, identity)
         if progress:
             for text in (
                 *_precision_advice(config),
@@ -446,6 +473,8 @@ def _train(
             stream = None if isinstance(progress, bool) else progress
             trainer.add_callback(Progress(costs, start, stream))
     trainer.train(start)
+    if progress and len(trainer.log.entries) == start:
+        _print('The run was complete already: nothing was trained.')
     outcome = results.conclude(trainer, experiment.data)
     summary = results.summarize(
         experiment.folder,
@@ -551,6 +580,7 @@ def evaluate(
             options.
     """
     folder = folder_of(config)
+    run_folder.check(folder)
     if not os.path.isdir(os.path.join(folder, 'checkpoints')):
         raise UsageError(
             f'There is no checkpoint in {folder}: train first with the same '
@@ -569,7 +599,6 @@ def evaluate(
         try:
             append(path, json.dumps(figures) + '\n')
         except OSError as error:
-            raise UsageError(
-                f'{path} cannot be written ({error.strerror}).'
-            ) from error
+            # The folder of another user, or on a read-only medium.
+            _print(f'{path} cannot be written ({error.strerror}).')
     return figures

@@ -4,6 +4,7 @@
 subcommand: `ieg --dataset=... --method=... [--mode=evaluation]`.
 """
 
+import contextlib
 import importlib
 import os
 import sys
@@ -16,7 +17,9 @@ from absl import app
 from ieg import __version__
 from ieg.commandline import arguments, catalog, usage
 from ieg.commandline.catalog import Catalog
+from ieg.data import spec, whereabouts
 from ieg.errors import RunError, UsageError, nearest
+from ieg.options import DataConfig
 from ieg.registry import SEARCHERS
 from ieg.run_folder import CONFIG
 from ieg.utils import cli
@@ -97,15 +100,19 @@ def _check_search(config: 'Config') -> None:
 def _train(
     config: 'Config', opened: 'Opened | None', plugins: Sequence[str]
 ) -> None:
-    from ieg import experiment
+    from ieg import experiment, run_folder
+    from ieg.config import folder_of
 
     if config.advice:
         print(textwrap.fill(config.advice, 79))
     print(describe(config), flush=True)
-    with Interrupt() as interrupt:
+    with contextlib.ExitStack() as stack:
+        interrupt = stack.enter_context(Interrupt())
         if config.search.search:
             from ieg.search import driver
 
+            # The search and the training after it.
+            stack.enter_context(run_folder.writing(folder_of(config)))
             config = driver.search(config, plugins, opened, interrupt)
         summary = experiment.train(config, opened=opened, interrupt=interrupt)
     print(table(summary))
@@ -154,6 +161,7 @@ def parse(argv: Sequence[str], command: str = '') -> dict[str, Any]:
             f'--mode={given["mode"]} contradicts `ieg {command}`; omit it.'
         )
     arguments.check(given, known)
+    _check_data(given)
     if not plugins:
         if 'searcher' in given:
             SEARCHERS.check(given['searcher'])
@@ -166,6 +174,19 @@ HELP_TEXTS: dict[str, Callable[[Catalog], str]] = {
     'train': usage.training,
     'evaluate': usage.evaluation,
 }
+
+
+def _check_data(given: dict[str, Any]) -> None:
+    """Reports a wrong place of a user's own images before TensorFlow loads.
+
+    Raises:
+        UsageError: they are not there.
+    """
+    base = spec.parse(given.get('dataset', DataConfig().dataset)).base
+    if base in spec.OWN:
+        whereabouts.check(base, given.get('data_dir'))
+        if given.get('probe_dir'):
+            whereabouts.check('folder', given['probe_dir'])
 
 
 def _with_plugins(plugins: Sequence[str]) -> Catalog:

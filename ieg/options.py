@@ -25,6 +25,15 @@ ALIASES = {
     'probe_step': 'memorization_step',
     'probe_rate': 'memorization_rate',
 }
+# Options that are paths on this machine.
+PATHS = (
+    'run',
+    'checkpoint_path',
+    'data_dir',
+    'probe_dir',
+    'human_labels',
+    'unlabeled_dir',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +50,14 @@ class RunConfig:
     )
     checkpoint_path: str = option(
         'runs', 'Folder in which run folders are created.'
+    )
+    run_name: str = option(
+        '', 'Name of the run folder. Empty = METHOD_NETWORK_sSEED.'
+    )
+    run: str = option(
+        '',
+        'Folder of a run to resume or evaluate. It has the options; those '
+        'that are given win, such as --data_dir for data that were moved.',
     )
     restore_step: int = option(
         0, 'Step of the checkpoint to restore; 0 = the latest.', minimum=0

@@ -30,17 +30,25 @@ from ieg.utils import plugins
 from ieg.utils.files import atomic_open, atomic_write
 
 
-def write_head(folder: str, config: Config, data: Data) -> None:
+def write_head(
+    folder: str, config: Config, data: Data, identity: Mapping[str, Any]
+) -> None:
     """Writes the files that are known before the first step.
 
-    These are `config.json`, `noise.npz` and `skipped.csv`.
+    These are `config.json`, `identity.json`, `noise.npz` and `skipped.csv`.
     """
-    content = config.flat() | plugins.record()
-    text = json.dumps(content, indent=1) + '\n'
-    atomic_write(os.path.join(folder, 'config.json'), text)
+    content = config.recorded() | plugins.record()
+    write_object(folder, run_folder.CONFIG, content)
+    write_object(folder, run_folder.IDENTITY, identity)
     if data.noise is not None:
         noise_labels.save(os.path.join(folder, 'noise.npz'), data.noise)
     run_folder.write_skipped(folder, data.skipped)
+
+
+def write_object(folder: str, name: str, content: Mapping[str, Any]) -> None:
+    """Writes a JSON object to a file of a run folder."""
+    text = json.dumps(content, indent=1) + '\n'
+    atomic_write(os.path.join(folder, name), text)
 
 
 def summarize(
@@ -220,7 +228,7 @@ def judge(
         Examples(
             'train',
             train.indices,
-            train.names,
+            _paths(train),
             evidence,
             _chosen(method),
             train.clean_labels,
@@ -234,10 +242,17 @@ def judge(
             held_out = Evidence.of_predictions(split.labels, probabilities)
             parts.append(
                 label_issues.Examples(
-                    name, split.indices, split.names, held_out
+                    name, split.indices, _paths(split), held_out
                 )
             )
     return label_issues.audit(parts, data.class_names)
+
+
+def _paths(split: Split) -> np.ndarray | None:
+    """Returns the absolute paths of the files of a split, [n], or None."""
+    if split.names is None:
+        return None
+    return np.array([os.path.abspath(name) for name in split.names], object)
 
 
 def _chosen(method: Method) -> np.ndarray | None:
@@ -261,7 +276,6 @@ def write(folder: str, outcome: Outcome, summary: Mapping[str, Any]) -> None:
         OSError: the folder can no longer be written.
     """
     path = os.path.join(folder, 'predictions.npz')
-    text = json.dumps(summary, indent=1) + '\n'
     # NumPy's keyword arguments are not all arrays.
     arrays: dict[str, Any] = dict(outcome.arrays)
     if outcome.rows is not None:
@@ -269,7 +283,7 @@ def write(folder: str, outcome: Outcome, summary: Mapping[str, Any]) -> None:
             np.savez_compressed(file, **arrays)
         table = os.path.join(folder, 'label_issues.csv')
         label_issues.write(table, outcome.rows)
-    atomic_write(os.path.join(folder, 'summary.json'), text)
+    write_object(folder, run_folder.SUMMARY, summary)
 
 
 def present(

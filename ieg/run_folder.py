@@ -1,17 +1,30 @@
 """The files of a run: names, reading and checking."""
 
+import contextlib
 import json
 import math
 import os
+import shutil
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ieg.errors import UsageError
-from ieg.utils import tables
+from ieg.utils import locks, tables
 
 CONFIG, LOG, SUMMARY = 'config.json', 'log.jsonl', 'summary.json'
-ADVICE = 'memorization.json'
+ADVICE, NOISE, LOCK = 'memorization.json', 'noise.npz', 'lock'
+# The options that a run must share to be resumed.
+IDENTITY = 'identity.json'
+PREDICTIONS, ISSUES = 'predictions.npz', 'label_issues.csv'
+_FILES = (
+    *(CONFIG, IDENTITY, LOG, SUMMARY, NOISE, ADVICE, PREDICTIONS, ISSUES),
+    'skipped.csv',
+)
+_FOLDERS = ('checkpoints', 'tensorboard', 'search')
+# Run folders that this process writes, and the thread that does.
+_written: dict[str, int] = {}
 DROP = 'susceptibility_drop'
 # Entries of the log that are read; they may be missing, but must be numbers.
 NUMBERS = frozenset(
@@ -78,14 +91,19 @@ def read_object(path: str) -> dict[str, Any]:
 def read_entries(path: str) -> list[dict[str, Any]]:
     """Returns the entries of a log; a number is finite or None.
 
+    A last line that is only half written is left out.
+
     Raises:
         UsageError: the file cannot be read, or is damaged.
     """
     entries = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    text = _text(path)
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
         try:
             entry = json.loads(line)
         except ValueError:
+            if not line.endswith('\n'):
+                break  # The run is writing it.
             entry = None
         if not _is_entry(entry):
             raise damaged(path, f'line {number} is not an entry of an epoch')
@@ -122,21 +140,128 @@ def plain(value: Any) -> Any:
     return value
 
 
-def make_folder(folder: str) -> None:
+def check(folder: str) -> None:
+    """Checks that what a run folder contains can be read as what it should be.
+
+    Raises:
+        UsageError: a file is not a file, a folder not a folder, or it is a
+            link to nothing or must not be read.
+    """
+    for name in (*_FILES, *_FOLDERS):
+        path = os.path.join(folder, name)
+        if not os.path.lexists(path):
+            continue
+        is_folder = name in _FOLDERS
+        is_kind = os.path.isdir if is_folder else os.path.isfile
+        if not is_kind(path) or not os.access(path, os.R_OK):
+            raise UsageError(
+                f'{path} must be a {"folder" if is_folder else "file"} that '
+                'can be read: repair or remove it, or name another run folder.'
+            )
+
+
+def is_trained(folder: str) -> bool:
+    """Returns whether a run folder has a checkpoint, or results."""
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        names = os.listdir(os.path.join(folder, 'checkpoints'))
+    return os.path.exists(os.path.join(folder, SUMMARY)) or any(
+        name.endswith(('.index', '.npz')) and not name.startswith('.')
+        for name in names
+    )
+
+
+def make_folder(folder: str) -> list[str]:
     """Creates a run folder if it does not exist.
+
+    Returns:
+        The folders that were created, the innermost first.
 
     Raises:
         UsageError: the folder cannot be written.
     """
+    made, path = [], os.path.abspath(folder)
+    while not os.path.lexists(path):
+        made.append(path)
+        path = os.path.dirname(path)
     try:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageError(
-            f'The run folder {folder} cannot be written ({error.strerror}): '
-            'choose another --checkpoint_path.'
-        ) from error
+        _remove(made)
+        raise _unwritable(folder, error) from error
+    return made
+
+
+def _remove(folders: Sequence[str]) -> None:
+    """Removes those of some folders that are empty, the innermost first."""
+    for path in folders:
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+
+
+def _unwritable(folder: str, error: OSError) -> UsageError:
+    return UsageError(
+        f'The run folder {folder} cannot be written ({error.strerror}): '
+        'choose another --checkpoint_path.'
+    )
+
+
+@contextlib.contextmanager
+def writing(folder: str) -> Iterator[None]:
+    """Creates and locks a run folder for the time of a training.
+
+    A thread that has locked it already may do so again. If a mistake of the
+    user's ends the training before there is anything to resume, a folder that
+    was created here is removed.
+
+    Args:
+        folder: the run folder.
+
+    Raises:
+        UsageError: the folder cannot be written, another process writes it, or
+            `check` refuses it.
+    """
+    place, thread = os.path.realpath(folder), threading.get_ident()
+    if _written.get(place) == thread:
+        yield
+        return
+    made = make_folder(folder)
+    try:
+        with _locked(folder):
+            _written[place] = thread
+            try:
+                check(folder)
+                yield
+            finally:
+                del _written[place]
+    except UsageError:
+        if made and not is_trained(folder) and not _has_trials(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        _remove(made)
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locks.hold(os.path.join(folder, LOCK)))
+        except locks.HeldError as error:
+            raise UsageError(
+                f'The run folder {folder} is being written by {error}: wait '
+                'until that ends, or name another one with --run_name.'
+            ) from None
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        yield
+
+
+def _has_trials(folder: str) -> bool:
+    path = os.path.join(folder, 'search', 'trials.jsonl')
+    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def write_skipped(folder: str, skipped: Sequence[tuple[str, str]]) -> None:

@@ -12,7 +12,7 @@ from absl import flags
 import ieg
 from ieg import options as options_
 from ieg.commandline import arguments, catalog
-from ieg.config import resolve
+from ieg.config import check_identity, folder_of, resolve
 from ieg.errors import UsageError
 from ieg.registry import METHODS, option
 
@@ -250,3 +250,75 @@ def test_two_methods_cannot_share_a_name_for_different_things(monkeypatch):
     monkeypatch.setitem(METHODS._entries, 'other', other)
     with pytest.raises(UsageError, match="'warm_up'.*'other'"):
         arguments.define_flags(flags.FlagValues())
+
+
+# Run folders.
+
+
+def test_a_run_folder_has_the_name_that_is_asked_for():
+    given = {'dataset': 'fake_uniform_0.4', 'method': 'supervised'}
+    assert folder_of(resolve(given)) == (
+        'runs/fake_uniform_0.4/supervised_cnn_s1'
+    )
+    named = resolve(given | {'run_name': 'try 2'})
+    assert folder_of(named) == 'runs/fake_uniform_0.4/try 2'
+    assert folder_of(resolve(given | {'run': 'old/one/'})) == 'old/one'
+
+
+@pytest.mark.parametrize('name', ['a/b', '..', '.', ' ', '/', 'a\n', 's3://b'])
+def test_a_name_of_a_run_is_one_folder(name):
+    with pytest.raises(UsageError, match='--run_name='):
+        resolve({'dataset': 'fake', 'run_name': name})
+
+
+@pytest.mark.parametrize('name', options_.PATHS)
+@pytest.mark.parametrize('url', ['gs://b/x', 'file:///tmp/x'])
+def test_a_url_is_not_a_path(name, url):
+    for use in (resolve, arguments.complete):
+        with pytest.raises(UsageError) as caught:
+            use({'dataset': 'fake', name: url})
+        assert f'--{name}={url}' in str(caught.value)
+
+
+def test_paths_are_recorded_as_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', '/home/me')
+    given = {'dataset': 'folder', 'data_dir': 'photos', 'probe_dir': '~/probe'}
+    given |= {'network_name': 'cnn', 'run': 'old'}
+    recorded = resolve(given).recorded()
+    assert recorded['data_dir'] == str(tmp_path / 'photos')
+    assert recorded['probe_dir'] == '/home/me/probe'
+    assert recorded['checkpoint_path'] == str(tmp_path / 'runs')
+    assert recorded['unlabeled_dir'] == '' and 'run' not in recorded
+
+
+IDENTITY = {
+    'method': 'supervised',
+    'lr_schedule': 'linear',
+    'max_epoch': 3,
+    'labels_sha256': 'a',
+    'images_sha256': 'b',
+    'layout': 2,
+    'data': 'photos',
+}
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'max_epoch': 5}, ['max_epoch was 3', '5', '--lr_schedule=linear']),
+        ({'images_sha256': 'c'}, ['The images in pictures', 'changed']),
+        ({'labels_sha256': 'c'}, ['The labels in pictures', 'changed']),
+        ({'seed': 2, 'labels_sha256': 'c'}, ['seed was 1 and is now 2']),
+        ({'layout': 3}, ['another version']),
+    ],
+)
+def test_what_differs_is_said(change, words):
+    now = IDENTITY | {'data': 'pictures', 'seed': 1}
+    check_identity('a/b', IDENTITY, now, {'seed': 1})
+    with pytest.raises(UsageError) as caught:
+        check_identity('a/b', IDENTITY, now | change, {'seed': 1})
+    for word in ('the run of a/b', '--run_name', *words):
+        assert word.lower() in str(caught.value).lower()
+    assert 'sha256' not in str(caught.value)
+    check_identity('a/b', IDENTITY, now | change, {'seed': 1}, [*change])

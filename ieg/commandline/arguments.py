@@ -6,6 +6,7 @@ registered; `given` are options by name.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +14,12 @@ from absl import flags
 
 from ieg.commandline import catalog
 from ieg.commandline.catalog import SOURCES, Catalog, Option
-from ieg.data import spec
+from ieg.data import spec, whereabouts
 from ieg.errors import UsageError, nearest
-from ieg.options import ALIASES, SCHEDULES
+from ieg.options import ALIASES, PATHS, SCHEDULES
 from ieg.registry import METHODS, NETWORKS
 from ieg.utils import plugins
+from ieg.utils.files import check_local
 
 LENGTHS = ('max_epoch', 'max_iteration')
 # Options that together make one choice: whoever gives one gives all.
@@ -112,12 +114,57 @@ def from_flags(
         for name in (known or catalog.current()).options()
         if values[name].value is not None
     }
+    for name in ('checkpoint_path', 'run_name'):
+        if given.get('run') and given.get(name):
+            raise UsageError(f'Give --run or --{name}, not both.')
     path = values['config'].value
-    return over(read_file(path) if path else {}, given)
+    given = over(read_file(path) if path else {}, given)
+    completed = complete(given)
+    if completed.keys() - given.keys() == {'dataset'}:
+        print(
+            f'No --dataset given: --data_dir={given["data_dir"]} is read as '
+            f'--dataset={completed["dataset"]}.',
+            flush=True,
+        )
+    return completed
+
+
+def complete(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options given, those of the run that `run` names, and the
+    kind of the data if only their place was given.
+
+    Raises:
+        UsageError: `run` is not a run folder, a path is a URL, or the kind of
+            the data is unclear.
+    """
+    given = renamed(given)
+    for name in PATHS:
+        check_local(given.get(name), f'--{name}=')
+    if given.get('run'):
+        given = over(read_run(given['run']), given)
+    if given.get('data_dir') and 'dataset' not in given:
+        given['dataset'] = whereabouts.kind(given['data_dir'])
+    return given
+
+
+def read_run(folder: str) -> dict[str, Any]:
+    """Returns the options that a run has in its folder, and where that is.
+
+    Raises:
+        UsageError: it is not a run folder.
+    """
+    path = os.path.join(os.path.expanduser(folder), 'config.json')
+    if not os.path.isfile(path):
+        raise UsageError(
+            f'{folder} is not a run folder: it must have a file config.json.'
+        )
+    return read_file(path) | {'run': folder}
 
 
 def read_file(path: str) -> dict[str, Any]:
     """Returns the options in a JSON file, but for those of one command.
+
+    These are where the file lies (`run`), the mode and restore_step.
 
     Raises:
         UsageError: the file is missing, or is not a JSON object.
@@ -137,7 +184,7 @@ def read_file(path: str) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise UsageError(f'--config={path} must hold a JSON object of options.')
-    left_out = ('mode', 'restore_step', *plugins.RECORD)
+    left_out = ('run', 'mode', 'restore_step', *plugins.RECORD)
     return {k: v for k, v in renamed(content).items() if k not in left_out}
 
 
@@ -168,6 +215,8 @@ def check(given: Mapping[str, Any], known: Catalog | None = None) -> None:
         UsageError: an option is unknown or unused, or a value is impossible.
     """
     options = (known or catalog.current()).options()
+    for name in PATHS:
+        check_local(given.get(name), f'--{name}=')
     for name in given:
         if name not in options:
             raise UsageError(

@@ -34,6 +34,8 @@ COMMON = (
     'precision',
     'num_replicas',
     'checkpoint_path',
+    'run_name',
+    'run',
     'mode',
     'config',
     'plugin',
@@ -119,9 +121,9 @@ def evaluation(known: Catalog) -> str:
     """Returns the options of `ieg evaluate`."""
     return _join(
         [
-            'Usage: ieg evaluate --config=RUN/config.json [--OPTION=VALUE ...]',
-            COMMANDS['evaluate'] + ' Give the options of its training, or the '
-            'config.json in its run folder.',
+            'Usage: ieg evaluate --run=RUN [--OPTION=VALUE ...]',
+            COMMANDS['evaluate'] + ' Give its run folder, or the options of '
+            'its training.',
             *_groups(known, left_out={'mode', *_NOT_IN_EVALUATION}),
         ]
     )

@@ -224,6 +224,7 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
     parser.add_argument(
         'run',
         nargs='+',
+        type=cli.path,
         help='Run folder, folder that contains some at any depth, or pattern.',
     )
     parser.add_argument(
@@ -249,6 +250,7 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
     )
     parser.add_argument(
         '--out',
+        type=cli.path,
         default='comparison',
         help='Folder for compare.csv, compare.json and compare.png (default: '
         '%(default)s); empty = print only.',

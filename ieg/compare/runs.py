@@ -18,6 +18,7 @@ from ieg.run_folder import (
     DROP,
     LOG,
     SUMMARY,
+    check,
     damaged,
     read_entries,
     read_object,
@@ -93,7 +94,8 @@ def find(places: Sequence[str]) -> list[str]:
             patterns.
 
     Raises:
-        UsageError: a place does not exist, or there is no run.
+        UsageError: a place does not exist, or there is no run; or a run
+            folder has a folder in place of a file, say.
     """
     runs: dict[str, str] = {}
     for place in places:
@@ -104,6 +106,7 @@ def find(places: Sequence[str]) -> list[str]:
         if not matches:
             raise UsageError(f'No run found: there is no {place}.')
         for match in matches:
+            check(match)
             for folder in _below(match):
                 runs.setdefault(os.path.realpath(folder), folder)
     if not runs:
@@ -118,11 +121,16 @@ def _below(top: str) -> list[str]:
     runs = []
     # A folder that cannot be read is skipped.
     for folder in walk(
-        top, hidden=True, follow_links=False, on_error=lambda error: None
+        top,
+        hidden=True,
+        ours=True,
+        follow_links=False,
+        on_error=lambda error: None,
     ):
         if CONFIG in map(os.path.basename, folder.files):
             runs.append(os.path.normpath(folder.path))
             folder.folders.clear()
+            check(folder.path)
     return runs
 
 
@@ -279,13 +287,20 @@ def _same_data(first: Run, run: Run) -> None:
     if first.options['dataset'].split('_')[0] in OWN:
         names.append('data_dir')
     for name in names:
-        ours, theirs = first.options.get(name), run.options.get(name)
+        ours, theirs = (r.options.get(name) for r in (first, run))
+        if name == 'data_dir':
+            # Earlier versions recorded relative paths.
+            ours, theirs = map(_absolute, (ours, theirs))
         if ours != theirs:
             raise UsageError(
                 'Runs of different data sets cannot be compared: '
                 f'{first.folder} has {name}={ours} and {run.folder} has '
                 f'{name}={theirs}.'
             )
+
+
+def _absolute(path: Any) -> str:
+    return os.path.abspath(os.path.expanduser(str(path)))
 
 
 def _difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:

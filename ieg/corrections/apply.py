@@ -104,7 +104,7 @@ def _config(folder: str) -> Config:
             f'the run in {folder} is not finished: repeat its command, '
             'which resumes where it stopped.'
         )
-    return ieg_config.resolve(arguments.read_file(path))
+    return ieg_config.resolve(arguments.read_run(folder))
 
 
 def _noise(folder: str) -> NoisyLabels | None:

@@ -241,7 +241,7 @@ def _check_text(text: str, line: int, path: str) -> None:
 
 
 def _plain(path: str) -> str:
-    return normal(shown(os.path.normpath(path) if path else ''))
+    return normal(shown(os.path.abspath(path) if path else ''))
 
 
 def _rows(path: str) -> list[_Row]:

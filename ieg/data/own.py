@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ieg.data import splits
+from ieg.data import splits, whereabouts
 from ieg.data.dataset import (
     Advice,
     Examples,
@@ -29,7 +29,6 @@ from ieg.data.published import IMAGENET_MEAN, IMAGENET_STD
 from ieg.errors import UsageError
 from ieg.utils.text import counted, listed, shown
 
-_WANTED = {'folder': 'folder', 'csv': 'CSV file', 'npz': 'npz file'}
 # Of the images, for a test part that the owner does not have.
 _TEST_SHARE = 0.2
 _SEED = 20240229
@@ -41,14 +40,10 @@ def own_path(name: str, data_dir: str | None) -> str:
     """Returns where a user's data set is.
 
     Raises:
-        UsageError: that is not given.
+        UsageError: that is not given, or nothing is there.
     """
-    if not data_dir:
-        raise UsageError(
-            f'--dataset={name} needs --data_dir, the {_WANTED[name]} of your '
-            'images.'
-        )
-    return os.path.expanduser(data_dir)
+    whereabouts.check(name, data_dir)
+    return os.path.expanduser(data_dir or '')
 
 
 def open_own(name: str, found: FoundFiles) -> Opened:

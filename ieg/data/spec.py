@@ -1,6 +1,7 @@
 """The dataset string: `cifar10_asymmetric_0.4` and its kin."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterable
 
@@ -278,6 +279,13 @@ def _longest_prefix(text: str, names: Iterable[str]) -> str | None:
 
 def _unknown_base(text: str, bases: list[str]) -> UsageError:
     """Returns the error for a string that begins with no known data set."""
+    if '/' in text or os.path.exists(text):
+        form = os.path.splitext(text)[1].lower().removeprefix('.')
+        kind = form if form in OWN else 'folder'
+        return UsageError(
+            f'--dataset={text} is a path: write --dataset={kind} '
+            f'--data_dir={text}.'
+        )
     name = text
     for kind in NOISES.names():
         name = name.split(f'_{kind}')[0]

@@ -42,7 +42,7 @@ def _run(argv: Sequence[str], prog: str) -> int:
         description='Check your installation: versions, devices, data sets '
         'and a short training. Exits with 1 if there is a problem.',
     )
-    parser.add_argument('--data_dir', default='', help=_HELP)
+    parser.add_argument('--data_dir', type=cli.path, default='', help=_HELP)
     folder = os.path.expanduser(parser.parse_args(argv).data_dir)
     if folder and not os.path.isdir(folder):
         raise UsageError(f'--data_dir={folder} is not a folder.')

@@ -41,16 +41,20 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
         'path, label and probability.',
     )
     parser.add_argument(
-        'model', help='model.keras of a run, or the run folder.'
+        'model',
+        type=cli.path,
+        help='model.keras of a run, or the run folder.',
     )
     parser.add_argument(
         'images',
         nargs='+',
+        type=cli.path,
         help='Image files, folders of them at any depth, or .npy and .npz '
         'files with uint8 images [N, H, W] or [N, H, W, channels].',
     )
     parser.add_argument(
         '--output',
+        type=cli.path,
         default='',
         help='Output file (default: standard output).',
     )

@@ -7,12 +7,13 @@ Each section is a module with `build`, which computes, and a template of the
 same name in `templates/`, which is its HTML; `render` lists them.
 """
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from ieg.errors import UsageError
+from ieg.errors import RunError, UsageError
 from ieg.report import (
     classes,
     curves,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ieg.data.dataset import Data
 
 NAME = 'report.html'
+# What only the pictures of a report have; in names it would be escaped.
+_PICTURE = ' src="data:image/'
 
 
 def write(folder: str, data: 'Data | None' = None, reason: str = '') -> str:
@@ -46,16 +49,32 @@ def write(folder: str, data: 'Data | None' = None, reason: str = '') -> str:
     Raises:
         UsageError: the folder is not a run folder, a file in it is damaged,
             or the report cannot be written.
+        RunError: the folder has a report with pictures, and this one would
+            have none.
     """
     run = report_run.read(folder, () if data is None else data.class_names)
     path = os.path.join(run.folder, NAME)
+    page = render(run, data, reason)
+    if _PICTURE not in page and _has_pictures(path):
+        reason = reason or 'The images are not those of the run.'
+        raise RunError(
+            f'{path} was kept, because it has pictures and a new one would '
+            f'not: {reason}'
+        )
     try:
-        atomic_write(path, render(run, data, reason))
+        atomic_write(path, page)
     except OSError as error:
         raise UsageError(
             f'{path} cannot be written ({error.strerror}).'
         ) from error
     return path
+
+
+def _has_pictures(path: str) -> bool:
+    with contextlib.suppress(OSError):
+        with open(path, encoding='utf-8', errors='replace') as file:
+            return _PICTURE in file.read()
+    return False
 
 
 def render(

@@ -32,9 +32,10 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
         'that look wrong, and pictures of them. With --apply, writes '
         'corrected labels instead.',
     )
-    parser.add_argument('run', help='Run folder.')
+    parser.add_argument('run', type=cli.path, help='Run folder.')
     parser.add_argument(
         '--apply',
+        type=cli.path,
         metavar='CSV',
         help='Write corrected labels in the format of the data, from the file '
         'that the report saved, or from label_issues.csv with the column '
@@ -42,6 +43,7 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
     )
     parser.add_argument(
         '--output',
+        type=cli.path,
         metavar='PATH',
         help='Where --apply writes; by default next to your data, or in the '
         'run folder.',
@@ -76,7 +78,7 @@ def load(folder: str, modules: str = '') -> tuple['Data | None', str]:
     try:
         path = os.path.join(folder, run_folder.CONFIG)
         cli.import_plugins(modules or plugins.recorded(path))
-        options = arguments.read_file(path)
+        options = arguments.read_run(folder)
         config, opened = experiment.configure(options)
         return experiment.load_data(config, opened), ''
     except (UsageError, RunError) as error:
@@ -113,9 +115,10 @@ def _run(argv: Sequence[str], prog: str) -> None:
     run.read(folder)
     _prepare(asked.plugin)
     data, reason = load(folder, asked.plugin)
+    path = report.write(folder, data, reason)
     if reason:
         print(reason, file=sys.stderr)
-    print(report.write(folder, data, reason))
+    print(path)
 
 
 if __name__ == '__main__':

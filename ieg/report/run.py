@@ -20,8 +20,12 @@ from ieg.errors import UsageError
 from ieg.run_folder import (
     ADVICE,
     CONFIG,
+    ISSUES,
     LOG,
+    NOISE,
+    PREDICTIONS,
     SUMMARY,
+    check,
     damaged,
     plain,
     read_entries,
@@ -30,8 +34,6 @@ from ieg.run_folder import (
 )
 
 _T = TypeVar('_T')
-NOISE = 'noise.npz'
-PREDICTIONS, ISSUES = 'predictions.npz', 'label_issues.csv'
 # What `summary.json` has numbers for, if anything.
 FIGURES = (
     'epochs',
@@ -160,6 +162,7 @@ def _paths(folder: str) -> dict[str, str]:
         name: os.path.join(folder, name)
         for name in (CONFIG, LOG, SUMMARY, NOISE, ADVICE, PREDICTIONS, ISSUES)
     }
+    check(folder)
     if not os.path.exists(path[CONFIG]):
         raise UsageError(
             f'{folder} is not a run folder: it has no {CONFIG}; give the '

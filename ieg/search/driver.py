@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ieg import config as ieg_config
-from ieg import run_folder
+from ieg import results, run_folder
 from ieg.config import Config
 from ieg.data.dataset import Opened
 from ieg.errors import RunError, UsageError
@@ -57,12 +57,14 @@ def search(
         OSError: files cannot be written.
     """
     check(config)
-    run_folder.make_folder(ieg_config.folder_of(config))
-    _check_training(config)
     interrupt = interrupt or Interrupt()
     try:
-        # Trials may run in this process.
-        with devices.restoring():
+        with (
+            run_folder.writing(ieg_config.folder_of(config)),
+            # Trials may run in this process.
+            devices.restoring(),
+        ):
+            _check_training(config)
             outcome = _Search(config, plugins, opened, interrupt).run()
     except Interrupted as error:
         interrupt.kept = 'the search'
@@ -148,8 +150,8 @@ def _check_training(config: Config) -> None:
         outcome = store.outcome(folder_of(config))
     except UsageError as error:
         raise UsageError(
-            f'{folder} has a training without a search: use another '
-            '--checkpoint_path or --seed.'
+            f'{folder} has a training without a search: name another folder '
+            'with --run_name.'
         ) from error
     for name, length in lengths(config.search).items():
         before = outcome.get(name)
@@ -217,6 +219,11 @@ class _Search:
 
     def run(self) -> dict[str, Any]:
         """Runs the missing trials; returns the outcome."""
+        folder = ieg_config.folder_of(self._config)
+        if not run_folder.is_trained(folder):
+            # The final training writes its own options.
+            recorded = self._config.recorded()
+            results.write_object(folder, run_folder.CONFIG, recorded)
         try:
             self._facts = self._workers.facts()
             warm = self._space.warm(self._facts.epochs)

@@ -131,8 +131,8 @@ class Store:
             if value != head.get(name):
                 raise UsageError(
                     f'{self.folder} has a search with other options: {name} '
-                    f'was {value!r} and is now {head.get(name)!r}. Use another '
-                    '--checkpoint_path or --seed, or the old values.'
+                    f'was {value!r} and is now {head.get(name)!r}. Use the '
+                    'old values, or name another run folder with --run_name.'
                 )
 
     def _lines(self) -> list[str]:

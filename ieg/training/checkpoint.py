@@ -21,6 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ieg.config import check_identity
 from ieg.errors import UsageError
 from ieg.methods import checks
 from ieg.methods.base import Method
@@ -28,8 +29,6 @@ from ieg.options import DataConfig, TrainConfig
 from ieg.registry import introduced
 from ieg.utils.files import atomic_open, clear_leftovers, remove
 
-# Options that are compared first.
-MOST_TELLING = ('method', 'dataset', 'network_name')
 CONTENT = 'content.json'
 # Stands for an array in the JSON of a file.
 ARRAY = 'array of this file'
@@ -413,20 +412,13 @@ class Checkpoints:
     def _check_identity(
         self, path: str, saved: dict[str, Any], ignore: Sequence[str]
     ) -> None:
-        old = {n: self._introduced.get(n) for n in self._identity} | saved
-        names = dict.fromkeys([*MOST_TELLING, *old])
-        differences = [
-            f'{name} was {old.get(name)!r} and is now '
-            f'{self._identity.get(name)!r}'
-            for name in names
-            if name not in ignore and old.get(name) != self._identity.get(name)
-        ]
-        if differences:
-            raise UsageError(
-                f'The checkpoint {path} was saved with other options: '
-                f'{"; ".join(differences[:3])}. Use another --checkpoint_path '
-                'or --seed, or the old values.'
-            )
+        check_identity(
+            path,
+            saved,
+            self._identity,
+            self._introduced,
+            ignore,
+        )
 
 
 class Rewind:

@@ -342,14 +342,14 @@ class Trainer:
         if nominal_steps > total:
             raise UsageError(
                 f'The run in this folder already has {nominal_steps} steps, '
-                f'but these options ask for {total}: train longer, or choose '
-                'another --checkpoint_path.'
+                f'but these options ask for {total}: train longer, or name '
+                'another run folder with --run_name.'
             )
         if nominal_steps < min(self._settings.steps_until(epoch), total):
             raise UsageError(
                 'The run in this folder ended in the middle of an epoch, after '
-                f'{nominal_steps} steps, and cannot be extended: choose '
-                'another --checkpoint_path.'
+                f'{nominal_steps} steps, and cannot be extended: name '
+                'another run folder with --run_name.'
             )
 
     def train(self, start: int = 0) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TextIO
 
 from ieg.errors import RunError, UsageError, unusable
 from ieg.utils import plugins
+from ieg.utils.files import check_local
 from ieg.utils.interrupt import Interrupted
 
 # Held by whoever changes settings of the whole process, see
@@ -46,6 +47,16 @@ def positive(text: str) -> int:
             f'must be a positive integer, got {text!r}'
         )
     return int(text)
+
+
+def path(text: str) -> str:
+    """Returns a path, as the type of an argument.
+
+    Raises:
+        UsageError: it is a URL.
+    """
+    check_local(text)
+    return text
 
 
 def run(

@@ -11,11 +11,19 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import IO, Any, Literal, NamedTuple
 
+from ieg.errors import UsageError
+
 # Files and folders that operating systems and NAS devices create, in lower
 # case.
 _SYSTEM_NAMES = ('__macosx', '@eadir', 'thumbs.db', 'desktop.ini')
 # Temporary files, now and in version 0.1.0.
 _TEMPORARY = re.compile(r'(\.[0-9a-f]{32}|noise\.npz\.\d+)\.tmp.*', re.DOTALL)
+# Files that together make a folder one that this package has written.
+_OURS = (
+    ('config.json', 'log.jsonl'),
+    ('config.json', 'identity.json'),
+    ('compare.csv', 'compare.json'),
+)
 # Names of open files: their target is not a path to write to.
 _DESCRIPTORS = ('/dev/fd/', '/dev/std', '/proc/')
 
@@ -202,6 +210,31 @@ def is_hidden(name: str) -> bool:
     return name.startswith('.') or name.lower() in _SYSTEM_NAMES
 
 
+def is_ours(path: str) -> bool:
+    """Returns whether a folder is a run folder or a comparison, not data."""
+    return any(
+        all(os.path.isfile(os.path.join(path, name)) for name in names)
+        for names in _OURS
+    )
+
+
+def check_local(path: Any, what: str = '') -> None:
+    """Checks that a path is not a URL.
+
+    Args:
+        path: of a file or folder; anything else is not checked.
+        what: precedes the path in the message, such as '--data_dir='.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if isinstance(path, str) and '://' in path:
+        raise UsageError(
+            f'{what}{path} is a URL, but files must be on this machine: give '
+            'the path of a local or mounted folder.'
+        )
+
+
 class Folder(NamedTuple):
     """What a folder contains; full paths, sorted by name.
 
@@ -221,12 +254,13 @@ class Folder(NamedTuple):
     is_repeated: bool = False
 
 
-def read_folder(path: str, hidden: bool = False) -> Folder:
+def read_folder(path: str, hidden: bool = False, ours: bool = False) -> Folder:
     """Returns the contents of a folder.
 
     Args:
         path: of the folder.
         hidden: whether names for which `is_hidden` is true are included.
+        ours: whether folders for which `is_ours` is true are included.
 
     Raises:
         OSError: the folder cannot be read.
@@ -236,6 +270,8 @@ def read_folder(path: str, hidden: bool = False) -> Folder:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if hidden or not is_hidden(entry.name):
                 _kind(entry, folder).append(entry.path)
+    if not ours:
+        folder.folders[:] = [f for f in folder.folders if not is_ours(f)]
     return folder
 
 
@@ -253,6 +289,7 @@ def walk(
     top: str,
     *,
     hidden: bool = False,
+    ours: bool = False,
     follow_links: bool = True,
     seen: set[tuple[int, int]] | None = None,
     on_error: Callable[[OSError], object] | None = None,
@@ -264,7 +301,8 @@ def walk(
 
     Args:
         top: where to start.
-        hidden: whether names for which `is_hidden` is true are included.
+        hidden: as in `read_folder`.
+        ours: as in `read_folder`.
         follow_links: whether to read the folders that links point to.
         seen: identities (see `identity`) of folders not to read; those that
             are read are added. None: a folder may be read several times, by
@@ -284,7 +322,7 @@ def walk(
             if own in (above if seen is None else seen):
                 yield Folder(path, [], [], [], is_repeated=True)
                 continue
-            folder = read_folder(path, hidden)
+            folder = read_folder(path, hidden, ours)
         except OSError as error:
             if on_error is None:
                 raise

@@ -67,7 +67,7 @@ def test_a_diverged_run_is_left_out(tmp_path):
             '{"probe": {}, "recommended_epoch": "1"}',
             ['--track_memorization'],
         ),
-        ('log.jsonl', '{"epoch": 0}\n{"epo', ['line 2']),
+        ('log.jsonl', '{"epoch": 0}\n{"epo\n', ['line 2']),
         ('log.jsonl', '{"epoch": 0, "fit_accuracy": "x"}\n', ['line 1']),
         ('log.jsonl', '{"step": 0}\n', ['line 1']),
         ('log.jsonl', '3\n', ['line 1']),
@@ -82,6 +82,14 @@ def test_a_damaged_file_is_named(tmp_path, name, content, words):
     sentence = refused(tmp_path)
     for word in [str(folder / name), *words]:
         assert word in sentence
+
+
+@pytest.mark.parametrize('name', ['config.json', 'summary.json', 'log.jsonl'])
+def test_a_folder_in_place_of_a_file_is_named(tmp_path, name):
+    folder = write_run(tmp_path / 'run', 0.5, 0.1)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    assert str(folder / name) in refused(folder)
 
 
 def test_a_missing_log(tmp_path):

@@ -1,6 +1,8 @@
 """Reports of folders that lack something, and of damaged ones."""
 
 import itertools
+import os
+import re
 
 import numpy as np
 import pytest
@@ -47,6 +49,28 @@ def test_a_run_that_has_just_begun(fresh):
     assert 'did not score individual labels' in seen.text
 
 
+def test_a_line_that_the_run_is_writing_is_left_out(fresh):
+    log = fresh.folder / 'log.jsonl'
+    whole = log.read_text()
+    log.write_text(whole + '{"epoch": 9')
+    assert len(run.read(str(fresh.folder)).entries) == whole.count('\n')
+
+
+@pytest.mark.parametrize('name', [*WORDS, 'config.json', 'identity.json'])
+@pytest.mark.parametrize('kind', ['folder', 'pipe', 'broken link'])
+def test_what_is_not_a_file_is_named(fresh, name, kind):
+    path = fresh.folder / name
+    path.unlink(missing_ok=True)
+    if kind == 'folder':
+        path.mkdir()
+    elif kind == 'pipe':
+        os.mkfifo(path)
+    else:
+        path.symlink_to('nowhere')
+    with pytest.raises(UsageError, match=re.escape(str(path))):
+        run.read(str(fresh.folder))
+
+
 def test_any_files_may_be_missing(fresh):
     texts = {name: (fresh.folder / name).read_bytes() for name in WORDS}
     for count in range(2, len(WORDS)):
@@ -68,7 +92,7 @@ def test_classes_without_names_are_numbers(fresh):
 
 DAMAGE = {
     'config.json': ['{', '[]', '{"method": 3}', b'\xff'],
-    'log.jsonl': ['{"epoch": 0}\n{', '{}', '[1]\n', b'\xff\xfe'],
+    'log.jsonl': ['{"epoch": 0}\n{\n', '{}', '[1]\n', b'\xff\xfe'],
     'summary.json': [
         '{',
         '[]',
