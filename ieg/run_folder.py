@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ieg.errors import UsageError
-from ieg.utils.files import atomic_write
+from ieg.utils.files import atomic_write, from_json
 
 CONFIG, LOG, SUMMARY = 'config.json', 'log.jsonl', 'summary.json'
 ADVICE = 'memorization.json'
@@ -69,7 +69,7 @@ def read_object(path: str) -> dict[str, Any]:
         UsageError: the file cannot be read, or is damaged.
     """
     try:
-        value = json.loads(_text(path))
+        value = from_json(_text(path))
     except json.JSONDecodeError as error:
         raise damaged(path, f'line {error.lineno} is not valid JSON') from None
     if not isinstance(value, dict):
@@ -86,7 +86,7 @@ def read_entries(path: str) -> list[dict[str, Any]]:
     entries = []
     for number, line in enumerate(_text(path).splitlines(), start=1):
         try:
-            entry = json.loads(line)
+            entry = from_json(line)
         except ValueError:
             entry = None
         if not _is_entry(entry):

@@ -5,7 +5,6 @@ is the catalog of options everywhere, and None stands for all that are
 registered; `given` are options by name.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from ieg.data import spec
 from ieg.errors import UsageError, nearest
 from ieg.options import ALIASES, SCHEDULES
 from ieg.registry import METHODS, NETWORKS
+from ieg.utils.files import from_json, open_regular
 
 # Flags that are not options of a run: they say where options come from.
 SOURCES = {
@@ -129,8 +129,8 @@ def read_file(path: str) -> dict[str, Any]:
         UsageError: the file is missing, or is not a JSON object.
     """
     try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
+        with open_regular(path) as file:
+            content = from_json(file.read())
     except FileNotFoundError:
         raise UsageError(
             f'--config={path}: no such file; give the config.json of a run '

@@ -1,14 +1,15 @@
-"""Writes files so that none is left half written."""
+"""Writes files so that none is left half written, and opens users' files."""
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, BinaryIO, Literal, NamedTuple
 
 # Files and folders that operating systems and NAS devices create, in lower
 # case.
@@ -129,6 +130,39 @@ def _finish(temporary: str, place: str) -> None:
         os.close(descriptor)
     with contextlib.suppress(OSError):
         os.chmod(temporary, stat.S_IMODE(os.stat(place).st_mode))
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a file that a user names; pipes could block for ever.
+
+    Raises:
+        OSError: the file cannot be read; with EINVAL for pipes and devices.
+    """
+    file = open(
+        path,
+        'rb',
+        opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK),
+    )
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, 'not a regular file', os.fspath(path))
+
+
+def from_json(text: str | bytes) -> Any:
+    """Returns the value of a JSON text.
+
+    Raises:
+        json.JSONDecodeError: the text is not JSON, or has more levels or
+            digits than Python reads.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except (RecursionError, ValueError) as error:
+        raise json.JSONDecodeError(str(error), '', 0) from error
 
 
 def remove(path: str) -> None:

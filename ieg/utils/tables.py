@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from ieg.errors import UsageError
+from ieg.utils.files import open_regular
 from ieg.utils.text import counted, unreadable
 
 _DELIMITERS = ',;\t'
@@ -99,7 +100,7 @@ class Table:
 def _read_text(path: str, errors: str) -> str:
     """Returns the text of a CSV file; see `Table`."""
     try:
-        with open(path, 'rb') as file:
+        with open_regular(path) as file:
             content = file.read()
     except OSError as error:
         raise unreadable('CSV file', path, error) from None
