@@ -29,6 +29,7 @@ from ieg.commandline.arguments import renamed
 from ieg.config import Config, folder_of
 from ieg.data import load
 from ieg.data.dataset import Data, Opened
+from ieg.data.images.files import lost
 from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import parse
 from ieg.errors import RunError, UsageError
@@ -166,12 +167,12 @@ def build_method(
 
 
 @contextlib.contextmanager
-def one_sentence(in_memory: bool) -> Iterator[None]:
+def one_sentence(data: Data) -> Iterator[None]:
     """Replaces errors of the environment by errors of one sentence.
 
     Raises:
         RunError: there is not enough memory, or an image can no longer be
-            read. Images that are `in_memory` were read before.
+            read.
     """
     try:
         yield
@@ -181,15 +182,21 @@ def one_sentence(in_memory: bool) -> Iterator[None]:
             '--val_batch_size).'
         ) from error
     except (
+        tf.errors.DataLossError,
+        tf.errors.FailedPreconditionError,
         tf.errors.InvalidArgumentError,
         tf.errors.NotFoundError,
+        tf.errors.PermissionDeniedError,
         tf.errors.UnknownError,
     ) as error:
-        if in_memory:
+        files = data.files
+        if gone := lost(files):
+            raise gone from error
+        if not files or isinstance(error, tf.errors.InvalidArgumentError):
             raise
         raise RunError(
-            'An image can no longer be read: '
-            f'{" ".join(error.message.split())[:300]}'
+            'An image could not be read, but all of them can be read now. Run '
+            'the same command again to resume.'
         ) from error
 
 
@@ -398,7 +405,7 @@ def _train(
                 _print(text)
             costs = trainer.method.epoch_costs()
             trainer.add_callback(Progress(costs, start))
-    with one_sentence(experiment.data.in_memory):
+    with one_sentence(experiment.data):
         trainer.train(start)
         outcome = results.conclude(trainer, experiment.data)
     summary = results.summarize(
@@ -501,7 +508,7 @@ def evaluate(
         )
     with devices.restoring():
         experiment = build(config, strategy=strategy, opened=opened)
-        with one_sentence(experiment.data.in_memory):
+        with one_sentence(experiment.data):
             figures = experiment.trainer.evaluate_checkpoint(
                 config.run.restore_step
             )

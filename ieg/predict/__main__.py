@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from ieg.data.images.survey import without_warnings
 from ieg.errors import RunError, UsageError
 from ieg.predict import inputs as predict_inputs
 from ieg.utils import cli
@@ -103,7 +104,7 @@ def run(asked: argparse.Namespace) -> None:
         )
     problems: list[tuple[str, str]] = []
     total = sum(map(len, groups))
-    with _opened(asked.output) as file:
+    with without_warnings(), _opened(asked.output) as file:
         table = csv.writer(file, lineterminator='\n')
         table.writerow(header(asked.top))
         # A progress bar would mix with the lines of the table.

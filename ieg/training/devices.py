@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.config import Config
+from ieg.data.images.survey import without_warnings
 from ieg.errors import RunError, UsageError
 from ieg.methods.base import Method, Phase
 
@@ -289,9 +290,9 @@ def restoring() -> Iterator[None]:
     """Restores on exit what a run sets for its whole process.
 
     That is Keras' dtype policy and float type, the global seeds of Python,
-    NumPy, Keras and TensorFlow, deterministic kernels, and the order of sums
-    (see `fix_order`). The process may run other code, and the next run in it
-    may have other options.
+    NumPy, Keras and TensorFlow, deterministic kernels, the order of sums (see
+    `fix_order`), and that Pillow does not warn. The process may run other
+    code, and the next run in it may have other options.
     """
     policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     with contextlib.ExitStack() as stack:
@@ -302,6 +303,7 @@ def restoring() -> Iterator[None]:
         for restore in _without_public_getter():
             stack.callback(restore)
         stack.enter_context(restoring_order())
+        stack.enter_context(without_warnings())
         yield
 
 
