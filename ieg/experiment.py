@@ -30,6 +30,7 @@ from ieg.commandline.arguments import complete
 from ieg.config import Config, folder_of
 from ieg.data import load
 from ieg.data.dataset import Data, Opened
+from ieg.data.images.files import lost
 from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import parse
 from ieg.errors import RunError, UsageError, as_os_error
@@ -185,24 +186,33 @@ LOST = (
 )
 
 
+# What reading an image raises.
+UNREAD = (
+    tf.errors.DataLossError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.UnknownError,
+)
+
+
 @contextlib.contextmanager
-def one_sentence(in_memory: bool) -> Iterator[None]:
+def one_sentence(data: Data) -> Iterator[None]:
     """Replaces errors of TensorFlow whose cause is outside of the program.
 
     Raises:
         OSError: a file cannot be written.
         RunError: there is not enough memory, another worker has ended, or an
-            image can no longer be read. Those that are `in_memory` were read
-            before.
+            image can no longer be read.
     """
     try:
         yield
     except tf.errors.OpError as error:
         if failed := as_os_error(error.message):
             raise failed from error
-        if isinstance(error, LOST) and (lost := devices.silent()):
+        if isinstance(error, LOST) and (silent := devices.silent()):
             raise RunError(
-                f'The worker {" and ".join(lost)} does not answer any more: '
+                f'The worker {" and ".join(silent)} does not answer any more: '
                 'start all workers again to resume.'
             ) from error
         if isinstance(error, tf.errors.ResourceExhaustedError):
@@ -210,17 +220,15 @@ def one_sentence(in_memory: bool) -> Iterator[None]:
                 'Not enough memory for a training step: lower --batch_size '
                 '(and --val_batch_size).'
             ) from error
-        unread = (
-            tf.errors.InvalidArgumentError,
-            tf.errors.NotFoundError,
-            tf.errors.UnknownError,
-        )
-        file_error = isinstance(error, unread) and not plugins.sentence(error)
-        if in_memory or not file_error:
+        if not data.files or plugins.sentence(error):
+            raise
+        if gone := lost(data.files):
+            raise gone from error
+        if not isinstance(error, UNREAD):
             raise
         raise RunError(
-            'An image can no longer be read: '
-            f'{" ".join(error.message.split())[:300]}'
+            'An image could not be read, but all of them can be read now. Run '
+            'the same command again to resume.'
         ) from error
 
 
@@ -444,7 +452,7 @@ def train(
         experiment = build(
             config, callbacks, strategy, opened, data, interrupt=interrupt
         )
-        with one_sentence(experiment.data.in_memory):
+        with one_sentence(experiment.data):
             return _train(experiment, progress, started)
 
 
@@ -588,7 +596,7 @@ def evaluate(
         )
     with devices.restoring():
         experiment = build(config, strategy=strategy, opened=opened)
-        with one_sentence(experiment.data.in_memory):
+        with one_sentence(experiment.data):
             figures = experiment.trainer.evaluate_checkpoint(
                 config.run.restore_step
             )

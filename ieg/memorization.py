@@ -25,8 +25,8 @@ import tensorflow as tf
 
 from ieg.data.augment.views import normalise
 from ieg.data.dataset import Data
-from ieg.data.images.files import FileImages, Framing
-from ieg.data.images.survey import EXTENSIONS, survey
+from ieg.data.images.files import FileImages, Framing, inspect
+from ieg.data.images.survey import EXTENSIONS
 from ieg.errors import UsageError
 from ieg.methods.base import Method
 from ieg.ops.losses import cross_entropy
@@ -127,7 +127,7 @@ def _from_folder(data: Data, folder: str) -> Pool:
     # Opens no more files of a large folder than it uses.
     for start in range(0, len(order), POOL):
         block = [candidates[i] for i in order[start : start + POOL]]
-        facts = survey(block)
+        facts = inspect(block)
         readable = np.flatnonzero(facts.readable)
         paths += [os.fsencode(block[i]) for i in readable]
         odd += facts.odd[readable].tolist()

@@ -12,6 +12,7 @@ from typing import Any
 
 from ieg.errors import UsageError
 from ieg.utils import locks, tables
+from ieg.utils.files import from_json
 
 CONFIG, LOG, SUMMARY = 'config.json', 'log.jsonl', 'summary.json'
 ADVICE, NOISE, LOCK = 'memorization.json', 'noise.npz', 'lock'
@@ -80,7 +81,7 @@ def read_object(path: str) -> dict[str, Any]:
         UsageError: the file cannot be read, or is damaged.
     """
     try:
-        value = json.loads(_text(path))
+        value = from_json(_text(path))
     except json.JSONDecodeError as error:
         raise damaged(path, f'line {error.lineno} is not valid JSON') from None
     if not isinstance(value, dict):
@@ -100,7 +101,7 @@ def read_entries(path: str) -> list[dict[str, Any]]:
     text = _text(path)
     for number, line in enumerate(text.splitlines(keepends=True), start=1):
         try:
-            entry = json.loads(line)
+            entry = from_json(line)
         except ValueError:
             if not line.endswith('\n'):
                 break  # The run is writing it.

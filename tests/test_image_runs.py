@@ -1,5 +1,6 @@
 """Runs on images in files: every method, kill and resume, bad files."""
 
+import csv
 import json
 import os
 import pathlib
@@ -7,11 +8,17 @@ import pathlib
 import numpy as np
 import pytest
 from command import assert_mistake, ieg
-from pictures import broken_files, readable_files
+from pictures import (
+    broken_files,
+    damaged_files,
+    only_for_pillow,
+    readable_files,
+)
 from tiny_sets import Made, make_folder
 
 from ieg import config as ieg_config
 from ieg import experiment
+from ieg.data.images.survey import read_odd, without_warnings
 from ieg.errors import RunError, UsageError
 from ieg.registry import METHODS
 
@@ -185,8 +192,44 @@ def test_a_file_that_goes_while_training_ends_the_run_in_one_sentence(
         }
         | SMALL
     )
-    with pytest.raises(RunError, match='can no longer be read: '):
+    with pytest.raises(RunError) as caught:
         experiment.train(chosen, [Remove()], progress=False)
+    sentence = str(caught.value)
+    assert f'{tmp_path}/images/train/' in sentence and '.jpg can no' in sentence
+    assert 'again to resume' in sentence and 'node' not in sentence
+    # What was there before is kept.
+    (folder,) = (tmp_path / 'runs').glob('*/*')
+    assert len((folder / 'log.jsonl').read_text().splitlines()) == 1
+
+
+def decodes(path):
+    """Returns whether Pillow reads an image, as it does all of TensorFlow's."""
+    try:
+        with without_warnings():
+            read_odd(path, 3)
+    except Exception:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    'count', [40, pytest.param(1200, marks=pytest.mark.slow)]
+)
+def test_damaged_files_never_end_a_training(tmp_path, count):
+    folder = tmp_path / 'images'
+    bad = []
+    for seed, name in enumerate(('good', 'other')):
+        (folder / name).mkdir(parents=True)
+        readable_files(folder / name)
+        only_for_pillow(folder / name)
+        bad += damaged_files(folder / name / 'bad', count // 2, seed)
+    summary = run(
+        str(folder), 'supervised', tmp_path / 'runs', max_epoch=1, flip='off'
+    )
+    with open(pathlib.Path(summary['folder'], 'skipped.csv')) as file:
+        skipped = {pathlib.Path(row['path']) for row in csv.DictReader(file)}
+    assert skipped == {path for path in bad if not decodes(path)}
+    assert 0 < len(skipped) < count
 
 
 def test_a_folder_with_files_of_every_odd_and_broken_kind(tmp_path):

@@ -5,7 +5,6 @@ is the catalog of options everywhere, and None stands for all that are
 registered; `given` are options by name.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +18,7 @@ from ieg.errors import UsageError, nearest
 from ieg.options import ALIASES, PATHS, SCHEDULES
 from ieg.registry import METHODS, NETWORKS
 from ieg.utils import plugins
-from ieg.utils.files import check_local
+from ieg.utils.files import check_local, from_json, open_regular
 
 LENGTHS = ('max_epoch', 'max_iteration')
 # Options that together make one choice: whoever gives one gives all.
@@ -170,8 +169,8 @@ def read_file(path: str) -> dict[str, Any]:
         UsageError: the file is missing, or is not a JSON object.
     """
     try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
+        with open_regular(path) as file:
+            content = from_json(file.read())
     except FileNotFoundError:
         raise UsageError(
             f'--config={path}: no such file; give the config.json of a run '

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from ieg.data.images.files import FileImages, Framing
+from ieg.data.images.files import FileImages, Framing, lost
 from ieg.data.noise.labels import NoisyLabels
 from ieg.data.spec import DatasetSpec
 from ieg.errors import UsageError
@@ -91,7 +91,11 @@ class Part:
         return Part(images, self.labels[indices], clean, names)
 
     def decoded(self) -> 'Part':
-        """Returns the same with all images in memory."""
+        """Returns the same with all images in memory.
+
+        Raises:
+            RunError: a file has changed since it was found readable.
+        """
         count = len(self)
         array = np.empty((count, *self.images.shape), np.uint8)
         dataset = (
@@ -105,9 +109,14 @@ class Part:
             .prefetch(1)
         )
         done = 0
-        for images in dataset:
-            array[done : done + len(images)] = images.numpy()
-            done += len(images)
+        try:
+            for images in dataset:
+                array[done : done + len(images)] = images.numpy()
+                done += len(images)
+        except tf.errors.OpError as error:
+            if self.names is not None and (gone := lost(list(self.names))):
+                raise gone from error
+            raise
         return dataclasses.replace(self, images=InMemory(array))
 
 
@@ -484,6 +493,17 @@ class Data:
     def in_memory(self) -> bool:
         """Whether the training images are."""
         return self.train.images is not None
+
+    @property
+    def files(self) -> list[str]:
+        """The files that are read during training."""
+        splits = (self.train, self.test, self.probe, self.valid)
+        return [
+            name
+            for split in (*splits, *self.further.values())
+            if split is not None and split.images is None
+            for name in (() if split.names is None else split.names)
+        ]
 
     @property
     def labels_sha256(self) -> str:

@@ -23,11 +23,16 @@ from ieg.data.dataset import (
     open_listings,
     policy_for,
 )
-from ieg.data.images.files import Framing
+from ieg.data.images.files import Framing, checking, inspect
 from ieg.data.images.survey import survey
-from ieg.data.published import IMAGENET_MEAN, IMAGENET_STD
+from ieg.data.published import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    remarks_on_skipped,
+    shown_problems,
+)
 from ieg.errors import UsageError
-from ieg.utils.text import counted, listed, shown
+from ieg.utils.text import counted, listed
 
 # Of the images, for a test part that the owner does not have.
 _TEST_SHARE = 0.2
@@ -69,13 +74,7 @@ def own_source(found: FoundFiles, image_size: int) -> Source:
     """
     listings, grey, sizes, skipped = _readable(found)
     remarks = [*found.remarks]
-    if skipped:
-        path, reason = skipped[0]
-        remarks.append(
-            f'{len(skipped)} of {sum(map(len, found.parts.values()))} files '
-            f'are left out, because they are not images; the first is {path}: '
-            f'{reason}'
-        )
+    remarks += remarks_on_skipped(found, skipped)
     if 'test' not in listings:
         remarks.append(_hold_out(listings))
         # Files that are there twice are not on both sides.
@@ -124,11 +123,10 @@ def _readable(found: FoundFiles) -> _Readable:
     grey, sizes = True, np.zeros((0, 2), int)
     skipped: list[tuple[str, str]] = []
     for name, listing in found.parts.items():
-        seen = survey(listing.paths)
+        with checking(len(listing)) as bar:
+            seen = inspect(listing.paths, bar.update)
         kept = np.flatnonzero(seen.readable)
-        skipped += [
-            (shown(os.fsdecode(path)), reason) for path, reason in seen.problems
-        ]
+        skipped += shown_problems(seen)
         grey = grey and bool(seen.grey[kept].all())
         if name == 'train':
             sizes = seen.sizes[kept]
@@ -275,6 +273,15 @@ def check_classes(
     train = parts['train']
     trained = set(train.labels.tolist()) | set(train.truth.tolist())
     remarks = []
+    spellings: dict[str, list[str]] = {}
+    for name in names:
+        spellings.setdefault(name.casefold(), []).append(name)
+    remarks += [
+        f'The classes {listed(alike)} in {sources["train"]} differ only in '
+        'upper and lower case, but are counted as different classes.'
+        for alike in spellings.values()
+        if len(alike) > 1
+    ]
     if idle := [name for i, name in enumerate(names) if i not in trained]:
         remarks.append(
             f'{sources["train"]} has no training image of {listed(idle)}, so '

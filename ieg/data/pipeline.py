@@ -22,6 +22,8 @@ from ieg.utils.randomness import generator
 # The sweep that scores or evaluates sees the images as they are.
 PLAIN = ('plain',)
 VIEW_LANE = 1
+# Examples of a batch of evaluation that may be mostly padding.
+_LARGE = 1000
 # AutoGraph would spend seconds on rewriting functions that have no control
 # flow on tensors.
 _as_is = tf.autograph.experimental.do_not_convert
@@ -301,7 +303,8 @@ class Pipeline:
 
         Args:
             split_name: 'train', 'test', 'valid' or 'probe'.
-            batch_size: examples on all replicas together.
+            batch_size: examples on all replicas together; a large one is
+                lowered to what the split has.
             chosen: ids of some examples, instead of all.
 
         Returns:
@@ -309,6 +312,10 @@ class Pipeline:
             last one is padded; padding has index -1.
         """
         everything = np.arange(len(self._data[split_name]))
+        if batch_size > _LARGE:
+            # Smaller ones stay, as sums differ with the size of a batch.
+            most = max(len(everything), _LARGE)
+            batch_size = min(batch_size, most - most % -self._replicas)
         if chosen is not None and not np.array_equal(chosen, everything):
             return self._sweep_dataset(split_name, batch_size, chosen)
         key = ('sweep', split_name, batch_size)

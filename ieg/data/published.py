@@ -18,10 +18,12 @@ from ieg.data.dataset import (
     open_listings,
     policy_for,
 )
-from ieg.data.images.files import Framing
+from ieg.data.images.files import Framing, checking, decoded_sizes
+from ieg.data.images.survey import Survey, survey
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
 from ieg.utils.files import is_hidden, read_folder
+from ieg.utils.text import shown
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -277,13 +279,17 @@ def read_class_folders(
 def web_source(found: FoundFiles, recipe: SetRecipe, image_size: int) -> Source:
     """Returns a published set of JPEG files as a data set.
 
-    The files are opened when they are needed.
+    Files that are not images are left out, with a remark.
 
     Args:
         found: the files.
         recipe: of the set.
         image_size: side of the square that a network sees; 0 as usual.
+
+    Raises:
+        UsageError: no image of a part is left.
     """
+    listings, skipped = _readable(found)
     side = image_size or recipe.size
     small = image_size and image_size != recipe.size
     framing = Framing(
@@ -293,9 +299,9 @@ def web_source(found: FoundFiles, recipe: SetRecipe, image_size: int) -> Source:
         # The usual one of a size that is not the set's.
         fraction=224 / 256 if small and side > 64 else recipe.fraction,
     )
-    held = fits_in_memory(framing, found.parts)
+    held = fits_in_memory(framing, listings)
     return Source.of_parts(
-        open_listings(found.parts, framing, held),
+        open_listings(listings, framing, held),
         class_names=found.class_names,
         preprocessing=Preprocessing(
             padding=(recipe.padding or side // 8) if held else 0,
@@ -305,9 +311,58 @@ def web_source(found: FoundFiles, recipe: SetRecipe, image_size: int) -> Source:
             policy=policy_for(side),
             framing=framing,
         ),
-        remarks=found.remarks,
-        fingerprint=hash_of_listings(found.parts),
+        remarks=(*found.remarks, *remarks_on_skipped(found, skipped)),
+        skipped=tuple(skipped),
+        fingerprint=hash_of_listings(listings),
     )
+
+
+def _readable(
+    found: FoundFiles,
+) -> tuple[dict[str, Listing], list[tuple[str, str]]]:
+    """Returns the images among the files, and (path, reason) of the others.
+
+    TensorFlow reads what it can, turned by EXIF or not, as the figures of these
+    sets are known; Pillow reads the rest.
+
+    Raises:
+        UsageError: no image of a part is left.
+    """
+    listings: dict[str, Listing] = {}
+    skipped: list[tuple[str, str]] = []
+    for part, listing in found.parts.items():
+        with checking(len(listing)) as bar:
+            sizes = decoded_sizes(listing.paths, bar.update)
+        refused = np.flatnonzero(~sizes.all(axis=1))
+        seen = survey([listing.paths[i] for i in refused])
+        odd = np.zeros(len(listing), bool)
+        odd[refused] = seen.readable
+        skipped += shown_problems(seen)
+        if len(seen.problems) == len(listing):
+            raise UsageError(
+                f'None of the {len(listing):,} {part} images can be read; '
+                f'{skipped[-1][0]}: {skipped[-1][1]}.'
+            )
+        lost = refused[~seen.readable]
+        whole = dataclasses.replace(listing, odd=odd)
+        listings[part] = whole.without(lost) if len(lost) else whole
+    return listings, skipped
+
+
+def shown_problems(seen: Survey) -> list[tuple[str, str]]:
+    """Returns (printable path, reason) of each file that is not an image."""
+    return [(shown(os.fsdecode(path)), why) for path, why in seen.problems]
+
+
+def remarks_on_skipped(
+    found: FoundFiles, skipped: Sequence[tuple[str, str]]
+) -> list[str]:
+    """Returns a remark if files are left out, which are (path, reason)."""
+    return [
+        f'{len(skipped)} of {sum(map(len, found.parts.values()))} files are '
+        f'left out, because they are not images; the first is {path}: {reason}'
+        for path, reason in skipped[:1]
+    ]
 
 
 # Where the IEG code base keeps its data sets, and TFDS.

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from ieg.data.images.survey import without_warnings
 from ieg.errors import RunError, UsageError
 from ieg.predict import inputs as predict_inputs
 from ieg.utils import cli, tables
@@ -106,7 +107,7 @@ def run(asked: argparse.Namespace) -> None:
         )
     problems: list[tuple[str, str]] = []
     total = sum(map(len, groups))
-    with _opened(asked.output) as file:
+    with without_warnings(), _opened(asked.output) as file:
         if asked.output:
             file.write(_mark(asked.images, groups, model.class_names))
         file.write(tables.line(header(asked.top)))

@@ -11,7 +11,8 @@ import numpy as np
 
 from ieg.data.images.survey import EXTENSIONS
 from ieg.errors import UsageError
-from ieg.utils.files import walk
+from ieg.utils.arrays import check_arrays_fit
+from ieg.utils.files import open_regular, walk
 from ieg.utils.text import shown, unreadable
 
 ARRAYS = ('.npy', '.npz')
@@ -111,14 +112,13 @@ def _arrays(path: str) -> list[Array]:
     """
     shown_path = shown(path)
     try:
-        with open(path, 'rb') as file:
+        with open_regular(path) as file:
             if file.read(len(_NPY)) == _NPY:
                 # Reads images on access.
                 array = np.load(path, mmap_mode='r', allow_pickle=False)
                 return [Array(shown_path, _checked(array, shown_path))]
-            with zipfile.ZipFile(file):
-                file.seek(0)
-                arrays = dict(_readable(np.load(file, allow_pickle=False)))
+            check_arrays_fit(file, shown_path)
+            arrays = dict(_readable(np.load(file, allow_pickle=False)))
     except OSError as error:
         raise unreadable('file of arrays', shown_path, error) from None
     # Not a file of arrays, pickled objects, or damaged.

@@ -1,7 +1,6 @@
 """The exported model: uint8 images in, probabilities out; and its formats."""
 
 import contextlib
-import json
 import os
 import tempfile
 import warnings
@@ -17,7 +16,13 @@ import ieg.networks  # noqa: F401  # Registers the layers of a file.
 from ieg.data.augment.views import normalise
 from ieg.data.images.files import Framing
 from ieg.errors import UsageError
-from ieg.utils.files import atomic_path, atomic_write, remove
+from ieg.utils.files import (
+    atomic_path,
+    atomic_write,
+    from_json,
+    open_regular,
+    remove,
+)
 
 if TYPE_CHECKING:
     from ieg.data.dataset import Data
@@ -195,8 +200,8 @@ def _check(path: str) -> None:
             f'images: give {FILE} of the run instead.'
         )
     try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read('config.json'))
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            config = from_json(archive.read('config.json'))
         name = config['registered_name']
     except OSError as error:
         raise UsageError(

@@ -16,15 +16,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from ieg.data.images.files import FileImages
-from ieg.data.images.survey import read_odd, survey
+from ieg.data.images.files import FileImages, inspect
+from ieg.data.images.survey import read_odd
 from ieg.errors import UsageError
 from ieg.predict.inputs import Array
 from ieg.predict.model import Classifier
 from ieg.utils.text import shown
-
-# Files that are looked at before the bar moves.
-_BLOCK = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +45,7 @@ def of_files(
 
     Args:
         paths: of files that have been found readable, N.
-        odd: bool [N], as `survey` says.
+        odd: bool [N], as `inspect` says.
         model: that takes them.
     """
     names = [shown(path) for path in paths]
@@ -133,20 +130,10 @@ def look_at(
     Returns:
         The images, and (path, reason) of each file that is none.
     """
-    kept: list[str] = []
-    odd = [np.zeros(0, bool)]
-    problems: list[tuple[str, str]] = []
-    for start in range(0, len(paths), _BLOCK):
-        block = paths[start : start + _BLOCK]
-        seen = survey(block)
-        places = np.flatnonzero(seen.readable)
-        kept += [block[place] for place in places.tolist()]
-        odd.append(seen.odd[places])
-        problems += [
-            (shown(os.fsdecode(path)), why) for path, why in seen.problems
-        ]
-        progress(len(block))
-    inputs = of_files(kept, np.concatenate(odd), model)
+    seen = inspect(paths, progress)
+    places = np.flatnonzero(seen.readable).tolist()
+    problems = [(shown(os.fsdecode(path)), why) for path, why in seen.problems]
+    inputs = of_files([paths[i] for i in places], seen.odd[places], model)
     return inputs, problems
 
 

@@ -151,7 +151,7 @@ class Runner:
             RunError: there is not enough memory.
         """
         built = self._build(self._config, self._nowhere).experiment
-        with experiment.one_sentence(built.data.in_memory):
+        with experiment.one_sentence(built.data):
             return built.trainer.seconds_per_epoch()
 
     def run(
@@ -183,7 +183,7 @@ class Runner:
         os.makedirs(folder, exist_ok=True)
         start = built.experiment.trainer.restore()
         try:
-            with experiment.one_sentence(built.experiment.data.in_memory):
+            with experiment.one_sentence(built.experiment.data):
                 return _train(built, start)
         except UsageError as error:
             # Some options only fail with what a method estimates.

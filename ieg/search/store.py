@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ieg.errors import UsageError
-from ieg.utils.files import append, atomic_open, atomic_write
+from ieg.utils.files import append, atomic_open, atomic_write, from_json
 
 # Score of a trial without an accuracy.
 LOWEST = -2.0
@@ -101,7 +101,7 @@ class Store:
         for line in self._lines():
             # Drops a line that was cut off when the process was killed.
             with contextlib.suppress(ValueError, TypeError, KeyError):
-                entry = json.loads(line)
+                entry = from_json(line)
                 trial = Trial(**entry['trial'])
                 self.results[trial.name] = Result(**entry['result'])
                 self.trials[trial.name] = trial
@@ -120,7 +120,7 @@ class Store:
             return
         try:
             with open(path, encoding='utf-8') as file:
-                saved = dict(json.load(file))
+                saved = dict(from_json(file.read()))
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(
                 f'{path} cannot be read: delete the folder {self.folder} to '
@@ -196,7 +196,7 @@ def outcome(folder: str) -> dict[str, Any]:
     path = os.path.join(folder, BEST)
     try:
         with open(path, encoding='utf-8') as file:
-            return dict(json.load(file))
+            return dict(from_json(file.read()))
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(
             f'The search in {folder} has not finished: train first with the '
@@ -290,7 +290,7 @@ def _keep_rates(store: Store, trial: Trial) -> list[float]:
     path = os.path.join(store.trial_folder(trial), 'log.jsonl')
     try:
         with open(path, encoding='utf-8') as file:
-            return [json.loads(line)['keep_rate'] for line in file]
+            return [from_json(line)['keep_rate'] for line in file]
     except (OSError, ValueError, KeyError):
         return []
 

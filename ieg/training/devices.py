@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.config import Config
+from ieg.data.images.survey import without_warnings
 from ieg.errors import RunError, UsageError
 from ieg.methods.base import Method, Phase
 from ieg.utils.cli import ONE_AT_A_TIME
@@ -401,9 +402,10 @@ def restoring() -> Iterator[None]:
 
     That is Keras' dtype policy, float type and format of images, the global
     seeds of Python, NumPy, Keras and TensorFlow, NumPy's handling of
-    floating-point errors, deterministic kernels, and the order of sums (see
-    `fix_order`). The process may run other code, and the next run in it may
-    have other options. Other threads wait for their turn.
+    floating-point errors, deterministic kernels, the order of sums (see
+    `fix_order`), and that Pillow does not warn. The process may run other
+    code, and the next run in it may have other options. Other threads wait for
+    their turn.
     """
     policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     layout = keras.config.image_data_format()
@@ -419,6 +421,7 @@ def restoring() -> Iterator[None]:
         for restore in _without_public_getter():
             stack.callback(restore)
         stack.enter_context(restoring_order())
+        stack.enter_context(without_warnings())
         yield
 
 

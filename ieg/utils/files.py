@@ -1,7 +1,8 @@
-"""Writes files so that none is left half written."""
+"""Writes files so that none is left half written, and opens users' files."""
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, BinaryIO, Literal, NamedTuple
 
 from ieg.errors import UsageError
 
@@ -190,6 +191,39 @@ def clear_leftovers(folder: str, also: re.Pattern[str] | None = None) -> None:
     for name in names:
         if _TEMPORARY.fullmatch(name) or (also and also.fullmatch(name)):
             remove(os.path.join(folder, name))
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a file that a user names; pipes could block for ever.
+
+    Raises:
+        OSError: the file cannot be read; with EINVAL for pipes and devices.
+    """
+    file = open(
+        path,
+        'rb',
+        opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK),
+    )
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, 'not a regular file', os.fspath(path))
+
+
+def from_json(text: str | bytes) -> Any:
+    """Returns the value of a JSON text.
+
+    Raises:
+        json.JSONDecodeError: the text is not JSON, or has more levels or
+            digits than Python reads.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except (RecursionError, ValueError) as error:
+        raise json.JSONDecodeError(str(error), '', 0) from error
 
 
 def remove(path: str) -> None:

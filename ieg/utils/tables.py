@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from ieg.errors import UsageError
-from ieg.utils.files import atomic_write
+from ieg.utils.files import atomic_write, open_regular
 from ieg.utils.text import counted, unreadable
 
 _DELIMITERS = ',;\t'
@@ -185,7 +185,7 @@ class Table:
 def _read_text(path: str, errors: str) -> str:
     """Returns the text of a CSV file; see `Table`."""
     try:
-        with open(path, 'rb') as file:
+        with open_regular(path) as file:
             content = file.read()
     except OSError as error:
         raise unreadable('CSV file', path, error) from None

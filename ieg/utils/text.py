@@ -1,6 +1,7 @@
 """Text of messages, and the order of names."""
 
 import decimal
+import errno
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
@@ -41,6 +42,10 @@ def unreadable(kind: str, path: str, error: OSError) -> UsageError:
         return UsageError(
             f'the {kind} {path} cannot be read: change its permissions.'
         )
+    if error.errno == errno.EINVAL:
+        return UsageError(
+            f'{path} is not a regular file: copy its content to a {kind}.'
+        )
     return UsageError(
         f'the {kind} {path} cannot be read ({error.strerror}): check its disk.'
     )
@@ -50,9 +55,17 @@ def normal(name: str) -> str:
     """Returns the normal form of a name, for comparisons.
 
     A letter with an accent has several encodings, and programs that copy files
-    convert between them.
+    convert between them. White space is that of `tidy`.
     """
-    return unicodedata.normalize('NFC', name)
+    return tidy(unicodedata.normalize('NFC', name))
+
+
+def tidy(name: str) -> str:
+    """Returns a name without spaces at its ends, and in one line.
+
+    Tables lose the spaces, and a line end would break them.
+    """
+    return ' '.join(name.split())
 
 
 def shown(name: str) -> str:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from pipelines import assert_same, collect, joined, make
 from view_samples import RECIPE
 
+from ieg.data import pipeline as pipelines_
 from ieg.data.augment import views
 from ieg.data.pipeline import draw
 from ieg.methods.base import Phase, Stream
@@ -329,3 +330,13 @@ def test_scores_come_in_the_order_of_ids_without_padding(fake, strategy):
     found = runner.score('echo', split='test', batch_size=48)
     np.testing.assert_array_equal(found['label'], fake.test.labels)
     np.testing.assert_array_equal(found['twice'], 2 * np.arange(128))
+
+
+def test_a_large_batch_of_a_sweep_is_no_larger_than_the_split(
+    fake, strategy, monkeypatch
+):
+    monkeypatch.setattr(pipelines_, '_LARGE', 32)
+    pipeline = make(fake, strategy)
+    for size, expected in ((20, 20), (10**9, len(fake.test))):
+        batch = joined(next(iter(pipeline.sweep('test', size))))
+        assert 0 <= len(batch['index']) - expected < 2

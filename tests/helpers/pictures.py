@@ -1,5 +1,6 @@
 """Files of images of every kind, and broken ones."""
 
+import io
 import os
 import struct
 import zlib
@@ -23,21 +24,51 @@ def turned(orientation):
     return exif
 
 
-def png(width, height, bits, kind, rows):
-    """Returns a PNG that Pillow would not write."""
+def png(width, height, bits, kind, rows, repeat=1, window=None):
+    """Returns a PNG that Pillow would not write.
+
+    `repeat` is how often the header is there, `window` the size that the
+    compressed data claim to need, 2^(8 + window) bytes.
+    """
 
     def chunk(name, data):
         check = struct.pack('>I', zlib.crc32(name + data))
         return struct.pack('>I', len(data)) + name + data + check
 
     head = struct.pack('>IIBBBBB', width, height, bits, kind, 0, 0, 0)
+    packed = bytearray(zlib.compress(rows))
+    if window is not None:
+        packed[0] = window << 4 | 8
+        packed[1] = -(packed[0] << 8) % 31
     return b'\x89PNG\r\n\x1a\n' + b''.join(
         (
-            chunk(b'IHDR', head),
-            chunk(b'IDAT', zlib.compress(rows)),
+            repeat * chunk(b'IHDR', head),
+            chunk(b'IDAT', bytes(packed)),
             chunk(b'IEND', b''),
         )
     )
+
+
+def only_for_pillow(folder):
+    """Makes images that Pillow reads and TensorFlow does not; returns paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (HEIGHT, WIDTH + 2, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, 'BMP')
+    bmp = buffer.getvalue()
+    rows = b''.join(b'\0' + row.tobytes() for row in np.tile(pixels, (9, 1, 1)))
+    core = struct.pack('<IHHHH', 12, WIDTH + 2, HEIGHT, 1, 24)
+    made = {
+        'cut.bmp': bmp[:-1],
+        'longer.bmp': bmp + b'\0\0',
+        'os2.bmp': b'BM' + struct.pack('<IHHI', 0, 0, 0, 26) + core + bmp[54:],
+        'headers.png': png(WIDTH + 2, HEIGHT, 8, 2, rows, repeat=2),
+        'window.png': png(WIDTH + 2, 9 * HEIGHT, 8, 2, rows, window=0),
+    }
+    for name, content in made.items():
+        (folder / name).write_bytes(content)
+    return [folder / name for name in made]
 
 
 # Names, modes and options of saving; whether Pillow must read them.
@@ -125,3 +156,31 @@ def broken_files(folder):
     made[folder / 'good.jpg' / 'below.jpg'] = 'Not a directory'
     made[folder / ('x' * 300)] = 'File name too long'
     return made
+
+
+DAMAGEABLE = ('BMP', 'PNG', 'JPEG', 'GIF', 'TIFF', 'WEBP')
+
+
+def damaged_files(folder, count, seed=0):
+    """Makes files with flipped bits, other bytes or without their end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    whole = {}
+    for kind in DAMAGEABLE:
+        buffer = io.BytesIO()
+        picture().resize((WIDTH + 2, HEIGHT)).save(buffer, kind)
+        whole[kind] = buffer.getvalue()
+    paths = []
+    for number in range(count):
+        content = bytearray(whole[DAMAGEABLE[number % len(DAMAGEABLE)]])
+        # Where the header is, every second time.
+        end = len(content) if rng.random() < 0.5 else 150
+        for place in rng.integers(0, end, rng.integers(1, 4)):
+            content[place] ^= 1 << rng.integers(8)
+        if rng.random() < 0.3:
+            content = content[: -int(rng.integers(1, len(content)))]
+        elif rng.random() < 0.2:
+            content = content[: -int(rng.integers(1, 9))]
+        paths.append(folder / f'{number}.jpg')
+        paths[-1].write_bytes(content)
+    return paths

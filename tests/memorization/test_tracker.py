@@ -21,6 +21,7 @@ from contract_runs import (
     train_whole,
 )
 from paths import GOLDEN
+from pictures import only_for_pillow
 from PIL import Image
 from recordings import (
     TOLERANCE,
@@ -307,6 +308,9 @@ def test_images_of_a_folder_at_any_depth(whole, tmp_path):
     images = pool.images(0).numpy()
     assert images.shape == (5, *data.image_shape)
     assert len({image.tobytes() for image in images}) == 5
+    only_for_pillow(tmp_path / 'odd')
+    assert len(memorization.held_out(data, str(tmp_path)).images(0)) == 10
+    shutil.rmtree(tmp_path / 'odd')
     assert pool.sha256() == memorization.held_out(data, str(tmp_path)).sha256()
     assert pool.sha256() != memorization.held_out(data).sha256()
 

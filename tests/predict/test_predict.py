@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from pictures import broken_files, picture, readable_files
+from pictures import broken_files, only_for_pillow, picture, readable_files
 from PIL import Image
 from tiny_sets import make_folder
 
@@ -74,6 +74,7 @@ def photos(tmp_path_factory):
     root = tmp_path_factory.mktemp('photos')
     make_folder(str(root), per_class=4)
     readable_files(root / 'test' / 'cat')
+    only_for_pillow(root / 'test' / 'cat')
     (root / 'test' / 'dog' / 'deeper').mkdir()
     broken_files(root / 'test' / 'dog' / 'deeper')
     return root

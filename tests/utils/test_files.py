@@ -1,6 +1,7 @@
 """Files that are written as a whole, and walks through folders."""
 
 import errno
+import json
 import os
 import signal
 import stat
@@ -10,6 +11,12 @@ import threading
 
 import pytest
 
+from ieg import run_folder
+from ieg.commandline import arguments
+from ieg.data.noise import human
+from ieg.data.sets import npz, table
+from ieg.errors import UsageError
+from ieg.predict import inputs
 from ieg.utils import files
 
 
@@ -305,3 +312,38 @@ def test_a_folder_that_cannot_be_read(tmp_path):
     assert [error.filename for error in errors] == [str(tmp_path / 'a')]
     with pytest.raises(FileNotFoundError):
         list(files.walk(str(tmp_path / 'a')))
+
+
+def readers():
+    """Returns what reads a file that a user names, by the kind of file."""
+    return {
+        'npz': npz.read_npz,
+        'csv': table.read_csv,
+        'labels.npz': human.read,
+        'config.json': arguments.read_file,
+        'images.npy': lambda path: inputs.find([path]),
+    }
+
+
+@pytest.mark.parametrize('name', readers())
+def test_pipes_and_devices_are_refused_and_not_waited_for(tmp_path, name):
+    pipe = tmp_path / name
+    os.mkfifo(pipe)
+    for path in (pipe, '/dev/zero'):
+        # The kind of arrays is recognized by the name.
+        if name == 'images.npy' and path != pipe:
+            continue
+        with pytest.raises(UsageError) as caught:
+            readers()[name](str(path))
+        assert str(path) in str(caught.value)
+
+
+def test_json_that_python_cannot_hold_is_a_mistake(tmp_path):
+    path = tmp_path / 'config.json'
+    for text in ('[' * 100_000, '{"a":' * 100_000, f'[{"9" * 5000}]', '{'):
+        with pytest.raises(json.JSONDecodeError):
+            files.from_json(text)
+        path.write_text(text)
+        for read in (arguments.read_file, run_folder.read_object):
+            with pytest.raises(UsageError, match=str(path)):
+                read(str(path))

@@ -4,15 +4,21 @@ All of it happens inside the graph of the input pipeline. An image depends on
 its file and, in training, on its own seed; never on its batch.
 """
 
+import concurrent.futures
 import dataclasses
+import functools
 import os
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
-from ieg.data.images.survey import read_odd
+from ieg.data.images.survey import Path, Survey, read_odd, survey
+from ieg.errors import RunError
 from ieg.ops import random as random_ops
+from ieg.utils.text import shown
 
 # Tries to place a random area, as in torchvision.
 ATTEMPTS = 10
@@ -21,6 +27,10 @@ ATTEMPTS = 10
 _MARGIN = 2
 # Pillow's weights of red, green and blue in grey, over 2**16.
 _GREY = (19595, 38470, 7471)
+# Files that are decoded by one call when they are checked.
+_BLOCK = 64
+# Files whose check takes long enough to be announced.
+_MANY = 20_000
 # Where there is less to look at than the start or the end of a file.
 _BLANK = b'\0' * 8
 
@@ -216,6 +226,150 @@ class FileImages:
         name = os.fsencode(self._sources[number])
         # Surrogates would break the error that TensorFlow makes of it.
         return name.decode('utf-8', 'backslashreplace')
+
+
+def inspect(
+    paths: Sequence[Path],
+    progress: Callable[[int], object] = lambda count: None,
+) -> Survey:
+    """Opens and decodes files once, as `FileImages` will.
+
+    Those that TensorFlow refuses and Pillow reads are `odd`, too.
+
+    Args:
+        paths: of N files.
+        progress: called with the number of files that were done.
+    """
+    seen = survey(paths, full=False)
+    plain = np.flatnonzero(seen.readable & ~seen.odd).tolist()
+    sizes = np.zeros_like(seen.sizes)
+    sizes[plain] = decoded_sizes([paths[i] for i in plain], progress)
+    left = np.flatnonzero((sizes != seen.sizes).any(axis=1)).tolist()
+    slow = survey([paths[i] for i in left])
+    progress(len(paths) - len(plain))
+    readable, odd = seen.readable.copy(), seen.odd.copy()
+    readable[left] = odd[left] = slow.readable
+    reasons = {os.fspath(p): why for p, why in seen.problems + slow.problems}
+    return dataclasses.replace(
+        seen,
+        readable=readable,
+        odd=odd,
+        sizes=np.where(readable[:, np.newaxis], seen.sizes, 0),
+        grey=seen.grey & readable,
+        problems=[
+            (paths[i], reasons[os.fspath(paths[i])])
+            for i in np.flatnonzero(~readable).tolist()
+        ],
+    )
+
+
+def checking(total: int) -> tqdm:
+    """Returns a progress bar for `inspect`, one line if it is no terminal."""
+    if total >= _MANY and not sys.stderr.isatty():
+        print(f'Checking {total:,} image files.', file=sys.stderr, flush=True)
+    return tqdm(
+        total=total,
+        desc='checking images',
+        unit=' images',
+        file=sys.stderr,
+        disable=None,
+        delay=2,
+        dynamic_ncols=True,
+        leave=False,
+    )
+
+
+def decoded_sizes(
+    paths: Sequence[Path],
+    progress: Callable[[int], object] = lambda count: None,
+) -> np.ndarray:
+    """Returns the sizes of images as TensorFlow decodes them.
+
+    Args:
+        paths: of N files.
+        progress: called with the number of files that were done.
+
+    Returns:
+        Height and width in pixels, int32 [N, 2]; 0 where it refuses a file.
+    """
+    sizes = [np.zeros((0, 2), np.int32)]
+    blocks = [
+        [*map(os.fsencode, paths[start : start + _BLOCK])]
+        for start in range(0, len(paths), _BLOCK)
+    ]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for block in pool.map(_sizes, blocks):
+            sizes.append(block)
+            progress(len(block))
+    return np.concatenate(sizes)
+
+
+def _sizes(paths: list[bytes]) -> np.ndarray:
+    """Returns the sizes of a few images; see `decoded_sizes`."""
+    try:
+        # To open a pipe would wait for a writer.
+        if not all(map(os.path.isfile, paths)):
+            raise FileNotFoundError
+        return _size_reader()(tf.constant(paths, tf.string)).numpy()
+    except (tf.errors.OpError, OSError):
+        if len(paths) == 1:
+            return np.zeros((1, 2), np.int32)
+    half = len(paths) // 2
+    return np.concatenate([_sizes(paths[:half]), _sizes(paths[half:])])
+
+
+@functools.cache
+def _size_reader() -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns (paths [n]) -> sizes int32 [n, 2], all from whole images."""
+
+    def size(path: tf.Tensor) -> tf.Tensor:
+        content = tf.io.read_file(path)
+
+        def jpeg() -> tf.Tensor:
+            # All of the file is read for an eighth of each side, too.
+            small = tf.io.decode_jpeg(content, 3, ratio=8)
+            shape = tf.io.extract_jpeg_shape(content)
+            # The graph would drop what nothing depends on.
+            fits = tf.shape(small)[:2] == (shape[:2] + 7) // 8
+            return tf.where(tf.reduce_all(fits), shape, 0)
+
+        shape = tf.switch_case(
+            _kind(content),
+            [
+                lambda: tf.zeros([3], tf.int32),
+                jpeg,
+                lambda: tf.shape(tf.io.decode_png(content, 3)),
+                lambda: tf.shape(tf.io.decode_bmp(content, 3)),
+            ],
+        )
+        return tf.ensure_shape(shape, [3])[:2]
+
+    def sizes(paths: tf.Tensor) -> tf.Tensor:
+        with tf.device('CPU:0'):
+            return tf.map_fn(
+                size,
+                paths,
+                fn_output_signature=tf.TensorSpec([2], tf.int32),
+                parallel_iterations=1,
+            )
+
+    return tf.function(
+        sizes,
+        input_signature=[tf.TensorSpec([None], tf.string)],
+        autograph=False,
+    )
+
+
+def lost(paths: Sequence[Path]) -> RunError | None:
+    """Returns the error for the first file that cannot be read, if any."""
+    seen = inspect(paths)
+    if not seen.problems:
+        return None
+    path, reason = seen.problems[0]
+    return RunError(
+        f'{shown(os.fsdecode(path))} can no longer be read ({reason}). Put it '
+        'back as it was, and run the same command again to resume.'
+    )
 
 
 def _kind(content: tf.Tensor) -> tf.Tensor:

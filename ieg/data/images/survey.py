@@ -5,12 +5,13 @@ and to the same pixels, and those where it would not are `odd`.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import io
 import os
 import stat
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -100,12 +101,23 @@ class _Unusable(Exception):
     """An image that Pillow may know but that cannot be used here."""
 
 
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Silences Pillow, in the whole process.
+
+    It warns of much that it reads, and a program may make warnings errors.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', module=r'PIL\.')
+        yield
+
+
 def survey(
     paths: Sequence[Path], full: bool = True, threads: int | None = None
 ) -> Survey:
     """Opens files; whatever is wrong with one is noted and never raised.
 
-    Warnings are off for the whole process while this runs.
+    Pillow's warnings are off for the whole process while this runs.
 
     Args:
         paths: of N files.
@@ -117,9 +129,8 @@ def survey(
         What is known of them, in the same order.
     """
     facts: list[_Facts] = []
-    with warnings.catch_warnings():
-        # Once for all threads, which share the filters.
-        warnings.simplefilter('ignore')
+    # Once for all threads, which share the filters.
+    with without_warnings():
         pool = concurrent.futures.ThreadPoolExecutor(
             threads or os.cpu_count() or 1
         )

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ieg.errors import UsageError
+from ieg.utils.arrays import check_arrays_fit
+from ieg.utils.files import open_regular
 
 # What the measured share of wrong labels may differ from the published one.
 _TOLERANCE = 1e-4
@@ -245,8 +247,8 @@ def read(path: str) -> dict[str, np.ndarray]:
             holds anything but arrays.
     """
     try:
-        with open(path, 'rb') as file:
-            arrays = _read(file)
+        with open_regular(path) as file:
+            arrays = _read(file, path)
         return {str(key): np.asarray(arrays[key]) for key in arrays}
     except FileNotFoundError:
         raise UsageError(
@@ -258,6 +260,8 @@ def read(path: str) -> dict[str, np.ndarray]:
             f'{path} asks for {error}, which a file of labels has no need of, '
             f'and is not opened: get the file from {_SOURCE}.'
         ) from None
+    except UsageError:
+        raise
     # A damaged pickle can raise anything.
     except Exception as error:
         raise UsageError(
@@ -266,7 +270,7 @@ def read(path: str) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _read(file: BinaryIO) -> Mapping[str, Any]:
+def _read(file: BinaryIO, path: str) -> Mapping[str, Any]:
     """Returns the named arrays of an open file, whatever its format."""
     start = file.read(6)
     file.seek(0)
@@ -276,7 +280,7 @@ def _read(file: BinaryIO) -> Mapping[str, Any]:
             if pickles:
                 with archive.open(pickles[0]) as content:
                     return _Unpickler(content).load()
-        file.seek(0)
+        check_arrays_fit(file, path)
         return dict(np.load(file, allow_pickle=False))
     if start != b'\x93NUMPY':
         raise ValueError('neither .npz nor .npy nor .pt')

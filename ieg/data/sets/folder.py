@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,7 +20,15 @@ from ieg.data.own import (
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS
 from ieg.utils import files
-from ieg.utils.text import counted, in_order, listed, normal, shown, unreadable
+from ieg.utils.text import (
+    counted,
+    in_order,
+    listed,
+    normal,
+    shown,
+    tidy,
+    unreadable,
+)
 
 # The part that a folder is of, by its name in lower case.
 _PART_FOLDERS = {
@@ -32,6 +41,8 @@ _PART_FOLDERS = {
     'validation': 'valid',
     'probe': 'probe',
 }
+# The words of a name such as 'images_train', 'trainSet' or 'test2017'.
+_WORDS = re.compile('[A-Z]?[a-z]+|[A-Z]+')
 # Parts that cannot do without images.
 _NEEDED = ('train', 'probe')
 
@@ -77,7 +88,9 @@ def read_folder(data_dir: str, probe_dir: str = '') -> FoundFiles:
     `training`) in it, in that and in those of the other parts: `test` (or
     `testing`), `valid` (`val`, `validation`) and `probe`, in any case of
     letters. A folder `train` without folders in it, next to others that are no
-    parts, is a class of that name.
+    parts, is a class of that name. Other names with such a word in them
+    (`training_set`, `images_val`) are of parts where the same class folders lie
+    in several; and a folder with nothing but one folder of folders is passed.
 
     Images may lie at any depth of a class folder, and links are followed; a
     folder is read once per class, and never if it contains `data_dir`. Hidden
@@ -118,10 +131,9 @@ def read_folder(data_dir: str, probe_dir: str = '') -> FoundFiles:
                 f'no {part} part.'
             )
     parts, remarks = leave_out_copies(parts, names)
-    remarks += check_classes(names, parts, folders)
-    return Found(
-        tuple(map(shown, names)), parts, (*notes.sentences(), *remarks)
-    )
+    class_names = tuple(tidy(shown(name)) or shown(name) for name in names)
+    remarks += check_classes(class_names, parts, folders)
+    return Found(class_names, parts, (*notes.sentences(), *remarks))
 
 
 def _contents(
@@ -158,18 +170,49 @@ def _identities_above(folder: str) -> frozenset[tuple[int, int]]:
     return frozenset(identities)
 
 
+def _part_of(name: str) -> str | None:
+    """Returns the part that a name speaks of, if it is one."""
+    if part := _PART_FOLDERS.get(name.lower()):
+        return part
+    words = [word.lower() for word in _WORDS.findall(name)]
+    words += [word.removesuffix('set') for word in words]
+    named = {_PART_FOLDERS[word] for word in words if word in _PART_FOLDERS}
+    return named.pop() if len(named) == 1 else None
+
+
+def _unwrapped(folder: str, notes: _Notes) -> str:
+    """Returns the folder of folders that is alone in a folder, or in that."""
+    while True:
+        folders, loose, _ = _contents(folder)
+        images = [path for path in loose if path.lower().endswith(EXTENSIONS)]
+        if len(folders) != 1 or images:
+            return folder
+        ((name, inner),) = folders.items()
+        above = os.path.basename(os.path.normpath(folder))
+        is_part = name.lower() in _PART_FOLDERS and name != above
+        if is_part or os.path.islink(inner) or not _contents(inner)[0]:
+            return folder
+        notes.remarks.append(
+            f'{inner} is read in place of {folder}, which has nothing else.'
+        )
+        folder = inner
+
+
 def _part_folders(data_dir: str, notes: _Notes) -> dict[str, str]:
     """Returns the folder of each part, which has the class folders."""
+    data_dir = _unwrapped(data_dir, notes)
     folders, loose, broken = _contents(data_dir)
-    by_part: dict[str, list[str]] = {}
-    others: list[str] = []
-    for name in folders:
-        part = _PART_FOLDERS.get(name.lower())
-        (others if part is None else by_part.setdefault(part, [])).append(name)
+    by_part = _parts_by_name(folders)
+    used = {name for names in by_part.values() for name in names}
+    others = [name for name in folders if name not in used]
     train = [folders[name] for name in by_part.get('train', ())]
     if not train or (others and not any(_contents(f)[0] for f in train)):
-        _check_classes_named_as_parts(data_dir, folders, others, notes)
+        plain = [n for n in folders if n.lower() not in _PART_FOLDERS]
+        _check_classes_named_as_parts(data_dir, folders, plain, notes)
+        _check_alike(data_dir, folders)
         return {'train': data_dir}
+    if others and len(by_part) == 1:
+        _check_alike(data_dir, folders)
     for part, names in by_part.items():
         if len(names) > 1:
             raise UsageError(
@@ -178,12 +221,71 @@ def _part_folders(data_dir: str, notes: _Notes) -> dict[str, str]:
             )
     notes.loose += loose
     notes.broken += broken
+    notes.remarks += [
+        f'{folders[name]} is read as the {part} part.'
+        for part, (name,) in by_part.items()
+        if name.lower() not in _PART_FOLDERS
+    ]
     if others:
         notes.remarks.append(
             f'{data_dir} has {counted(len(others), "folder")} next to that of '
             f'the training part, not used: {listed(others)}.'
         )
-    return {part: folders[names[0]] for part, names in by_part.items()}
+    return {
+        part: _unwrapped(folders[name], notes)
+        for part, (name,) in by_part.items()
+    }
+
+
+def _parts_by_name(folders: Mapping[str, str]) -> dict[str, list[str]]:
+    """Returns the names of the folders of each part.
+
+    A name that only has the word of a part in it counts where it shares class
+    folders with training images; 'freight_train' can be a class.
+    """
+    by_part: dict[str, list[str]] = {}
+    hints: dict[str, list[str]] = {}
+    for name in folders:
+        if part := _part_of(name):
+            exact = name.lower() in _PART_FOLDERS
+            (by_part if exact else hints).setdefault(part, []).append(name)
+    classes = {
+        name: set(
+            map(normal, _contents(_unwrapped(folders[name], _Notes()))[0])
+        )
+        for names in (*by_part.values(), *hints.values())
+        for name in names
+    }
+    train = by_part.get('train') or hints.get('train', [])
+    for part, names in hints.items():
+        against = [name for name in classes if name not in train]
+        if part != 'train':
+            against = train
+        alike = [
+            name
+            for name in names
+            if any(classes[name] & classes[other] for other in against)
+        ]
+        if alike and part not in by_part:
+            by_part[part] = alike
+    return by_part
+
+
+def _check_alike(data_dir: str, folders: Mapping[str, str]) -> None:
+    """Checks that the class folders are not the parts of something else.
+
+    Raises:
+        UsageError: all of them have the same folders.
+    """
+    inner = [set(_contents(folder)[0]) for folder in folders.values()]
+    if len(inner) < 2 or len(common := set.intersection(*inner)) < 2:
+        return
+    raise UsageError(
+        f'{data_dir} has {listed(in_order(folders))}, which all have the '
+        f'folders {listed(in_order(common))}: if these are the classes, call '
+        "the outer ones 'train', 'test' and 'valid'; if the outer ones are, "
+        f'put them into {os.path.join(data_dir, "train")}.'
+    )
 
 
 def _check_probe_dir(probe_dir: str, folders: Mapping[str, str]) -> None:
@@ -258,7 +360,8 @@ def _images_by_class(
         if twin != name:
             raise UsageError(
                 f'{folder} has two folders {shown(name)!r} whose names differ '
-                'only in how Unicode writes them: merge or rename them.'
+                'only in spaces or in how Unicode writes them: merge or rename '
+                'them.'
             )
     if loose and not folders and needed:
         raise UsageError(

@@ -19,7 +19,9 @@ from ieg.data.dataset import (
 from ieg.data.own import check_classes, complete, own_path, schedule
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS
-from ieg.utils.text import in_order, listed, normal, unreadable
+from ieg.utils.arrays import check_arrays_fit
+from ieg.utils.files import open_regular
+from ieg.utils.text import in_order, listed, normal, tidy, unreadable
 
 # How the parts are called in the file.
 _PARTS = {part: part for part in PARTS} | {'val': 'valid'}
@@ -110,13 +112,12 @@ def _load(path: str) -> dict[str, np.ndarray]:
         UsageError: it cannot be read, or holds anything else.
     """
     try:
-        with open(path, 'rb') as file:
+        with open_regular(path) as file:
             if file.read(2) != b'PK':
                 raise UsageError(
                     f'{path} is not an .npz file: save the arrays with '
                     'numpy.savez_compressed.'
                 )
-            file.seek(0)
             return _load_from(file, path)
     except OSError as error:
         raise unreadable('.npz file', path, error) from None
@@ -126,6 +127,7 @@ def _load_from(file: BinaryIO, path: str) -> dict[str, np.ndarray]:
     """Returns the arrays of an open file by their names."""
     key = ''
     try:
+        check_arrays_fit(file, path)
         with np.load(file, allow_pickle=False) as archive:
             _check_keys(archive.files, path)
             arrays = {}
@@ -258,11 +260,16 @@ def _flat(named: _Named, path: str) -> _Named:
                 f'{where} is not UTF-8: store labels as str.'
             ) from None
     if array.dtype.kind == 'U':
-        if len(empty := np.flatnonzero(array == '')):
+        if len(empty := np.flatnonzero(np.char.strip(array) == '')):
             raise UsageError(
                 f'{where} has an empty label at place {empty[0]}: fill it in.'
             )
         return _Named(key, array)
+    if array.size and array.max() > np.iinfo(np.int64).max:
+        raise UsageError(
+            f'{where} has the label {array.max()}, which is larger than 2^63: '
+            'store labels as int64, or as strings.'
+        )
     return _Named(key, array.astype(np.int64))
 
 
@@ -319,7 +326,7 @@ def _own_classes(
         return tuple(map(str, values)), {v: i for i, v in enumerate(values)}
     first: dict[str, str] = {}
     for value in values.tolist():
-        first.setdefault(normal(value), value)
+        first.setdefault(normal(value), tidy(value))
     names = in_order(first.values())
     return tuple(names), {normal(name): i for i, name in enumerate(names)}
 
@@ -338,7 +345,8 @@ def _given_classes(
             f'class_names in {path} is {names.dtype} of the shape '
             f'{names.shape}: store one name per class, all strings.'
         )
-    given = tuple(_flat(_Named('class_names', names), path).array.tolist())
+    flat_names = _flat(_Named('class_names', names), path).array.tolist()
+    given = tuple(map(tidy, flat_names))
     if len(set(map(normal, given))) < len(given):
         forms = list(map(normal, given))
         twin = next(name for name in forms if forms.count(name) > 1)

@@ -4,10 +4,11 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
+from pictures import broken_files, only_for_pillow, readable_files
 from PIL import Image, ImageOps
 
-from ieg.data.images.files import FileImages, Framing
-from ieg.data.images.survey import survey
+from ieg.data.images.files import FileImages, Framing, inspect, lost
+from ieg.data.images.survey import read_odd, survey
 
 EVERYTHING = Framing(1, fraction=1.0)
 SIZES = ((60, 80), (80, 60), (48, 48), (1, 1), (2, 300), (300, 2), (3, 1))
@@ -382,3 +383,36 @@ def test_a_framing_that_is_impossible(wrong):
 def test_every_image_says_whether_it_is_odd():
     with pytest.raises(ValueError, match='odd'):
         in_memory([b'', b''], EVERYTHING, [True])
+
+
+def test_what_only_pillow_reads_is_read_by_pillow(tmp_path):
+    paths = only_for_pillow(tmp_path)
+    assert not survey(paths).odd.any()
+    seen = inspect(paths)
+    assert seen.readable.all() and seen.odd.all() and not seen.problems
+    names = [os.fsencode(path) for path in paths]
+    images = FileImages(names, seen.odd, Framing(16, fraction=1.0))
+    found = images.fetch(np.arange(len(paths)), None).numpy()
+    for path, image in zip(paths, found, strict=True):
+        expected = scaled(centre(Image.fromarray(read_odd(path, 3)), 1.0), 16)
+        assert differences(image, expected).max() <= 1
+
+
+def test_an_inspection_agrees_with_the_survey(tmp_path):
+    paths = [*broken_files(tmp_path), *readable_files(tmp_path)]
+    counts = []
+    seen, expected = inspect(paths, counts.append), survey(paths)
+    for name in ('readable', 'odd', 'sizes', 'grey'):
+        np.testing.assert_array_equal(
+            getattr(seen, name), getattr(expected, name)
+        )
+    assert seen.problems == expected.problems
+    assert sum(counts) == len(paths)
+    assert inspect([]).sizes.shape == (0, 2)
+
+
+def test_a_lost_file_is_named(tmp_path):
+    paths = readable_files(tmp_path)
+    assert lost(paths) is None
+    paths[3].unlink()
+    assert f'{paths[3]} can no longer be read (does not' in str(lost(paths))

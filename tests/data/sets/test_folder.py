@@ -93,6 +93,72 @@ def test_class_called_as_a_part_is_remarked_on(tmp_path):
 
 
 @pytest.mark.parametrize(
+    'folders',
+    [
+        {'train': 'training_set/training_set', 'test': 'test_set/test_set'},
+        {'train': 'images_train', 'valid': 'images_val'},
+        {'train': 'seg_train/seg_train', 'test': 'seg_test/seg_test'},
+        {'train': 'TrainSet', 'test': 'TestSet', 'probe': 'probe'},
+        {'train': 'train2017', 'valid': 'val2017'},
+        {'train': 'train/train', 'test': 'test/test'},
+        {'train': 'photos/photos'},
+        {'train': 'photos/photos/train', 'test': 'photos/photos/test'},
+        {'train': 'training_set'},
+    ],
+)
+def test_usual_layouts_are_parts(tmp_path, folders):
+    for folder in folders.values():
+        write(tmp_path, f'{folder}/cat/1.jpg', f'{folder}/dog/2.jpg')
+    found = read_folder(str(tmp_path))
+    assert found.class_names == ('cat', 'dog')
+    assert set(found.parts) == set(folders)
+    for part, folder in folders.items():
+        assert labelled(tmp_path, found.parts[part], found.class_names) == [
+            (f'{folder}/cat/1.jpg', 'cat'),
+            (f'{folder}/dog/2.jpg', 'dog'),
+        ]
+    assert found.remarks
+
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        ('train', 'car', 'bus'),
+        ('freight_train', 'test_tube', 'car'),
+        ('freight_train/new', 'freight_train/old', 'car/red', 'bus/new'),
+        ('cat/images', 'dog/images'),
+        ('training', 'val_d_isere', 'boxing'),
+    ],
+)
+def test_classes_stay_classes(tmp_path, names):
+    found = read_folder(write(tmp_path, *(f'{name}/1.jpg' for name in names)))
+    classes = {name.partition('/')[0] for name in names}
+    assert set(found.class_names) == classes and list(found.parts) == ['train']
+
+
+def test_spaces_and_cases_of_class_names(tmp_path):
+    write(tmp_path, 'cat /1.jpg', 'Cat/2.jpg', 'CAT/3.jpg', 'two  words/4.jpg')
+    found = read_folder(str(tmp_path))
+    assert sorted(found.class_names) == ['CAT', 'Cat', 'cat', 'two words']
+    (remark,) = found.remarks
+    assert all(name in remark for name in ("'CAT'", "'Cat'", "'cat'"))
+    assert "'cat" in refusal(write(tmp_path, 'cat/5.jpg'))
+
+
+@pytest.mark.parametrize(
+    'outer', [('A', 'B'), ('car', 'bus', 'train'), ('train_1', 'train_2')]
+)
+def test_folders_with_the_same_folders_are_not_guessed(tmp_path, outer):
+    names = [f'{folder}/{x}/1.jpg' for folder in outer for x in ('cat', 'dog')]
+    message = refusal(write(tmp_path, *names))
+    assert all(repr(word) in message for word in (*outer, 'cat', 'dog'))
+    assert 'call' in message and str(tmp_path / 'train') in message
+    root = tmp_path / 'again'
+    found = read_folder(write(root, *(f'train/{name}' for name in names)))
+    assert set(found.class_names) == set(outer)
+
+
+@pytest.mark.parametrize(
     ('given', 'wanted'),
     [
         (['class10', 'class2', 'class1'], ['class1', 'class2', 'class10']),
@@ -119,7 +185,7 @@ def test_unicode_names_are_compared_composed_and_shown_as_they_are(tmp_path):
     assert found.class_names == (apart, '犬')
     assert found.parts['test'].labels.tolist() == [0, 1]
     write(tmp_path, f'train/{ACCENTED}/1.jpg')
-    assert 'only in how Unicode writes them' in refusal(str(tmp_path))
+    assert 'how Unicode writes them' in refusal(str(tmp_path))
 
 
 def test_class_name_that_is_no_unicode_can_be_printed(pets):

@@ -1,13 +1,17 @@
 """Images and labels that are arrays in an .npz file."""
 
+import os
 import zipfile
 
 import numpy as np
 import pytest
 from loading import load
 
+from ieg.data.noise import human
 from ieg.data.sets.npz import read_npz
 from ieg.errors import UsageError
+from ieg.predict import inputs
+from ieg.utils import arrays
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (6, 4, 5, 3), np.uint8)
@@ -327,3 +331,30 @@ def test_an_empty_test_part_means_that_none_is_held_out(save):
         read_npz(
             save(x_train=GREY, y_train=LABELS, x_test=empty, y_test=LABELS[:0])
         )
+
+
+def test_labels_are_tidied_and_not_wrapped(tmp_path):
+    path = str(tmp_path / 'x.npz')
+    images = np.zeros((4, 8, 8), np.uint8)
+    labels = np.array(['a\rb', 'cat ', 'cat', 'c\r\n'])
+    np.savez(path, x_train=images, y_train=labels)
+    found = read_npz(path)
+    assert found.class_names == ('a b', 'c', 'cat')
+    assert found.parts['train'].labels.tolist() == [0, 2, 2, 1]
+    large = np.array([0, 1, 2**63, 2**64 - 1], np.uint64)
+    np.savez(path, x_train=images, y_train=large)
+    with pytest.raises(UsageError, match=f'y_train in {path} .*{2**64 - 1}'):
+        read_npz(path)
+
+
+def test_arrays_larger_than_the_memory_are_not_unpacked(tmp_path, monkeypatch):
+    path = str(tmp_path / 'bomb.npz')
+    images, labels = np.zeros((900, 99, 99), np.uint8), np.arange(900) % 2
+    np.savez_compressed(path, x_train=images, y_train=labels)
+    assert os.path.getsize(path) < 50_000
+    monkeypatch.setattr(arrays, 'memory_bytes', lambda: images.nbytes)
+    for read in (read_npz, lambda path: inputs.find([path]), human.read):
+        with pytest.raises(UsageError, match=f'{path} need.* memory'):
+            read(path)
+    monkeypatch.setattr(arrays, 'memory_bytes', lambda: 2 * images.nbytes)
+    assert len(read_npz(path).parts['train']) == 900

@@ -9,11 +9,13 @@ import sys
 import numpy as np
 import pytest
 import tiny_sets
+from pictures import only_for_pillow
 from PIL import Image
 
 from ieg.data import published
 from ieg.data.sets import animal10n, clothing1m, food101n, webvision
 from ieg.errors import UsageError
+from ieg.registry import DATASETS
 
 SYNSETS = tiny_sets.SYNSETS
 NUMBERS = [str(label) for label in range(50)]
@@ -265,6 +267,25 @@ def test_food101n_without_headers_or_verification(made, tmp_path):
     assert len(found.parts['train']) == 303
     assert found.class_names[0] == 'dish_000'
     assert not any('verified' in remark for remark in found.remarks)
+
+
+def test_files_that_nobody_reads_are_left_out(made, tmp_path):
+    folder = made.copy('animal10n', tmp_path)
+    listing = animal10n.animal10n(str(folder)).parts['train']
+    bmp = only_for_pillow(tmp_path / 'pillow')[0].read_bytes()
+    pathlib.Path(listing.paths[0]).write_bytes(b'<html>')
+    pathlib.Path(listing.paths[1]).write_bytes(bmp)
+    opened = DATASETS.get('animal10n')(str(folder))
+    for side in (64, 72):
+        source = opened.source(side)
+        assert len(source.train) == len(listing) - 1
+        ((path, _),) = source.skipped
+        assert path == listing.paths[0] and path in source.remarks[-1]
+        source.train.images.fetch(np.arange(3), None)
+    for path in animal10n.animal10n(str(folder)).parts['test'].paths:
+        pathlib.Path(path).write_bytes(b'')
+    with pytest.raises(UsageError, match='None of the 20 test images'):
+        opened.source(32)
 
 
 def test_a_few_missing_files_are_left_out(made, tmp_path):

@@ -1,0 +1,51 @@
+"""Files of arrays: whether they fit into the memory."""
+
+import contextlib
+import math
+import os
+import zipfile
+from typing import BinaryIO
+
+import numpy as np
+
+from ieg.errors import UsageError
+
+
+def check_arrays_fit(file: BinaryIO, path: str) -> None:
+    """Checks that the arrays of an .npz file fit into the memory.
+
+    A few kilobytes can unpack to any size. Damaged members are left to NumPy.
+
+    Args:
+        file: the open file, which is at its start afterwards.
+        path: of the file; for the message.
+
+    Raises:
+        UsageError: they do not.
+        zipfile.BadZipFile: the file is damaged.
+    """
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    needed = 0
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            # Damage can raise anything.
+            with contextlib.suppress(Exception), archive.open(name) as member:
+                version = np.lib.format.read_magic(member)
+                if version in read_header:
+                    shape, _, dtype = read_header[version](member)
+                    needed += math.prod(shape) * dtype.itemsize
+    file.seek(0)
+    if needed > (memory := memory_bytes()):
+        raise UsageError(
+            f'the arrays in {path} need {needed / 2**30:,.1f} GiB, but this '
+            f'machine has {memory / 2**30:,.1f} GiB of memory: store fewer or '
+            'smaller images.'
+        )
+
+
+def memory_bytes() -> int:
+    """Returns the size of the machine's memory."""
+    return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
