@@ -250,7 +250,7 @@ def test_a_search_goes_on_where_it_was(whole, tmp_path, monkeypatch):
     # One runner for all, which saves tracing; it must stand being stopped.
     one = runner.Runner(ieg_config.resolve(driver.trial_options(config)))
     monkeypatch.setattr(one, 'close', lambda: None)
-    monkeypatch.setattr(driver, 'Runner', lambda config, opened: one)
+    monkeypatch.setattr(driver, 'Runner', lambda *arguments: one)
     for moment in list(kills):
         with pytest.raises(Killed, match=moment):
             search(config)

@@ -20,7 +20,7 @@ def made_up(monkeypatch):
     results = {}
 
     class Runner:
-        def __init__(self, config, opened):
+        def __init__(self, config, opened, interrupt):
             pass
 
         def facts(self):

@@ -77,6 +77,23 @@ def alone(tmp_path_factory):
     return path
 
 
+@pytest.mark.parametrize('parallel', [1, 2])
+def test_a_signal_ends_a_search_that_then_goes_on(parallel, alone, tmp_path):
+    more = f'--parallel_trials={parallel}'
+    process = start(tmp_path, more)
+    wait_for_trials(process, tmp_path, 1)
+    pids = children(process.pid)
+    process.send_signal(signal.SIGTERM)
+    code, _, err = command.finish(process)
+    assert code == 143
+    assert 'resume the search' in err.splitlines()[-1]
+    assert 'Traceback' not in err
+    assert_gone(pids)
+    finish(start(tmp_path, more))
+    assert records(tmp_path / RUN) == records(alone / RUN)
+    assert outcome(tmp_path / RUN) == outcome(alone / RUN)
+
+
 def test_kills_change_nothing(alone, tmp_path):
     for count in (1, 2, 5):
         process = start(tmp_path)
