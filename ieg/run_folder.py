@@ -1,6 +1,7 @@
 """The files of a run: names, reading and checking."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -180,6 +181,7 @@ def make_folder(folder: str) -> list[str]:
 
     Raises:
         UsageError: the folder cannot be written.
+        OSError: its disk is full or damaged.
     """
     made, path = [], os.path.abspath(folder)
     while not os.path.lexists(path):
@@ -202,7 +204,10 @@ def _remove(folders: Sequence[str]) -> None:
             os.rmdir(path)
 
 
-def _unwritable(folder: str, error: OSError) -> UsageError:
+def _unwritable(folder: str, error: OSError) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        # The folder is the right one.
+        return OSError(error.errno, error.strerror, folder)
     return UsageError(
         f'The run folder {folder} cannot be written ({error.strerror}): '
         'choose another --checkpoint_path.'
@@ -223,31 +228,15 @@ def writing(folder: str) -> Iterator[None]:
     Raises:
         UsageError: the folder cannot be written, another process writes it, or
             `check` refuses it.
+        OSError: its disk is full or damaged.
     """
     place, thread = os.path.realpath(folder), threading.get_ident()
     if _written.get(place) == thread:
         yield
         return
     made = make_folder(folder)
-    try:
-        with _locked(folder):
-            _written[place] = thread
-            try:
-                check(folder)
-                yield
-            finally:
-                del _written[place]
-    except UsageError:
-        if made and not is_trained(folder) and not _has_trials(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        _remove(made)
-
-
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
+        stack.callback(_remove, made)
         try:
             stack.enter_context(locks.hold(os.path.join(folder, LOCK)))
         except locks.HeldError as error:
@@ -257,7 +246,16 @@ def _locked(folder: str) -> Iterator[None]:
             ) from None
         except OSError as error:
             raise _unwritable(folder, error) from error
-        yield
+        _written[place] = thread
+        stack.callback(_written.pop, place)
+        try:
+            check(folder)
+            yield
+        except UsageError:
+            # As long as it is locked: then it may be another process's.
+            if made and not is_trained(folder) and not _has_trials(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def _has_trials(folder: str) -> bool:
