@@ -170,7 +170,6 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
         advice=_said(advice, given, values),
     )
     load.check(config.data, config.run)
-    _check_name(config.run.run_name)
     network_options(config.train)
     _check_schedule(given, config.train)
     optim.check(config.train)
@@ -210,16 +209,6 @@ def _check_presets(method: 'type[Method]', presets: Any) -> None:
             options[name].checked(value)
         except UsageError as error:
             raise UsageError(f'{where}: {error}') from error
-
-
-def _check_name(name: str) -> None:
-    """Raises UsageError if a run folder cannot have a name."""
-    is_part = name.strip() not in ('', '.', '..') and '/' not in name
-    if name and not (is_part and name.isprintable()):
-        raise UsageError(
-            f'--run_name={name!r} must be the name of one folder; '
-            '--checkpoint_path says where it lies.'
-        )
 
 
 def _pretrained(

@@ -1,11 +1,11 @@
 """The files of a run: names, reading and checking."""
 
 import contextlib
+import errno
 import json
 import math
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -172,41 +172,11 @@ def is_trained(folder: str) -> bool:
     )
 
 
-def make_folder(folder: str) -> list[str]:
-    """Creates a run folder if it does not exist.
-
-    Returns:
-        The folders that were created, the innermost first.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
-    made, path = [], os.path.abspath(folder)
-    while not os.path.lexists(path):
-        made.append(path)
-        path = os.path.dirname(path)
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        _remove(made)
-        raise _unwritable(folder, error) from error
-    return made
-
-
 def _remove(folders: Sequence[str]) -> None:
     """Removes those of some folders that are empty, the innermost first."""
     for path in folders:
         with contextlib.suppress(OSError):
             os.rmdir(path)
-
-
-def _unwritable(folder: str, error: OSError) -> UsageError:
-    return UsageError(
-        f'The run folder {folder} cannot be written ({error.strerror}): '
-        'choose another --checkpoint_path.'
-    )
 
 
 @contextlib.contextmanager
@@ -223,32 +193,20 @@ def writing(folder: str) -> Iterator[None]:
     Raises:
         UsageError: the folder cannot be written, another process writes it, or
             `check` refuses it.
+        OSError: its disk is full or damaged.
     """
     place, thread = os.path.realpath(folder), threading.get_ident()
     if _written.get(place) == thread:
         yield
         return
-    made = make_folder(folder)
-    try:
-        with _locked(folder):
-            _written[place] = thread
-            try:
-                check(folder)
-                yield
-            finally:
-                del _written[place]
-    except UsageError:
-        if made and not is_trained(folder) and not _has_trials(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        _remove(made)
-
-
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
+    made, path = [], os.path.abspath(folder)
+    while not os.path.lexists(path):
+        made.append(path)
+        path = os.path.dirname(path)
     with contextlib.ExitStack() as stack:
+        stack.callback(_remove, made)
         try:
+            os.makedirs(folder, exist_ok=True)
             stack.enter_context(locks.hold(os.path.join(folder, LOCK)))
         except locks.HeldError as error:
             raise UsageError(
@@ -256,8 +214,24 @@ def _locked(folder: str) -> Iterator[None]:
                 'until that ends, or name another one with --run_name.'
             ) from None
         except OSError as error:
-            raise _unwritable(folder, error) from error
-        yield
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                # The folder is the right one.
+                error.filename = folder
+                raise
+            raise UsageError(
+                f'The run folder {folder} cannot be written '
+                f'({error.strerror}): choose another --checkpoint_path.'
+            ) from error
+        _written[place] = thread
+        stack.callback(_written.pop, place)
+        try:
+            check(folder)
+            yield
+        except UsageError:
+            # As long as it is locked: then it may be another process's.
+            if made and not is_trained(folder) and not _has_trials(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def _has_trials(folder: str) -> bool:

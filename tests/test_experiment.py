@@ -2,6 +2,7 @@
 
 import errno
 import os
+import types
 
 import command
 import loading
@@ -142,6 +143,9 @@ def test_a_mistake_is_reported_before_data_is_read(own, flags, word, tmp_path):
     assert not reads and not path.exists()
 
 
+IN_MEMORY = types.SimpleNamespace(files=())
+
+
 @pytest.mark.parametrize(
     ('kind', 'message', 'words'),
     [
@@ -151,26 +155,27 @@ def test_a_mistake_is_reported_before_data_is_read(own, flags, word, tmp_path):
             '--batch_size',
         ),
         (tf.errors.UnavailableError, 'Connection reset', 'worker a:1 does not'),
-        (tf.errors.NotFoundError, 'a.png;\nno such', 'image .*a.png; no such'),
+        (tf.errors.NotFoundError, 'no such', 'gone.png can no longer be read'),
     ],
 )
 def test_errors_of_tensorflow_are_one_sentence(
-    kind, message, words, monkeypatch
+    kind, message, words, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(experiment.devices, 'silent', lambda: ['a:1'])
+    data = types.SimpleNamespace(files=[str(tmp_path / 'gone.png')])
     with pytest.raises(RunError, match=words):
-        with experiment.one_sentence(in_memory=False):
+        with experiment.one_sentence(data):
             raise kind(None, None, message)
     # A fault of the program is none of them.
     with pytest.raises(tf.errors.InvalidArgumentError):
-        with experiment.one_sentence(in_memory=True):
+        with experiment.one_sentence(IN_MEMORY):
             raise tf.errors.InvalidArgumentError(None, None, message)
 
 
 def test_a_full_disk_is_no_lack_of_memory():
     message = '{{node Save}} /run/events.1; No space left on device [Op:Flush]'
     with pytest.raises(OSError) as caught:
-        with experiment.one_sentence(in_memory=True):
+        with experiment.one_sentence(IN_MEMORY):
             raise tf.errors.ResourceExhaustedError(None, None, message)
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.filename == '/run/events.1'

@@ -1,5 +1,6 @@
 """Run folders: locked, checked, and removed if nothing began in them."""
 
+import errno
 import os
 import threading
 
@@ -76,6 +77,19 @@ def test_nothing_else_is(tmp_path, name, text):
     assert not os.listdir(tmp_path)
 
 
+def test_it_is_removed_while_no_other_process_can_write_it(
+    tmp_path, monkeypatch
+):
+    removed = []
+    monkeypatch.setattr(
+        run_folder.shutil,
+        'rmtree',
+        lambda folder, **_: removed.extend(os.listdir(folder)),
+    )
+    fail_after(tmp_path / 'run', 'config.json')
+    assert set(removed) == {'lock', 'config.json'}
+
+
 def test_a_folder_that_was_there_stays(tmp_path):
     (tmp_path / 'run').mkdir()
     assert fail_after(tmp_path / 'run', 'config.json').exists()
@@ -86,6 +100,17 @@ def test_a_lock_that_cannot_be_written_is_a_mistake(tmp_path):
     with pytest.raises(UsageError, match='cannot be written'):
         with run_folder.writing(str(tmp_path / 'run')):
             pass
+
+
+def test_a_full_disk_is_not_a_wrong_folder(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'pwrite', full)
+    with pytest.raises(OSError) as caught:
+        with run_folder.writing(str(tmp_path / 'run')):
+            pass
+    assert caught.value.filename == str(tmp_path / 'run')
 
 
 @pytest.mark.parametrize(

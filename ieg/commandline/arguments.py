@@ -237,6 +237,7 @@ def check(given: Mapping[str, Any], known: Catalog | None = None) -> None:
     spec.parse(given.get('dataset', options['dataset'][0].default))
     if given.get('network_name'):
         NETWORKS.check(given['network_name'])
+    _check_name(given.get('run_name', ''))
     _check_together(given)
 
 
@@ -251,6 +252,16 @@ def _check_together(given: Mapping[str, Any]) -> None:
         raise UsageError(
             'Give --eval_freq or --eval_every, not both: each sets how often '
             'the networks are evaluated.'
+        )
+
+
+def _check_name(name: str) -> None:
+    """Raises UsageError if a run folder cannot have a name."""
+    is_part = name.strip() not in ('', '.', '..') and '/' not in name
+    if name and not (is_part and name.isprintable()):
+        raise UsageError(
+            f'--run_name={name!r} must be the name of one folder; '
+            '--checkpoint_path says where it lies.'
         )
 
 

@@ -253,7 +253,7 @@ def xla(tf: Any) -> str:
 def train() -> dict[str, Any]:
     """Trains a small network twice; returns whether both are the `same`."""
     from ieg import config as ieg_config
-    from ieg import experiment, run_folder
+    from ieg import experiment
     from ieg.training.checkpoint import Rewind
     from ieg.training.devices import restoring
 
@@ -261,7 +261,7 @@ def train() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, restoring():
         chosen = ieg_config.resolve(OPTIONS | {'checkpoint_path': folder})
         built = experiment.build(chosen)
-        run_folder.make_folder(built.folder)
+        os.makedirs(built.folder, exist_ok=True)
         rewind = Rewind(built.trainer.method)
         for _ in range(2):
             rewind.apply()

@@ -301,9 +301,11 @@ def attempt(
     # Converters raise many kinds of errors for the networks of a plugin.
     except Exception as error:
         remove(path)
-        text = str(error).strip().splitlines() or [type(error).__name__]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        # That of the operating system is without the path.
+        why = getattr(error, 'strerror', None) or lines[0][:300].rstrip('.')
         return [
-            f'{path} cannot be written ({text[0][:300].rstrip(".")}). Run the '
+            f'{path} cannot be written ({why}). Run the '
             'same command again to retry from the last checkpoint.'
         ]
     return []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from ieg.errors import RunError, UsageError
+from ieg.errors import RunError
 from ieg.report import (
     classes,
     curves,
@@ -47,8 +47,8 @@ def write(folder: str, data: 'Data | None' = None, reason: str = '') -> str:
         The path of the report.
 
     Raises:
-        UsageError: the folder is not a run folder, a file in it is damaged,
-            or the report cannot be written.
+        UsageError: the folder is not a run folder, or a file in it is damaged.
+        OSError: the report cannot be written.
         RunError: the folder has a report with pictures, and this one would
             have none.
     """
@@ -61,12 +61,7 @@ def write(folder: str, data: 'Data | None' = None, reason: str = '') -> str:
             f'{path} was kept, because it has pictures and a new one would '
             f'not: {reason}'
         )
-    try:
-        atomic_write(path, page)
-    except OSError as error:
-        raise UsageError(
-            f'{path} cannot be written ({error.strerror}).'
-        ) from error
+    atomic_write(path, page)
     return path
 
 

@@ -9,6 +9,7 @@ import re
 import socket
 import sys
 import threading
+import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -207,11 +208,19 @@ def make_strategy(name: str, num_replicas: int = 0) -> tf.distribute.Strategy:
 
 @functools.cache
 def _multi_worker(addresses: tuple[str, ...]) -> tf.distribute.Strategy:
+    config = json.loads(os.environ['TF_CONFIG'])
+    cluster, task = config['cluster'], config['task']
+    own = cluster[task['type']][task['index']]
+    leader = (cluster.get('chief') or cluster['worker'])[0]
+    others = [address for address in addresses if address != own]
     started = threading.Event()
     threading.Thread(
-        target=_await_workers, args=(addresses, started), daemon=True
+        target=_await_workers, args=(others, started), daemon=True
     ).start()
     try:
+        # TensorFlow would wait for it without letting the thread run.
+        while own != leader and silent([leader]):
+            time.sleep(1)
         return tf.distribute.MultiWorkerMirroredStrategy()
     finally:
         started.set()

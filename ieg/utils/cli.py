@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, cast
 
 from ieg.errors import RunError, UsageError, unusable
 from ieg.utils import plugins
@@ -21,6 +21,8 @@ from ieg.utils.interrupt import Interrupted
 # Held by whoever changes settings of the whole process, see
 # `ieg.training.devices.restoring`.
 ONE_AT_A_TIME = threading.RLock()
+# Characters of a sentence, which may contain what a user gave.
+LONGEST = 1200
 
 
 class Parser(argparse.ArgumentParser):
@@ -119,49 +121,37 @@ def _any_output(needs_no_reader: bool) -> Iterator[None]:
     for stream in kept:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
-    if not needs_no_reader:
-        yield
-        return
+    if needs_no_reader:
+        sys.stdout, sys.stderr = (cast(TextIO, _Unread(s)) for s in kept)
     try:
-        sys.stdout, sys.stderr = map(_unread, kept)
         yield
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, _Unread):
-                # It would close the file that it shares.
-                stream.detach()
         sys.stdout, sys.stderr = kept
 
 
-class _Unread(io.TextIOWrapper):
+class _Unread:
     """A stream whose text is discarded once it cannot be written."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
         """Writes the text, or discards it."""
         try:
-            return super().write(text)
+            return self._stream.write(text)
         except OSError:
-            _discard(self)
+            _discard(self._stream)
             return len(text)
 
     def flush(self) -> None:
         """Flushes what can be written."""
         try:
-            super().flush()
+            self._stream.flush()
         except OSError:
-            _discard(self)
-
-
-def _unread(stream: TextIO) -> TextIO:
-    if not isinstance(stream, io.TextIOWrapper):
-        return stream
-    return _Unread(
-        stream.buffer,
-        stream.encoding,
-        stream.errors,
-        line_buffering=stream.line_buffering,
-        write_through=stream.write_through,
-    )
+            _discard(self._stream)
 
 
 def _discard(stream: TextIO) -> None:
@@ -173,8 +163,16 @@ def _discard(stream: TextIO) -> None:
 
 def _leave(sentence: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        print(f'ieg: {sentence}', file=sys.stderr)
+        print(f'ieg: {_one_line(sentence)}', file=sys.stderr)
     return code
+
+
+def _one_line(sentence: str) -> str:
+    """Returns a sentence without control characters, the middle cut out."""
+    if len(sentence) > LONGEST:
+        half = LONGEST // 2
+        sentence = f'{sentence[:half]} [...] {sentence[-half:]}'
+    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
 
 
 def import_plugins(names: str) -> None:

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 # Errors of file systems that have no locks.
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -18,7 +19,15 @@ SETTLE = 0.2
 
 
 class HeldError(Exception):
-    """Another process, which the message names, holds the lock."""
+    """Another process, which the message names, holds the lock.
+
+    Args:
+        descriptor: of the lock file.
+    """
+
+    def __init__(self, descriptor: int):
+        form = 'process {process} on host {host} since {since}'
+        super().__init__(form.format_map(_holder(descriptor)))
 
 
 @contextlib.contextmanager
@@ -67,36 +76,25 @@ def hold(path: str) -> Iterator[None]:
 
 def _take(path: str, mine: bytes) -> int:
     """Writes `mine` to the lock file; returns its descriptor."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     while True:
-        descriptor = os.open(path, flags, 0o666)
-        try:
-            if _try(path, descriptor, mine):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _try(path: str, descriptor: int, mine: bytes) -> bool:
-    """Writes `mine`; returns False if the file at `path` is another one now."""
-    locked = _lock(descriptor)
-    if not locked and _is_held(descriptor):
-        raise HeldError(_holder(descriptor))
-    try:
-        # The last holder may have removed it since it was opened.
-        if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
-            return False
-    except FileNotFoundError:
-        return False
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, mine, 0)
-    if not locked:
-        time.sleep(SETTLE)
-        if os.pread(descriptor, 1000, 0) != mine:
-            raise HeldError(_holder(descriptor))
-    return True
+        with contextlib.ExitStack() as stack:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            descriptor = os.open(path, flags, 0o666)
+            stack.callback(os.close, descriptor)
+            locked = _lock(descriptor)
+            if not locked and _is_held(descriptor):
+                raise HeldError(descriptor)
+            # The last holder may have removed it since it was opened.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, mine, 0)
+                    if not locked:
+                        time.sleep(SETTLE)
+                        if os.pread(descriptor, 1000, 0) != mine:
+                            raise HeldError(descriptor)
+                    stack.pop_all()
+                    return descriptor
 
 
 def _lock(descriptor: int) -> bool:
@@ -104,7 +102,7 @@ def _lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise HeldError(_holder(descriptor)) from None
+        raise HeldError(descriptor) from None
     except OSError as error:
         if error.errno not in WITHOUT_LOCKS:
             raise
@@ -112,31 +110,28 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _read(descriptor: int) -> dict[str, object]:
+def _holder(descriptor: int) -> dict[str, Any]:
+    """Returns what a lock file says, which need not be true."""
+    said: Any = None
     with contextlib.suppress(ValueError):
-        content = json.loads(os.pread(descriptor, 1000, 0))
-        if isinstance(content, dict):
-            return content
-    return {}
-
-
-def _holder(descriptor: int) -> str:
-    known = {'process': 'unknown', 'host': 'unknown', 'since': 'unknown'}
-    return 'process {process} on host {host} since {since}'.format_map(
-        known | _read(descriptor)
-    )
+        said = json.loads(os.pread(descriptor, 1000, 0))
+    unknown = dict.fromkeys(('host', 'process', 'since'), 'unknown')
+    return unknown | (said if isinstance(said, dict) else {})
 
 
 def _is_held(descriptor: int) -> bool:
     """Returns whether the content names a process that may still run."""
-    content = _read(descriptor)
-    process = content.get('process')
-    if type(process) is not int or process == os.getpid():
+    holder = _holder(descriptor)
+    process = holder['process']
+    if type(process) is not int:
         return False
-    if content.get('host') == os.uname().nodename:
+    if holder['host'] == os.uname().nodename:
+        # With its own number, as often in containers, it is an earlier one.
+        if process == os.getpid():
+            return False
         try:
             os.kill(process, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):
             return False
         except OSError:
             pass  # It belongs to another user.

@@ -60,6 +60,8 @@ ANSWERS = [
     (['--data_dir=/etc/hosts'], 2, ['/etc/hosts']),
     (['--checkpoint_path=gs://b/runs'], 2, ['--checkpoint_path=gs://b/runs']),
     (['--run=nowhere'], 2, ['nowhere', 'config.json']),
+    (['--run_name=a/b'], 2, ['--run_name', 'a/b']),
+    (['--max_epoch=1\n2'], 2, ['--max_epoch', r'1\n2']),
     (['--run=x', '--run_name=y'], 2, ['--run', '--run_name']),
     (['report', 's3://b/run'], 2, ['s3://b/run']),
     (['compare', 'runs', '--out=file:///tmp/x'], 2, ['file:///tmp/x']),

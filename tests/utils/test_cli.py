@@ -52,6 +52,25 @@ def test_a_file_that_cannot_be_used_is_named(capsys, number, words):
     assert words in line and 'resumes' in line
 
 
+@pytest.mark.parametrize(
+    ('value', 'shown'),
+    [
+        ('a\nb', 'a\\nb'),
+        ('a\r\x1b[31mb\x85', 'a\\r\\x1b[31mb\\x85'),
+        ('caf\udce9', 'caf\\udce9'),
+        ('Müll 猫', 'Müll 猫'),
+        ('x' * 5000, 'xxx [...] xxx'),
+    ],
+)
+def test_a_sentence_is_one_line_whatever_was_given(capsys, value, shown):
+    error = UsageError(f'--run={value} is wrong; correct it.')
+    assert cli.run(raising(error)) == 2
+    (line,) = capsys.readouterr().err.split('\n')[:-1]
+    assert shown in line and len(line) < 1300
+    assert line.startswith('ieg: --run=') and line.endswith('correct it.')
+    assert line.isprintable()
+
+
 @pytest.mark.parametrize(('answer', 'code'), [(None, 0), (0, 0), (1, 1)])
 def test_a_command_chooses_its_code(capsys, answer, code):
     assert cli.run(lambda: answer) == code

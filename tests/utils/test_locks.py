@@ -81,6 +81,10 @@ DEAD = 2**22 + 1  # Above the largest number of a process.
         (None, 1, 0, True),
         (None, 1, locks.STALE + 1, False),
         (None, DEAD, 0, False),
+        (None, 2**70, 0, False),
+        # Containers often give all their processes the same numbers.
+        (None, os.getpid(), 0, False),
+        ('elsewhere', os.getpid(), 0, True),
         (None, 'x', 0, False),
     ],
 )

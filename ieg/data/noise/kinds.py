@@ -13,7 +13,6 @@ import dataclasses
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from scipy import special
 
 from ieg.errors import UsageError
 from ieg.registry import NOISES
@@ -235,6 +234,9 @@ def flip_rates(rate: float, uniform: np.ndarray) -> np.ndarray:
     Returns:
         float64 [N], the inverse of the cumulative distribution at `uniform`.
     """
+    # SciPy takes as long to import as all that help needs.
+    from scipy import special
+
     low, high = special.ndtr((np.array([0.0, 1.0]) - rate) / _DEVIATION)
     normal = special.ndtri(low + uniform * (high - low))
     return np.clip(rate + _DEVIATION * normal, 0.0, 1.0)
@@ -281,6 +283,8 @@ def _odds(
         [N, C], of the same type.
     """
     odds = np.empty(0)
+    from scipy import special  # See `flip_rates`.
+
     for c, projection in enumerate(projections):
         if c == 0:
             shape = (len(labels), projection.shape[1])
