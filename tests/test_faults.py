@@ -1,8 +1,10 @@
 """Whatever ends a run, the same command then ends like an uninterrupted one."""
 
+import shutil
 import signal
 
 import command
+import damage
 import ends
 import faults
 import forking
@@ -20,7 +22,7 @@ SMALL = (
     '--train_examples=64',
     '--valid_ratio=0.1',
     # After every call.
-    #    '--checkpoint_minutes=1e-9',
+    '--checkpoint_minutes=1e-9',
     '--max_epoch=2',
 )
 METHODS = {
@@ -68,7 +70,7 @@ class Whole:
     """The uninterrupted run of a method, and its operations on files."""
 
     def __init__(self, method, path):
-        self.method = method
+        self.path = path
         with pytest.MonkeyPatch.context() as patch:
             self.reused = Reused()
             self.prepare(patch)
@@ -102,20 +104,19 @@ IN_PROCESS = [
     ('supervised', 'warm-up', 'end'),
     ('supervised', 'warm-up', 'ENOSPC'),
     ('dividemix', 'in a phase', 'end'),
-    ('dividemix', 'in a phase', 'SIGTERM'),
     ('supervised', 'in a phase', 'EIO'),
+    ('supervised', 'in a phase', 'SIGTERM'),
     ('dividemix', 'evaluation', 'end'),
-    ('supervised', 'evaluation', 'SIGTERM'),
-    ('dividemix', 'checkpoint', 'end'),
+    ('supervised', 'checkpoint', 'end'),
     ('dividemix', 'checkpoint', 'ENOSPC'),
     ('supervised', 'checkpoint', 'EIO'),
     ('supervised', 'log', 'EACCES'),
     ('supervised', 'predictions', 'EIO'),
     ('supervised', 'issues', 'end'),
-    ('dividemix', 'issues', 'ENOSPC'),
+    ('supervised', 'issues', 'ENOSPC'),
     ('supervised', 'report', 'EACCES'),
     ('supervised', 'model', 'end'),
-    ('dividemix', 'model', 'ENOSPC'),
+    ('supervised', 'model', 'ENOSPC'),
 ]
 
 
@@ -143,6 +144,34 @@ def test_a_fault_in_this_process(
     code, _, err = command.ieg(*arguments(method, tmp_path))
     assert code == 0, err
     ends.assert_same_end(tmp_path / folder, whole.end)
+
+
+# What is damaged afterwards; `test_damaged_runs.py` has every file.
+
+
+@pytest.mark.parametrize(
+    ('name', 'way'),
+    [
+        ('checkpoints/ckpt-8.npz', 'truncated'),
+        ('checkpoints/ckpt-8.npz', 'flipped'),
+        ('checkpoints/ckpt-8.npz', 'a folder'),
+        ('config.json', 'zeroed'),
+        ('log.jsonl', 'truncated'),
+        ('noise.npz', 'empty'),
+    ],
+)
+def test_a_damaged_file(name, way, wholes, tmp_path, monkeypatch):
+    whole = wholes('supervised')
+    whole.prepare(monkeypatch)
+    folder = tmp_path / run_folder('supervised')
+    shutil.copytree(whole.path, tmp_path, dirs_exist_ok=True)
+    assert damage.apply(way, folder, name, folder)
+    outcome = damage.Outcome(*command.ieg(*arguments('supervised', tmp_path)))
+    if not outcome.code:
+        outcome.result = ends.end(folder)
+    assert not damage.fault(name, outcome, whole.end)
+    if name.startswith('checkpoints'):
+        assert outcome.code or name in outcome.out + outcome.err
 
 
 # In real processes: all of them.

@@ -293,7 +293,7 @@ def nothing(root):
 FILES = {
     'first second': ('*', 0),
     'warm-up': ('config.json', 0),
-    'in a phase': ('checkpoints/unfinished.npz', 1),
+    'in a phase': ('checkpoints/unfinished.npz', 0),
     'checkpoint': ('checkpoints/ckpt-*.npz', -1),
     'log': ('log.jsonl', 0),
     'issues': ('label_issues.csv', 0),

@@ -27,4 +27,5 @@ class Reused:
         devices.set_numerics(config)
         rewind.apply()
         built.trainer._callbacks.clear()
+        built.trainer._interrupt = kwargs.get('interrupt')
         return built.restart(config, folder_of(config))
