@@ -4,7 +4,8 @@ Arguments of all functions: `config` is the configuration; `opened` the data
 set if it has been opened already; `data` the data of the run, which are loaded
 if it is None; `replicas` the number of replicas on all machines; `strategy` an
 existing distribution strategy (a process can have only one mirrored strategy),
-or None to create one; `callbacks` are additional ones.
+or None to create one; `callbacks` are additional ones; `interrupt` is asked
+whether to stop, None for never.
 """
 
 import contextlib
@@ -44,6 +45,7 @@ from ieg.training import devices
 from ieg.training.callbacks import Progress, TensorBoardScalars
 from ieg.training.devices import has_gpu
 from ieg.training.trainer import Settings, Trainer
+from ieg.utils.interrupt import Interrupt
 from ieg.utils.randomness import generator
 
 
@@ -80,6 +82,7 @@ def make_settings(
         seed=train.seed,
         on_device=_on_device(run.augment_on, data, workers),
         keep_checkpoints=run.keep_checkpoints,
+        checkpoint_minutes=run.checkpoint_minutes,
     )
 
 
@@ -289,6 +292,7 @@ def build(
     opened: Opened | None = None,
     data: Data | None = None,
     trial_folder: str = '',
+    interrupt: Interrupt | None = None,
 ) -> Experiment:
     """Builds data, method and trainer.
 
@@ -332,7 +336,7 @@ def build(
         watchers.append(TensorBoardScalars(os.path.join(folder, 'tensorboard')))
     identity = _identity(config, strategy, data)
     trainer = Trainer(
-        method, data, settings, strategy, folder, identity, watchers
+        method, data, settings, strategy, folder, identity, watchers, interrupt
     )
     return Experiment(config, data, trainer, settings, strategy, folder)
 
@@ -361,6 +365,7 @@ def train(
     progress: bool = True,
     opened: Opened | None = None,
     data: Data | None = None,
+    interrupt: Interrupt | None = None,
 ) -> dict[str, Any]:
     """Trains to the end, resuming from the last checkpoint if there is one.
 
@@ -374,11 +379,14 @@ def train(
         UsageError: the run folder cannot be written or has another run, or
             the options do not fit the data or the machine.
         RunError: the training cannot continue.
+        Interrupted: `interrupt` received a signal.
     """
     make_folder(folder_of(config))
     started = time.monotonic()
     with devices.restoring():
-        experiment = build(config, callbacks, strategy, opened, data)
+        experiment = build(
+            config, callbacks, strategy, opened, data, interrupt=interrupt
+        )
         return _train(experiment, progress, started)
 
 
@@ -388,7 +396,7 @@ def _train(
     config, trainer = experiment.config, experiment.trainer
     _track(experiment)
     start = trainer.restore(config.run.restore_step)
-    if not start:
+    if trainer.is_new:
         _remark_length(experiment)
         _remark_missing(experiment)
     if experiment.is_chief:

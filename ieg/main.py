@@ -18,6 +18,7 @@ from ieg.commandline.catalog import Catalog
 from ieg.errors import RunError, UsageError, nearest
 from ieg.registry import SEARCHERS
 from ieg.utils import cli
+from ieg.utils.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from ieg.config import Config
@@ -103,11 +104,13 @@ def _train(
     if config.advice:
         print(textwrap.fill(config.advice, 79))
     print(describe(config), flush=True)
-    if config.search.search:
-        from ieg.search import driver
+    with Interrupt() as interrupt:
+        if config.search.search:
+            from ieg.search import driver
 
-        config = driver.search(config, plugins, opened)
-    print(table(experiment.train(config, opened=opened)))
+            config = driver.search(config, plugins, opened, interrupt)
+        summary = experiment.train(config, opened=opened, interrupt=interrupt)
+    print(table(summary))
 
 
 def describe(config: 'Config') -> str:
@@ -218,12 +221,7 @@ def main() -> None:
             raise _unknown_command(command)
         _experiment([program, *rest[bool(command) :]], command)
 
-    sys.exit(
-        cli.run(
-            experiment,
-            interrupted='Interrupted. Run the same command again to resume.',
-        )
-    )
+    sys.exit(cli.run(experiment))
 
 
 def _unknown_command(command: str) -> UsageError:

@@ -351,6 +351,19 @@ class MemorizationTracker(Callback):
         self._drops = self._probe(epoch, rate) if rates else {}
         self._seconds = time.monotonic() - started
 
+    def state(self) -> dict[str, Any]:
+        """Returns the drops, and the predictions before the epoch."""
+        return {
+            'drops': self._drops,
+            'seconds': self._seconds,
+            'predictions': self._predictions,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes what `state` returned."""
+        self._drops, self._seconds = state['drops'], state['seconds']
+        self._predictions = state['predictions']
+
     def _probe(self, epoch: int, rate: float) -> dict[str, float]:
         raw = self._pool.images(epoch)
         images = self._plain(raw)

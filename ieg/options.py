@@ -46,6 +46,12 @@ class RunConfig:
     keep_checkpoints: int = option(
         3, 'Number of recent checkpoints to keep.', minimum=1
     )
+    checkpoint_minutes: float = option(
+        15.0,
+        'Minutes between checkpoints in the middle of an epoch. A killed run '
+        'loses at most that much; 0 = save at the end of epochs only.',
+        minimum=0,
+    )
     data_dir: str = option(
         '',
         'Folder of the data, or your own images. Images are a folder or a '

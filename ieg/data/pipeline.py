@@ -119,15 +119,21 @@ class Pipeline:
     # Training batches.
 
     def batches(
-        self, phase: _Phase, epoch: int, number: int, rates: np.ndarray
+        self,
+        phase: _Phase,
+        epoch: int,
+        number: int,
+        rates: np.ndarray,
+        start: int = 0,
     ) -> Iterator[dict[str, Any]]:
-        """Returns an iterator over exactly `phase.num_steps` batches.
+        """Returns an iterator over the `phase.num_steps - start` last batches.
 
         Args:
             phase: what to draw from, and how many batches.
             epoch: counted from 0.
             number: of the phase in its epoch.
             rates: learning rate of each step `[num_steps]`.
+            start: number of the first batch.
 
         Returns:
             A (distributed) iterator. In a replica each element must go
@@ -144,6 +150,7 @@ class Pipeline:
                 if part.shuffle
                 else None,
             )
+        plan['start'] = np.asarray(start, np.int64)
         plan['seed'] = rng.integers(2**31, size=2, dtype=np.int32)
         plan['step/learning_rate'] = np.asarray(rates, np.float32)
         for name, values in sorted(phase.per_step.items()):
@@ -155,10 +162,9 @@ class Pipeline:
         return iter(self._datasets[key])
 
     def _training_dataset(self, plan: dict[str, np.ndarray]) -> Dataset:
+        shapes: dict[str, tuple[int | None, ...]] = {'seed': (2,), 'start': ()}
         signature = {
-            name: tf.TensorSpec(
-                (2,) if name == 'seed' else (None,), values.dtype
-            )
+            name: tf.TensorSpec(shapes.get(name, (None,)), values.dtype)
             for name, values in plan.items()
         }
 
@@ -203,7 +209,8 @@ class Pipeline:
                 shape = [steps, self._replicas, count]
                 own = tf.reshape(values, shape)[:, first : first + local]
                 rows[name] = tf.reshape(own, [-1, count])
-        return tf.data.Dataset.from_tensor_slices(rows)
+        every = tf.data.Dataset.from_tensor_slices(rows)
+        return every.skip(plan['start'] * local)
 
     def _batch(self, row: dict[str, tf.Tensor]) -> dict[str, Any]:
         """Makes a batch of one element of `_rows`."""

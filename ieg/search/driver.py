@@ -29,6 +29,7 @@ from ieg.search.runner import Facts, Runner
 from ieg.search.space import Warm, make_space, shorten
 from ieg.search.store import Result, Store, Trial
 from ieg.training import devices
+from ieg.utils.interrupt import Interrupt, Interrupted
 from ieg.utils.randomness import generator
 
 
@@ -36,6 +37,7 @@ def search(
     config: Config,
     plugins: Sequence[str] = (),
     opened: Opened | None = None,
+    interrupt: Interrupt | None = None,
 ) -> Config:
     """Searches, and returns the configuration of the final training.
 
@@ -45,8 +47,10 @@ def search(
         config: a configuration with `search.search`.
         plugins: modules that register names of the configuration.
         opened: the data set, if it has been opened already.
+        interrupt: asked whether to stop; None for never.
 
     Raises:
+        Interrupted: `interrupt` received a signal.
         UsageError: the options do not fit together, or the folder has another
             search.
         RunError: no trial finished, or files cannot be written.
@@ -54,16 +58,21 @@ def search(
     check(config)
     run_folder.make_folder(ieg_config.folder_of(config))
     _check_training(config)
+    interrupt = interrupt or Interrupt()
     try:
         # Trials may run in this process.
         with devices.restoring():
-            outcome = _Search(config, plugins, opened).run()
+            outcome = _Search(config, plugins, opened, interrupt).run()
+    except Interrupted as error:
+        interrupt.kept = 'the search'
+        raise interrupt.error(error.code - 128) from None
     except OSError as error:
         # For instance a full disk.
         raise RunError(
             f'The search stopped ({error}). Run the same command again to '
             'resume.'
         ) from error
+    interrupt.kept = 'after the search'
     return final_config(config, outcome['options'])
 
 
@@ -172,7 +181,11 @@ class _Search:
     """One search: its trials, and what is known of them."""
 
     def __init__(
-        self, config: Config, plugins: Sequence[str], opened: Opened | None
+        self,
+        config: Config,
+        plugins: Sequence[str],
+        opened: Opened | None,
+        interrupt: Interrupt,
     ):
         self._config = config
         options = trial_options(config)
@@ -185,7 +198,7 @@ class _Search:
         )
         size = config.search.parallel_trials
         self._workers = (
-            Runner(trial_config, opened)
+            Runner(trial_config, opened, interrupt)
             if size == 1
             else Pool(options, plugins, size)
         )

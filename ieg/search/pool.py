@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any
 from ieg.errors import RunError, UsageError
 from ieg.search.store import LOWEST, Result, Trial
 from ieg.utils import cli
+from ieg.utils.interrupt import Interrupt, Interrupted
 
 if TYPE_CHECKING:
     from ieg.search.runner import Facts, Runner
 
+# How long a process may take for the steps that run and for a checkpoint.
+SECONDS_TO_SAVE = 60
 # How often to try a trial whose process dies.
 TRIES = 2
 
@@ -64,14 +67,16 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _make_runner(options: dict[str, Any], plugins: Sequence[str]) -> 'Runner':
+def _make_runner(
+    options: dict[str, Any], plugins: Sequence[str], interrupt: Interrupt
+) -> 'Runner':
     cli.import_tensorflow()
     for plugin in plugins:
         cli.import_plugin(plugin)
     config = importlib.import_module('ieg.config')
     importlib.import_module('ieg.methods')
     runner = importlib.import_module('ieg.search.runner')
-    return runner.Runner(config.resolve(options))
+    return runner.Runner(config.resolve(options), interrupt=interrupt)
 
 
 def _serve(
@@ -89,11 +94,14 @@ def _serve(
         # Several trials may share a GPU.
         os.environ['TF_FORCE_GPU_ALLOW_GROWTH'] = 'true'
     runner: Runner | None = None
-    with contextlib.suppress(EOFError, ConnectionError):
+    with (
+        contextlib.suppress(EOFError, ConnectionError, Interrupted),
+        Interrupt() as interrupt,
+    ):
         while True:
             name, arguments = connection.recv()
             try:
-                runner = runner or _make_runner(options, plugins)
+                runner = runner or _make_runner(options, plugins, interrupt)
                 answer = getattr(runner, name)(*arguments)
             except (UsageError, RunError, OSError) as error:
                 answer = error
@@ -144,8 +152,13 @@ class _Worker:
             raise answer
         return answer
 
+    def stop(self) -> None:
+        """Asks the process to save its trial and to end."""
+        self._process.terminate()
+
     def end(self) -> None:
-        """Kills the process."""
+        """Waits for the end of a process that was asked, then kills it."""
+        self._process.join(SECONDS_TO_SAVE)
         self._process.kill()
         self._process.join()
         self.connection.close()
@@ -205,7 +218,9 @@ class Pool:
             yield trial, done[number]
 
     def close(self) -> None:
-        """Ends the processes."""
+        """Ends the processes; a trial that runs can be resumed."""
+        for worker in self._workers.values():
+            worker.stop()
         for slot in list(self._workers):
             self._end(slot)
 

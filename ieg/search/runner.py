@@ -20,6 +20,7 @@ from ieg.registry import METHODS
 from ieg.search.store import LOWEST, Result, Trial
 from ieg.training.callbacks import Callback
 from ieg.training.checkpoint import Rewind
+from ieg.utils.interrupt import Interrupt
 
 # A trial is stopped if its validation accuracy after a tenth of its epochs (and
 # at least some) is hardly better than chance. The factor is small, because with
@@ -85,9 +86,15 @@ class Stop(Callback):
 class _Built:
     """An experiment that can be restarted."""
 
-    def __init__(self, config: Config, data: Data, folder: str):
+    def __init__(
+        self,
+        config: Config,
+        data: Data,
+        folder: str,
+        interrupt: Interrupt | None,
+    ):
         self.experiment = experiment.build(
-            config, data=data, trial_folder=folder
+            config, data=data, trial_folder=folder, interrupt=interrupt
         )
         self.stop = Stop(self.experiment.settings.epochs, data.num_classes)
         self.experiment.trainer.add_callback(self.stop)
@@ -108,10 +115,17 @@ class Runner:
     Args:
         config: configuration of every trial, apart from the searched options.
         opened: the data set, if it has been opened already.
+        interrupt: asked whether to stop; None for never.
     """
 
-    def __init__(self, config: Config, opened: Opened | None = None):
+    def __init__(
+        self,
+        config: Config,
+        opened: Opened | None = None,
+        interrupt: Interrupt | None = None,
+    ):
         self._config = config
+        self._interrupt = interrupt
         self._opened = opened
         # Nothing is written to this folder.
         self._nowhere = os.path.join(
@@ -211,7 +225,7 @@ class Runner:
         # Free the memory before building another one.
         self._built = None
         gc.collect()
-        self._built = _Built(config, self._load(), folder)
+        self._built = _Built(config, self._load(), folder, self._interrupt)
         self._fixed = fixed
         return self._built
 

@@ -33,6 +33,20 @@ class Callback(keras.callbacks.Callback):
         """
         return {}
 
+    def state(self) -> dict[str, Any]:
+        """Returns what `on_epoch_begin` measured, for a checkpoint.
+
+        A run that resumes in the middle of an epoch hands it to `restore`, and
+        calls `on_epoch_begin` only if it is empty.
+
+        Returns:
+            Arrays, and anything that JSON can hold.
+        """
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes what `state` returned."""
+
     def remark(self, epoch: int, text: str) -> None:
         """Receives a remark of the method.
 

@@ -14,7 +14,7 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -32,6 +32,8 @@ MOST_TELLING = ('method', 'dataset', 'network_name')
 CONTENT = 'content.json'
 # Stands for an array in the JSON of a file.
 ARRAY = 'array of this file'
+# The only one in the middle of an epoch.
+UNFINISHED = 'unfinished.npz'
 OWN = re.compile(r'ckpt-(\d+)\.npz')
 # Files of 0.1.0: one index and some parts with data.
 INDEX = re.compile(r'ckpt-(\d+)\.index')
@@ -108,6 +110,18 @@ def read(path: str) -> dict[str, Any]:
     # Damage makes zipfile, JSON and NumPy raise a dozen different ones.
     except Exception as error:
         raise Unreadable(str(error) or type(error).__name__) from error
+
+
+def _checked(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of a file if it is a checkpoint.
+
+    Raises:
+        Unreadable: it is something else.
+    """
+    needed = {'identity', 'host_state', 'variables', 'steps', 'entries'}
+    if not needed <= set(content):
+        raise Unreadable('it is not a checkpoint')
+    return content
 
 
 def _read_tensorflow(folder: str, step: int) -> dict[str, Any]:
@@ -216,8 +230,20 @@ class Checkpoints:
         """
         if not self._chief:
             return
-        os.makedirs(self._folder, exist_ok=True)
-        write(os.path.join(self._folder, f'ckpt-{step}.npz'), self._all(facts))
+        self._write(f'ckpt-{step}.npz', facts)
+        remove(os.path.join(self._folder, UNFINISHED))
+        self._delete_others(step)
+
+    def save_unfinished(self, facts: Mapping[str, Any]) -> None:
+        """Saves the middle of an epoch, see `save`.
+
+        It counts until a checkpoint with a number above `facts['steps']`.
+        """
+        if self._chief:
+            self._write(UNFINISHED, facts)
+
+    def _delete_others(self, step: int) -> None:
+        """Deletes all checkpoints but the last ones up to a number."""
         steps = self._steps()
         kept = [number for number in steps if number <= step][-self._keep :]
         for number in set(steps) - set(kept):
@@ -227,14 +253,15 @@ class Checkpoints:
             # The list of version 0.1.0.
             remove(os.path.join(self._folder, 'checkpoint'))
 
-    def _all(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the content of a file."""
-        return {
+    def _write(self, name: str, facts: Mapping[str, Any]) -> None:
+        os.makedirs(self._folder, exist_ok=True)
+        content = {
             **facts,
             'identity': self._identity,
             'host_state': dict(self._method.host_state),
             'variables': [_value(v) for v in _variables(self._method)],
         }
+        write(os.path.join(self._folder, name), content)
 
     def clear_leftovers(self) -> None:
         """Removes what was left by runs that were killed while they wrote."""
@@ -243,13 +270,17 @@ class Checkpoints:
             clear_leftovers(self._folder, LEFTOVER)
 
     def restore(
-        self, step: int = 0, ignore: Sequence[str] = ()
+        self,
+        step: int = 0,
+        ignore: Sequence[str] = (),
+        unfinished: bool = False,
     ) -> dict[str, Any] | None:
         """Restores a checkpoint into the method.
 
         Args:
             step: number of the checkpoint; 0 = the latest that can be read.
             ignore: options that may differ.
+            unfinished: whether the middle of an epoch counts.
 
         Returns:
             The saved facts, or None without a checkpoint.
@@ -262,15 +293,7 @@ class Checkpoints:
         if step:
             self._check_exists(step, steps)
         damaged: dict[str, str] = {}
-        for number in reversed(steps):
-            if step and number != step:
-                continue
-            path = self._path(number)
-            try:
-                content = self._read(number)
-            except Unreadable as error:
-                damaged[path] = str(error)
-                continue
+        for path, content in self._candidates(step, steps, unfinished, damaged):
             self._check_identity(path, content['identity'], ignore)
             self._assign(path, content)
             self.remarks += [
@@ -281,6 +304,39 @@ class Checkpoints:
         if damaged:
             raise self._none(damaged, [n for n in steps if step])
         return None
+
+    def _candidates(
+        self,
+        step: int,
+        steps: Sequence[int],
+        unfinished: bool,
+        damaged: dict[str, str],
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields paths and contents of readable checkpoints, latest first.
+
+        Args:
+            step: number of the only candidate; 0 = all.
+            steps: the sorted numbers of all checkpoints.
+            unfinished: see `restore`.
+            damaged: gets the other paths, with the reasons.
+        """
+        middle = None
+        path = os.path.join(self._folder, UNFINISHED)
+        if unfinished and os.path.lexists(path):
+            try:
+                middle = _checked(read(path))
+            except Unreadable as error:
+                damaged[path] = str(error)
+        for number in reversed(steps):
+            if middle and middle['steps'] >= number:
+                yield path, middle
+            if step in (0, number):
+                try:
+                    yield self._path(number), self._read(number)
+                except Unreadable as error:
+                    damaged[self._path(number)] = str(error)
+        if middle:
+            yield path, middle
 
     def _steps(self) -> list[int]:
         """Returns the sorted numbers of all checkpoints in the folder."""
@@ -302,14 +358,9 @@ class Checkpoints:
             Unreadable: it is damaged.
         """
         path = self._path(step)
-        content = (
-            read(path)
-            if path.endswith('.npz')
-            else _read_tensorflow(self._folder, step)
-        )
-        if not {'identity', 'host_state', 'variables'} <= set(content):
-            raise Unreadable('it is not a checkpoint')
-        return content
+        if path.endswith('.npz'):
+            return _checked(read(path))
+        return _checked(_read_tensorflow(self._folder, step))
 
     def _check_exists(self, step: int, steps: Sequence[int]) -> None:
         if step not in steps:

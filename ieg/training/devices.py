@@ -281,6 +281,16 @@ def agree(
         )
 
 
+def largest(strategy: tf.distribute.Strategy, *values: int) -> tuple[int, ...]:
+    """Returns the largest of each value on all workers."""
+    if not has_workers(strategy):
+        return values
+    gathered = strategy.gather(
+        strategy.run(lambda: tf.constant([values], tf.int64)), axis=0
+    )
+    return tuple(gathered.numpy().max(axis=0).tolist())
+
+
 # Settings of the whole process.
 
 

@@ -1,8 +1,9 @@
 """Compiles the step functions of a method and runs them on a strategy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -97,6 +98,7 @@ class StepRunner:
         split: str = 'train',
         batch_size: int,
         ids: np.ndarray | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> dict[str, np.ndarray]:
         """Runs a per-example step over a split.
 
@@ -107,6 +109,7 @@ class StepRunner:
             split: name of the split.
             batch_size: examples per step on all replicas together.
             ids: ids of the examples, sorted; None for all.
+            check: called before each batch; its exception ends the pass.
 
         Returns:
             Arrays `[N, ...]` by name, in the order of the ids.
@@ -117,6 +120,7 @@ class StepRunner:
         function = self._score_functions[key]
         pieces: dict[str, list[np.ndarray]] = {}
         for batch in self._pipeline.sweep(split, batch_size, ids):
+            check()
             for name, values in function(batch).items():
                 pieces.setdefault(name, []).append(values.numpy())
         gathered = {n: np.concatenate(parts) for n, parts in pieces.items()}
@@ -158,15 +162,8 @@ class StepRunner:
         Each replica updates its own copy; checkpoints and evaluation would
         only see the first one.
         """
-        if self._strategy.num_replicas_in_sync == 1:
-            return
-        variables = [
-            variable
-            for layer in self._method.layers
-            for variable in layer.non_trainable_variables
-            if variable.dtype.startswith('float')
-        ]
-        if not variables:
+        variables = self._statistics()
+        if self._strategy.num_replicas_in_sync == 1 or not variables:
             return
         if self._average is None:
 
@@ -183,6 +180,60 @@ class StepRunner:
             self._average = means
         for variable, mean in zip(variables, self._average(), strict=True):
             variable.assign(mean)
+
+    def _statistics(self) -> list[keras.Variable]:
+        """Returns the variables of which each replica updates its own copy."""
+        return [
+            variable
+            for layer in self._method.layers
+            for variable in layer.non_trainable_variables
+            if variable.dtype.startswith('float')
+        ]
+
+    def copies(self) -> list[np.ndarray]:
+        """Returns the BatchNorm statistics of all replicas.
+
+        Every worker must call it.
+
+        Returns:
+            Arrays `[replicas, ...]`; none on one replica.
+        """
+        if self._strategy.num_replicas_in_sync == 1:
+            return []
+        values = self._strategy.run(
+            lambda: [
+                tf.convert_to_tensor(variable)[tf.newaxis]
+                for variable in self._statistics()
+            ]
+        )
+        return [self._strategy.gather(v, axis=0).numpy() for v in values]
+
+    def set_copies(self, copies: Sequence[np.ndarray]) -> None:
+        """Gives each replica what `copies` returned.
+
+        Another number of replicas gets their mean.
+        """
+        replicas = self._strategy.num_replicas_in_sync
+        variables = self._statistics() if copies else []
+        means = [
+            values
+            if len(values) == replicas
+            else np.repeat(values.mean(axis=0, keepdims=True), replicas, axis=0)
+            for values in copies
+        ]
+
+        def assign() -> None:
+            context = tf.distribute.get_replica_context()
+            place = context.replica_id_in_sync_group
+            for variable, values in zip(variables, means, strict=True):
+                # Of this replica's copy only.
+                tf.raw_ops.AssignVariableOp(
+                    resource=variable.value.handle,
+                    value=tf.gather(tf.constant(values), place),
+                )
+
+        if variables:
+            self._strategy.run(assign)
 
     def trace_counts(self) -> dict[str, int]:
         """Returns the number of traces of each step function."""

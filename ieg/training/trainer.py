@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -22,6 +22,7 @@ from ieg.training.callbacks import Callback
 from ieg.training.checkpoint import Checkpoints
 from ieg.training.runlog import RunLog
 from ieg.training.steps import StepRunner
+from ieg.utils.interrupt import Interrupt, Interrupted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Settings:
         jit: compile steps with XLA.
         on_device: compute views where the steps run.
         keep_checkpoints: number of checkpoints to keep.
+        checkpoint_minutes: minutes between checkpoints in the middle of an
+            epoch; 0 = none.
     """
 
     schedule: Schedule
@@ -53,6 +56,7 @@ class Settings:
     jit: bool = False
     on_device: bool = False
     keep_checkpoints: int = 3
+    checkpoint_minutes: float = 0.0
 
     @property
     def epochs(self) -> int:
@@ -71,6 +75,78 @@ class Settings:
     def part_of_epoch(self, epoch: int) -> float:
         """Returns the share of an epoch that belongs to the run."""
         return self.steps_in(epoch) / self.steps_per_epoch
+
+
+@dataclasses.dataclass
+class Running:
+    """An epoch in which a run is, between two calls of a step function.
+
+    Attributes:
+        epoch: counted from 0.
+        phases: all phases of the epoch.
+        started: when the epoch began, by `time.monotonic`.
+        number: of the phase that runs; that of phases after the last one.
+        done: number of steps of this phase that are done.
+        logs: name -> a value for each step of the epoch so far.
+        seconds: duration of these steps.
+    """
+
+    epoch: int
+    phases: Sequence[Phase]
+    started: float
+    number: int = 0
+    done: int = 0
+    logs: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def steps_done(self) -> int:
+        """Number of steps of all phases that are done."""
+        before = self.phases[: self.number]
+        return sum(phase.num_steps for phase in before) + self.done
+
+    @property
+    def total(self) -> int:
+        """Number of steps of all phases."""
+        return sum(phase.num_steps for phase in self.phases)
+
+    def record(self) -> dict[str, Any]:
+        """Returns what `resumed` needs; JSON and arrays can hold it."""
+        return vars(self) | {
+            'started': None,
+            'elapsed': time.monotonic() - self.started,
+            'logs': {n: np.asarray(v) for n, v in self.logs.items()},
+            'phases': [
+                vars(phase)
+                | {
+                    'examples': _arrays(phase.examples),
+                    'per_step': _arrays(phase.per_step),
+                    'num_steps': int(phase.num_steps),
+                    'rate': float(phase.rate),
+                }
+                for phase in self.phases
+            ],
+        }
+
+    @classmethod
+    def resumed(cls, record: Mapping[str, Any]) -> 'Running':
+        """Returns the epoch of which `record` was saved."""
+        values = dict(record)
+        values['started'] = time.monotonic() - values.pop('elapsed')
+        values['logs'] = {n: list(v) for n, v in values['logs'].items()}
+        values['phases'] = [
+            Phase(**phase | {'args': tuple(phase['args'])})
+            for phase in values['phases']
+        ]
+        return cls(**values)
+
+
+# Types of arguments that are the same after they were saved.
+PLAIN = (bool, int, float, str, type(None))
+
+
+def _arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value) for name, value in values.items()}
 
 
 # Target duration of a call of the step function: short enough to show progress,
@@ -100,6 +176,7 @@ class Trainer:
         strategy: decides where steps run.
         workdir: the run folder.
         identity: the options that a checkpoint must agree with.
+        interrupt: asked between calls of a step function whether to stop.
         callbacks: Keras callbacks, or those of `ieg.training.callbacks`,
             whose `figures` join the log entry. `on_train_batch_end` is called
             once per call of the step function, which runs several steps, with
@@ -117,6 +194,7 @@ class Trainer:
         workdir: str,
         identity: Mapping[str, Any],
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        interrupt: Interrupt | None = None,
     ):
         self.method = method
         self._data = data
@@ -132,6 +210,7 @@ class Trainer:
             )
         self.steps = StepRunner(method, strategy, self._pipeline, settings.jit)
         self._callbacks = list(callbacks)
+        self._interrupt = interrupt or Interrupt()
         self._seconds_per_step: dict[str, float] = {}
         self.restart(workdir, identity)
 
@@ -151,6 +230,10 @@ class Trainer:
         )
         self.log = RunLog(os.path.join(workdir, 'log.jsonl') if chief else None)
         self._steps_done = 0
+        self._running: Running | None = None
+        # What callbacks had when `_running` was saved.
+        self._states: Mapping[str, Any] = {}
+        self._saved_at = 0.0
 
     def add_callback(self, callback: keras.callbacks.Callback) -> None:
         """Adds a Keras callback before training starts."""
@@ -172,13 +255,79 @@ class Trainer:
         Raises:
             UsageError: the run cannot be resumed from it.
         """
-        facts = self._checkpoints.restore(step)
+        facts = self._checkpoints.restore(step, unfinished=not step)
         if facts is None:
             return 0
-        self._check_length(facts['epoch'], facts['nominal_steps'])
+        epoch, record = facts['epoch'], facts.get('running')
+        self._check_length(epoch, facts['nominal_steps'])
         self.log.restart(facts['entries'])
         self._steps_done = facts['steps']
-        return facts['epoch']
+        self._interrupt.kept = f'after epoch {epoch} (step {facts["steps"]})'
+        if record:
+            self._resume_in(epoch, record)
+        return epoch
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no step of the run has been made."""
+        return not (self._steps_done or self._running)
+
+    def _resume_in(self, epoch: int, record: Mapping[str, Any]) -> None:
+        """Resumes in the middle of an epoch.
+
+        Raises:
+            UsageError: the epoch has another length now.
+        """
+        length = self._settings.steps_in(epoch)
+        if record['nominal_steps'] != length:
+            raise UsageError(
+                f'The run in this folder was interrupted in epoch {epoch + 1}, '
+                f'which had {record["nominal_steps"]} steps, but these options '
+                f'ask for {length}: finish it with the old options first.'
+            )
+        self._running = Running.resumed(record['epoch'])
+        self._states = record['callbacks']
+        self.steps.set_copies(record['copies'])
+        self.method.report(**record['figures'])
+        for remark in record['remarks']:
+            self.method.remark(remark)
+        self._tell_place(self._running)
+
+    def _save_running(self, running: Running) -> None:
+        """Saves the middle of an epoch; every worker must call it."""
+        figures, remarks = self.method.take_reports()
+        self.method.report(**figures)
+        for remark in remarks:
+            self.method.remark(remark)
+        record = {
+            'epoch': running.record(),
+            'nominal_steps': self._settings.steps_in(running.epoch),
+            'copies': self.steps.copies(),
+            'figures': figures,
+            'remarks': remarks,
+            'callbacks': {
+                type(callback).__name__: callback.state()
+                for callback in self._callbacks
+                if isinstance(callback, Callback)
+            },
+        }
+        facts = self._facts(running.epoch) | {'running': record}
+        self._checkpoints.save_unfinished(facts)
+        self._saved_at = time.monotonic()
+        self._tell_place(running)
+
+    def _tell_place(self, running: Running) -> None:
+        step = self._steps_done + running.steps_done
+        self._interrupt.kept = f'in epoch {running.epoch + 1} (step {step})'
+
+    def _facts(self, epoch: int) -> dict[str, Any]:
+        """Returns what a checkpoint holds of the run before an epoch."""
+        return {
+            'epoch': epoch,
+            'steps': self._steps_done,
+            'nominal_steps': self._settings.steps_until(epoch),
+            'entries': self.log.entries,
+        }
 
     def _check_length(self, epoch: int, nominal_steps: int) -> None:
         """Checks that the run can be resumed from a checkpoint.
@@ -210,53 +359,117 @@ class Trainer:
             self._callbacks, model=self.method, epochs=self._settings.epochs
         )
         self.method.stop_training = False
+        self._saved_at = time.monotonic()
         callbacks.on_train_begin()
+        try:
+            with self._interrupt.postponed():
+                self._epochs(start, callbacks)
+        finally:
+            callbacks.on_train_end()
+
+    def _epochs(
+        self, start: int, callbacks: keras.callbacks.CallbackList
+    ) -> None:
         try:
             for epoch in range(start, self._settings.epochs):
                 # A callback may stop a run that was already complete.
                 stop = self.method.stop_training
                 if stop or not self._epoch(epoch, callbacks):
                     break
-        finally:
-            callbacks.on_train_end()
+        except Interrupted as error:
+            if self._running is not None:
+                self._save_running(self._running)
+            raise self._interrupt.error(error.code - 128) from None
+
+    def _between_calls(self, running: Running | None) -> None:
+        """Saves or stops where all workers are between two calls.
+
+        Args:
+            running: what to save; None at the end of an epoch.
+
+        Raises:
+            Interrupted: one of them was asked to stop.
+        """
+        self._running = running
+        minutes = self._settings.checkpoint_minutes
+        waited = time.monotonic() - self._saved_at > 60 * minutes > 0
+        due, signal = devices.largest(
+            self._strategy,
+            # The clock of the chief, who writes.
+            waited and devices.is_chief(self._strategy),
+            self._interrupt.number,
+        )
+        if signal:
+            raise self._interrupt.error(signal)
+        if due and running is not None:
+            self._save_running(running)
 
     def _epoch(
         self, epoch: int, callbacks: keras.callbacks.CallbackList
     ) -> bool:
         """Trains one epoch; returns whether to continue."""
-        started = time.monotonic()
-        phases = self.method.begin_epoch(epoch, self.score)
-        if phases is None:
+        running = self._running or self._begun(epoch)
+        if running is None:
             return False
-        phases = [self._cut(phase, epoch) for phase in phases]
-        devices.agree(self._strategy, f'{epoch} {self._steps_done}', phases)
-        rates = [float(self._rates(phase, epoch)[0]) for phase in phases]
-        callbacks.on_epoch_begin(epoch, {'learning_rates': rates})
+        place = f'{epoch} {self._steps_done} {running.steps_done}'
+        devices.agree(self._strategy, place, running.phases)
+        self._begin_callbacks(running)
         entry: dict[str, Any] = {'epoch': epoch}
-        entry |= self._train_phases(epoch, phases, callbacks)
-        for split in self._due_splits(epoch, bool(phases)):
+        entry |= self._train_phases(running, callbacks)
+        for split in self._due_splits(epoch, bool(running.phases)):
             entry |= self.evaluate(split)
         for callback in self._callbacks:
             if isinstance(callback, Callback):
                 entry |= callback.figures(entry)
         figures, remarks = self.method.take_reports()
         entry |= figures | self._selection_quality()
-        entry['seconds'] = time.monotonic() - started
+        entry['seconds'] = time.monotonic() - running.started
         if remarks:
             entry['remarks'] = remarks
         self.method.end_epoch(epoch, entry)
         self.log.append(entry)
-        self._checkpoints.save(
-            self._steps_done,
-            {
-                'epoch': epoch + 1,
-                'steps': self._steps_done,
-                'nominal_steps': self._settings.steps_until(epoch + 1),
-                'entries': self.log.entries,
-            },
-        )
+        self._steps_done += running.total
+        self._checkpoints.save(self._steps_done, self._facts(epoch + 1))
+        self._saved_at = time.monotonic()
+        place = f'after epoch {epoch + 1} (step {self._steps_done})'
+        self._interrupt.kept = place
         self._report(epoch, callbacks)
+        self._between_calls(None)
         return not self.method.stop_training
+
+    def _begun(self, epoch: int) -> Running | None:
+        """Returns a new epoch, or None at the end of the run.
+
+        Raises:
+            UsageError: the arguments of a phase cannot be saved.
+        """
+        started = time.monotonic()
+        phases = self.method.begin_epoch(epoch, self.score)
+        if phases is None:
+            return None
+        for phase in phases:
+            if not all(isinstance(value, PLAIN) for value in phase.args):
+                raise UsageError(
+                    f'--method: the phase of {phase.step!r} has the arguments '
+                    f'{phase.args}, which must be numbers, strings or None.'
+                )
+        return Running(epoch, [self._cut(p, epoch) for p in phases], started)
+
+    def _begin_callbacks(self, running: Running) -> None:
+        """Calls `on_epoch_begin`, or what replaces it in a resumed epoch."""
+        rates = [
+            float(self._rates(phase, running.epoch)[0])
+            for phase in running.phases
+        ]
+        states, self._states = self._states, {}
+        for callback in self._callbacks:
+            state = states.get(type(callback).__name__)
+            if state and isinstance(callback, Callback):
+                callback.restore(state)
+            else:
+                callback.on_epoch_begin(
+                    running.epoch, {'learning_rates': rates}
+                )
 
     def _cut(self, phase: Phase, epoch: int) -> Phase:
         """Shortens a phase to the share of an epoch that is trained."""
@@ -271,51 +484,63 @@ class Trainer:
         )
 
     def _train_phases(
-        self,
-        epoch: int,
-        phases: Sequence[Phase],
-        callbacks: keras.callbacks.CallbackList,
+        self, running: Running, callbacks: keras.callbacks.CallbackList
     ) -> dict[str, float]:
         """Runs all phases; returns the means of the logged scalars."""
-        sums: dict[str, list[float]] = {}
-        total = sum(phase.num_steps for phase in phases)
-        part = self._settings.part_of_epoch(epoch)
-        done, examples, seconds, rate = 0, 0, 0.0, 0.0
-        streams = self.method.streams()
-        for number, phase in enumerate(phases):
-            rates = self._rates(phase, epoch)
-            rate = float(rates[-1])
-            iterator = self._pipeline.batches(phase, epoch, number, rates)
-            left = phase.num_steps
-            while left:
-                count = min(left, self._steps_per_call(phase.step))
-                started = time.monotonic()
-                logs = self.steps.train(phase, iterator, count)
-                spent = time.monotonic() - started
-                self._learn_pace(phase.step, spent / count)
-                seconds += spent
-                left -= count
-                done += count
-                for name, values in logs.items():
-                    sums.setdefault(name, []).extend(values)
-                callbacks.on_train_batch_end(
-                    self._steps_done + done,
-                    {'progress': epoch + part * done / total},
-                )
-            examples += phase.num_steps * sum(
-                streams[name].batch_size for name in phase.examples
+        epoch, phases = running.epoch, running.phases
+        for number in range(running.number, len(phases)):
+            phase, rates = phases[number], self._rates(phases[number], epoch)
+            iterator = self._pipeline.batches(
+                phase, epoch, number, rates, running.done
             )
-            self.steps.average_statistics()
-        self._steps_done += done
+            while running.number == number:
+                self._call(running, iterator, callbacks)
         # The learning rate is that of the last step of the epoch.
+        rate = float(self._rates(phases[-1], epoch)[-1]) if phases else 0.0
         entry: dict[str, float] = {
-            'step': self._steps_done,
+            'step': self._steps_done + running.total,
             'learning_rate': rate,
         }
-        entry |= self._means(epoch, sums)
-        if examples:
-            entry['images_per_second'] = examples / seconds
+        entry |= self._means(epoch, running.logs)
+        if phases:
+            streams = self.method.streams()
+            examples = sum(
+                phase.num_steps * streams[name].batch_size
+                for phase in phases
+                for name in phase.examples
+            )
+            entry['images_per_second'] = examples / running.seconds
         return entry
+
+    def _call(
+        self,
+        running: Running,
+        iterator: Iterator[Any],
+        callbacks: keras.callbacks.CallbackList,
+    ) -> None:
+        """Runs some steps of the current phase in one call."""
+        phase, epoch = running.phases[running.number], running.epoch
+        count = min(
+            phase.num_steps - running.done, self._steps_per_call(phase.step)
+        )
+        started = time.monotonic()
+        logs = self.steps.train(phase, iterator, count)
+        spent = time.monotonic() - started
+        self._learn_pace(phase.step, spent / count)
+        running.seconds += spent
+        for name, values in logs.items():
+            running.logs.setdefault(name, []).extend(values)
+        running.done += count
+        if running.done == phase.num_steps:
+            self.steps.average_statistics()
+            running.number, running.done = running.number + 1, 0
+        share = running.steps_done / running.total
+        part = self._settings.part_of_epoch(epoch)
+        callbacks.on_train_batch_end(
+            self._steps_done + running.steps_done,
+            {'progress': epoch + part * share},
+        )
+        self._between_calls(running)
 
     def _rates(self, phase: Phase, epoch: int) -> np.ndarray:
         """Returns the learning rate of each step of a phase."""
@@ -425,12 +650,15 @@ class Trainer:
 
         See `StepRunner.score`.
         """
+        # Workers would wait for one that stops.
+        alone = not devices.has_workers(self._strategy)
         return self.steps.score(
             step,
             *args,
             split=split,
             batch_size=self._settings.eval_batch_size,
             ids=ids,
+            check=self._interrupt.check if alone else lambda: None,
         )
 
     def evaluate(self, split: str = 'test') -> dict[str, float]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ieg.errors import RunError, UsageError
+from ieg.utils.interrupt import Interrupted
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,8 +42,9 @@ def run(
 ) -> int:
     """Runs a command and returns its exit code.
 
-    A UsageError is 2, a RunError 1, Ctrl-C 130; each prints one line. A reader
-    of standard output that stops reading, such as `head`, ends it quietly.
+    A UsageError is 2, a RunError 1, Ctrl-C 130 (or what `Interrupted` says);
+    each prints one line. A reader of standard output that stops reading, such
+    as `head`, ends it quietly.
 
     Args:
         command: returns an exit code; None is 0.
@@ -54,6 +56,8 @@ def run(
         return _leave(str(error), 2)
     except RunError as error:
         return _leave(str(error), 1)
+    except Interrupted as error:
+        return _leave(str(error), error.code)
     except KeyboardInterrupt:
         return _leave(interrupted, 130)
     except BrokenPipeError:

@@ -275,6 +275,15 @@ def test_one_data_set_serves_epochs_of_any_length(fake, strategy):
         assert len(collect(pipeline, strategy, phase, epoch)) == steps
 
 
+def test_a_phase_that_is_entered_late_gives_its_last_batches(fake, strategy):
+    pipeline = make(fake, strategy)
+    phase = Phase('step', TRAIN.examples, 5)
+    whole = collect(pipeline, strategy, phase)
+    for start in (2, 4, 0):
+        late = collect(pipeline, strategy, phase, start=start)
+        assert_same(late, whole[start:])
+
+
 def test_a_batch_that_replicas_cannot_share_is_refused(fake, two_replicas):
     with pytest.raises(ValueError, match="7 examples of 'train'"):
         make(fake, two_replicas, streams={'train': Stream(7)})

@@ -3,14 +3,17 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import elr  # noqa: F401  # Registers the method.
+import keras
 import numpy as np
 import pytest
 
 from ieg import config as ieg_config
 from ieg import experiment, results
 from ieg.registry import METHODS
+from ieg.training import checkpoint
 from ieg.training import trainer as trainer_
 from ieg.training.devices import restoring
 
@@ -86,7 +89,44 @@ def settings(method, strategy, path, **more):
     return ieg_config.resolve(given | more)
 
 
-def train(config, strategy, present=False):
+class KeepMiddle(keras.callbacks.Callback):
+    """Keeps a checkpoint in the middle of the second of three epochs."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.written = pathlib.Path(folder) / 'checkpoints' / 'unfinished.npz'
+        self.kept = pathlib.Path(folder) / 'middle.npz'
+
+    def on_train_batch_end(self, batch, logs=None):
+        # It was written after the call before this one.
+        if 1 < logs['progress'] < 2 and self.written.exists():
+            shutil.copy(self.written, self.kept)
+
+
+def train_whole(config, strategy, present=True):
+    """Trains like `train` to the end and keeps the middle of an epoch."""
+    folder = ieg_config.folder_of(config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_, 'MOST_STEPS_PER_CALL', 2)
+        return train(config, strategy, present, [KeepMiddle(folder)])
+
+
+def copy_middle(whole, config):
+    """Copies a run as it was in the middle of its second epoch."""
+    folder = pathlib.Path(ieg_config.folder_of(config))
+    shutil.copytree(whole.folder, folder)
+    middle = folder / 'checkpoints' / 'unfinished.npz'
+    shutil.move(folder / 'middle.npz', middle)
+    first, *later = (entry['step'] for entry in whole.log())
+    for step in later:
+        (folder / 'checkpoints' / f'ckpt-{step}.npz').unlink()
+    content = checkpoint.read(str(middle))
+    assert (content['epoch'], content['steps']) == (1, first)
+    running = content['running']['epoch']
+    assert running['number'] or running['done']
+
+
+def train(config, strategy, present=False, callbacks=()):
     """Trains as the command does and keeps what was built.
 
     The model and the report are written where that is asked for.
@@ -95,14 +135,14 @@ def train(config, strategy, present=False):
     with pytest.MonkeyPatch.context() as patch:
         build = experiment.build
 
-        def remember(*args):
-            built.append(build(*args))
+        def remember(*args, **more):
+            built.append(build(*args, **more))
             return built[0]
 
         patch.setattr(experiment, 'build', remember)
         if not present:
             patch.setattr(results, 'present', lambda *args: [])
-        summary = experiment.train(config, strategy=strategy, progress=False)
+        summary = experiment.train(config, callbacks, strategy, progress=False)
     folder = pathlib.Path(built[0].folder)
     return Run(config, built[0].trainer, folder, summary)
 

@@ -29,17 +29,17 @@ def joined(values):
     return np.concatenate([np.atleast_1d(part.numpy()) for part in parts])
 
 
-def collect(pipeline, strategy, phase, epoch=0, number=0):
-    """Returns all batches of a phase as a step would see them."""
+def collect(pipeline, strategy, phase, epoch=0, number=0, start=0):
+    """Returns the batches of a phase as a step would see them."""
     rates = np.linspace(1, 2, phase.num_steps)
-    iterator = pipeline.batches(phase, epoch, number, rates)
+    iterator = pipeline.batches(phase, epoch, number, rates, start)
 
     @tf.function(autograph=False)
     def step(batch):
         return strategy.run(pipeline.materialise, args=(batch,))
 
     batches = []
-    for _ in range(phase.num_steps):
+    for _ in range(phase.num_steps - start):
         batches.append(joined(step(next(iterator))))
     with pytest.raises(StopIteration):
         next(iterator)

@@ -13,10 +13,12 @@ from contract_runs import (
     assert_same,
     check_figures,
     check_same,
+    copy_middle,
     numbers,
     settings,
     tracked_settings,
     train,
+    train_whole,
 )
 from paths import GOLDEN
 from PIL import Image
@@ -201,7 +203,18 @@ def test_a_run_is_the_same_without_the_tracker(whole, plain):
 @pytest.fixture(scope='module')
 def whole(tiny, tmp_path_factory):
     path = tmp_path_factory.mktemp('whole')
-    return train(tracked_settings('supervised', ONE, path, max_epoch=3), ONE)
+    config = tracked_settings(
+        'supervised', ONE, path, max_epoch=3, checkpoint_minutes=1e-9
+    )
+    return train_whole(config, ONE, present=False)
+
+
+def test_a_run_that_resumes_in_an_epoch_measures_the_same(whole, tmp_path):
+    config = tracked_settings('supervised', ONE, tmp_path, max_epoch=3)
+    copy_middle(whole, config)
+    resumed = train(config, ONE)
+    for own in (True, False):
+        assert numbers(resumed, own) == numbers(whole, own)
 
 
 @pytest.fixture(scope='module')

@@ -5,6 +5,7 @@ as well; but none that only has presets of its own.
 """
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -17,10 +18,12 @@ from contract_runs import (
     assert_same,
     check_figures,
     check_same,
+    copy_middle,
     does_something_new,
     settings,
     train,
     train_only,
+    train_whole,
 )
 
 from ieg import config as ieg_config
@@ -42,6 +45,8 @@ TRACKED = [('dividemix', 1, 'optimizer'), ('supervised', 2, 'optimizer')]
 TRACKINGS = [(name, n, 'optimizer') for name in NAMES for n in (1, 2)]
 TRACKINGS.append(('dividemix', 2, 'sgd'))
 
+# Of the second epoch of three.
+MIDDLE = 'middle'
 # Figures of the log that are measured with true labels.
 OF_TRUE_LABELS = ('label_', 'pseudo_label_accuracy', 'relabel_', 'weight_')
 
@@ -66,8 +71,9 @@ def finished(tmp_path_factory):
         key = (method, strategy.num_replicas_in_sync)
         if key not in runs:
             path = tmp_path_factory.mktemp('runs')
-            config = settings(method, strategy, path)
-            runs[key] = train(config, strategy, present=True)
+            # After every call.
+            config = settings(method, strategy, path, checkpoint_minutes=1e-9)
+            runs[key] = train_whole(config, strategy)
         return runs[key]
 
     return get
@@ -121,22 +127,34 @@ def test_no_step_is_traced_twice(method, strategy, finished):
     assert counts and set(counts.values()) == {1}
 
 
-def go_on(whole, strategy, path, epochs):
+def go_on(whole, strategy, path, after):
     """Returns a run that goes on after some epochs of a finished one."""
-    step = whole.log()[epochs - 1]['step']
+    ends = [0, *(entry['step'] for entry in whole.log())]
+    step = ends[after] if after != MIDDLE else 0
     method = whole.config.train.method
     config = settings(method, strategy, path, restore_step=step)
-    shutil.copytree(whole.folder, ieg_config.folder_of(config))
+    if after == MIDDLE:
+        copy_middle(whole, config)
+    else:
+        shutil.copytree(whole.folder, ieg_config.folder_of(config))
     resumed = train(config, strategy)
     assert resumed.method is not whole.method
     return resumed
 
 
-@every_method
-def test_going_on_after_two_epochs_changes_nothing(method, finished, tmp_path):
+@pytest.mark.parametrize(
+    ('method', 'after'),
+    [
+        slow_unless(
+            (after == MIDDLE) != (name in GO_ON_TWO_REPLICAS), name, after
+        )
+        for name, after in itertools.product(NAMES, (2, MIDDLE))
+    ],
+)
+def test_going_on_changes_nothing(method, after, finished, tmp_path):
     strategy = tf.distribute.get_strategy()
     whole = finished(method, strategy)
-    resumed = go_on(whole, strategy, tmp_path, epochs=2)
+    resumed = go_on(whole, strategy, tmp_path, after)
     assert resumed.log_without_times() == whole.log_without_times()
     assert list(resumed.method.host_state) == list(whole.method.host_state)
     assert_same(resumed.arrays(), whole.arrays())
@@ -164,15 +182,19 @@ def without_true_labels(run):
 
 
 @pytest.mark.parametrize(
-    'method', [slow_unless(name in GO_ON_TWO_REPLICAS, name) for name in NAMES]
+    ('method', 'after'),
+    [
+        slow_unless(name in GO_ON_TWO_REPLICAS and after == MIDDLE, name, after)
+        for name, after in itertools.product(NAMES, (1, MIDDLE))
+    ],
 )
 def test_going_on_with_other_true_labels_changes_nothing(
-    method, two_replicas, finished, tmp_path, monkeypatch
+    method, after, two_replicas, finished, tmp_path, monkeypatch
 ):
-    """On two replicas, after the first epoch."""
+    """On two replicas, of which each has its own BatchNorm statistics."""
     whole = finished(method, two_replicas)
     spoil_true_labels(monkeypatch)
-    resumed = go_on(whole, two_replicas, tmp_path, epochs=1)
+    resumed = go_on(whole, two_replicas, tmp_path, after)
     assert without_true_labels(resumed) == without_true_labels(whole)
     assert list(resumed.method.host_state) == list(whole.method.host_state)
     assert_same(resumed.arrays(), whole.arrays())

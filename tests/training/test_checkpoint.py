@@ -13,6 +13,7 @@ from ieg.options import TrainConfig
 from ieg.training import checkpoint
 from ieg.training.checkpoint import Checkpoints, Unreadable
 
+FACTS = {'steps': 0, 'entries': []}
 METHOD = {'method': 'none', 'dataset': 'none'}
 CONTENT = {
     'epoch': 3,
@@ -59,7 +60,7 @@ def saved(folder, strategy, steps, keep=3):
     for step in steps:
         method = made(strategy, value=step)
         Checkpoints(method, str(folder), METHOD, keep).save(
-            step, {'epoch': step}
+            step, FACTS | {'epoch': step}
         )
     return folder
 
@@ -149,7 +150,7 @@ def test_only_own_older_files_are_deleted(one, tmp_path):
 def test_a_course_that_was_given_up_does_not_count(one, tmp_path):
     saved(tmp_path, one, [1, 2, 3])
     method = made(one, value=5)
-    Checkpoints(method, str(tmp_path), METHOD).save(2, {'epoch': 5})
+    Checkpoints(method, str(tmp_path), METHOD).save(2, FACTS | {'epoch': 5})
     assert restored(tmp_path, one) == (5, [])
 
 
@@ -187,7 +188,7 @@ def test_replicas_save_and_restore(strategy, tmp_path):
 
 def test_only_the_chief_writes(one, tmp_path):
     worker = Checkpoints(made(one), str(tmp_path / 'a'), METHOD, chief=False)
-    worker.save(1, {'epoch': 1})
+    worker.save(1, FACTS)
     worker.clear_leftovers()
     assert not os.listdir(tmp_path)
 
@@ -204,3 +205,57 @@ def test_leftovers_of_killed_runs_are_cleared(one, tmp_path):
     Checkpoints(made(one), str(folder), METHOD).clear_leftovers()
     assert sorted(os.listdir(folder)) == ['checkpoint', 'mine.tmp']
     assert sorted(os.listdir(tmp_path)) == ['.mine.tmp', 'checkpoints']
+
+
+# In the middle of an epoch.
+
+
+def save_unfinished(folder, strategy, steps, value=0.5):
+    method = made(strategy, value=value)
+    Checkpoints(method, str(folder), METHOD).save_unfinished(
+        FACTS | {'steps': steps, 'epoch': value}
+    )
+    return folder / 'unfinished.npz'
+
+
+def resumed(folder, strategy, **how):
+    method = made(strategy, value=-1)
+    checkpoints = Checkpoints(method, str(folder), METHOD)
+    checkpoints.restore(**{'unfinished': True} | how)
+    return value_of(method), checkpoints.remarks
+
+
+def test_a_training_resumes_from_the_middle_of_an_epoch(one, tmp_path):
+    save_unfinished(tmp_path, one, 0)
+    assert resumed(tmp_path, one) == (0.5, [])
+    saved(tmp_path, one, [8, 16])
+    assert not (tmp_path / 'unfinished.npz').exists()
+    save_unfinished(tmp_path, one, 16)
+    assert resumed(tmp_path, one) == (0.5, [])
+    # An evaluation does not, nor does --restore_step.
+    assert resumed(tmp_path, one, unfinished=False) == (16, [])
+    assert resumed(tmp_path, one, step=8, unfinished=False) == (8, [])
+    # It does not need the checkpoint before it.
+    damage(tmp_path / 'ckpt-16.npz')
+    assert resumed(tmp_path, one) == (0.5, [])
+
+
+def test_the_middle_of_an_older_epoch_does_not_count(one, tmp_path):
+    saved(tmp_path, one, [8, 16])
+    save_unfinished(tmp_path, one, 8)
+    assert resumed(tmp_path, one) == (16, [])
+    damage(tmp_path / 'ckpt-16.npz')
+    value, (remark,) = resumed(tmp_path, one)
+    assert value == 0.5
+    assert 'ckpt-16.npz' in remark and 'unfinished.npz' in remark
+
+
+def test_a_damaged_middle_of_an_epoch_is_passed_over(one, tmp_path):
+    saved(tmp_path, one, [8])
+    damage(save_unfinished(tmp_path, one, 8))
+    value, (remark,) = resumed(tmp_path, one)
+    assert value == 8
+    assert 'unfinished.npz' in remark and 'ckpt-8.npz' in remark
+    (tmp_path / 'ckpt-8.npz').unlink()
+    with pytest.raises(UsageError, match=r'unfinished\.npz'):
+        resumed(tmp_path, one)
