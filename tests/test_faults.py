@@ -113,9 +113,7 @@ IN_PROCESS = [
     ('supervised', 'log', 'EACCES'),
     ('supervised', 'predictions', 'EIO'),
     ('supervised', 'issues', 'end'),
-    ('supervised', 'issues', 'ENOSPC'),
     ('supervised', 'report', 'EACCES'),
-    ('supervised', 'model', 'end'),
     ('supervised', 'model', 'ENOSPC'),
 ]
 

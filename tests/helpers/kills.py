@@ -1,7 +1,6 @@
 """Kills runs at random moments and compares their ends.
 
-As a command: `python tests/helpers/kills.py [NUMBER]`, 200 by default; needs
-the variable PYTHONPATH as `python -m pytest` sets it.
+As a command: `python tests/helpers/kills.py [NUMBER]`, 200 by default.
 """
 
 import collections
