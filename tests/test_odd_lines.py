@@ -39,3 +39,14 @@ def test_odd_lines(arguments):
 @given(odd_lines.line())
 def test_many_odd_lines(arguments):
     check(arguments)
+
+
+@pytest.mark.slow
+def test_each_option_with_each_odd_value():
+    wrong = []
+    for arguments in odd_lines.singles():
+        code, err = odd_lines.run(arguments)
+        fault = odd_lines.fault(arguments, code, err)
+        if fault:
+            wrong.append(f'{arguments[-1][:60]!r}: {fault}')
+    assert not wrong, '\n'.join(wrong)

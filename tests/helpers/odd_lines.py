@@ -183,6 +183,14 @@ def fault(arguments, code, err):
     return ''
 
 
+# Options that sentences call by other words.
+WORDS = {
+    '--dataset': 'data set',
+    '--method': 'method',
+    '--network_name': 'network',
+    '--noise_sampler': 'noise sampler',
+    '--searcher': 'searcher',
+}
 # Sentences about an option whatever its value is.
 REGARDLESS = ('Unknown option', 'not used by', ' needs ', 'not both')
 
@@ -199,15 +207,16 @@ def _is_named(argument, line):
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             shown.append(repr(kind(value))[:20])
-    return name in line and (
+    is_there = name in line or WORDS.get(name, name) in line
+    return is_there and (
         (bool(name) and any(words in line for words in REGARDLESS))
         or any(text in line for text in shown)
     )
 
 
 def singles():
-    """Yields each option with each odd value, and what its use needs."""
-    for name, (option, users) in sorted(catalog.current().options().items()):
+    """Yields lines: each option with each odd value, and what it needs."""
+    for name, (_, users) in sorted(catalog.current().options().items()):
         base = ['--dataset=fake_uniform_0.4', '--network_name=cnn']
         base += [f'--method={users[0]}'] if users else []
         base += ['--track_memorization'] if name in TRACKING else []
@@ -217,4 +226,4 @@ def singles():
                 base.append(f'--lr_schedule={schedule}')
                 break
         for value in ODD:
-            yield option, value, [*base, f'--{name}={value}']
+            yield [*base, f'--{name}={value}']
