@@ -10,6 +10,9 @@ from typing import Any, NoReturn
 from ieg.errors import RunError, UsageError
 from ieg.utils.interrupt import Interrupted
 
+# Characters of a sentence, which may contain what a user gave.
+LONGEST = 1200
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence each, without abbreviations.
@@ -76,8 +79,16 @@ def _flush() -> None:
 
 
 def _leave(sentence: str, code: int) -> int:
-    print(f'ieg: {sentence}', file=sys.stderr)
+    print(f'ieg: {_one_line(sentence)}', file=sys.stderr)
     return code
+
+
+def _one_line(sentence: str) -> str:
+    """Returns a sentence without control characters, the middle cut out."""
+    if len(sentence) > LONGEST:
+        half = LONGEST // 2
+        sentence = f'{sentence[:half]} [...] {sentence[-half:]}'
+    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
 
 
 def import_plugins(names: str) -> None:
