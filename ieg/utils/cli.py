@@ -21,6 +21,8 @@ from ieg.utils.interrupt import Interrupted
 # Held by whoever changes settings of the whole process, see
 # `ieg.training.devices.restoring`.
 ONE_AT_A_TIME = threading.RLock()
+# Characters of a sentence, which may contain what a user gave.
+LONGEST = 1200
 
 
 class Parser(argparse.ArgumentParser):
@@ -173,8 +175,16 @@ def _discard(stream: TextIO) -> None:
 
 def _leave(sentence: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        print(f'ieg: {sentence}', file=sys.stderr)
+        print(f'ieg: {_one_line(sentence)}', file=sys.stderr)
     return code
+
+
+def _one_line(sentence: str) -> str:
+    """Returns a sentence without control characters, the middle cut out."""
+    if len(sentence) > LONGEST:
+        half = LONGEST // 2
+        sentence = f'{sentence[:half]} [...] {sentence[-half:]}'
+    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
 
 
 def import_plugins(names: str) -> None:
