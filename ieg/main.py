@@ -149,7 +149,8 @@ def parse(argv: Sequence[str], command: str = '') -> dict[str, Any]:
     imported.clear()
     plugins = _plugins(argv)
     known = _with_plugins(plugins) if plugins else catalog.shipped()
-    catalog.announce(known)
+    if not plugins:
+        catalog.announce(known)
     asked = set(argv[1:])
     if asked & (HELP | HELP_FULL):
         show = HELP_TEXTS[command]

@@ -286,7 +286,7 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     assert 'path of the CSV file is empty' in refusal('')
 
     # The tests may run as root, who may read everything.
-    def denied(*_):
+    def denied(*_, **__):
         raise PermissionError(13, 'no')
 
     monkeypatch.setattr('builtins.open', denied)
