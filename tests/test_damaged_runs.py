@@ -44,7 +44,8 @@ class Runs:
     finished: pathlib.Path
     interrupted: pathlib.Path
     other: pathlib.Path
-    expected: dict
+    # Too long to be shown.
+    expected: dict = dataclasses.field(repr=False)
 
 
 def ieg(*arguments):

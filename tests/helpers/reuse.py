@@ -4,6 +4,7 @@ from ieg import experiment
 from ieg.config import folder_of
 from ieg.training import devices
 from ieg.training.checkpoint import Rewind
+from ieg.utils.interrupt import Interrupt
 
 
 class Reused:
@@ -27,5 +28,5 @@ class Reused:
         devices.set_numerics(config)
         rewind.apply()
         built.trainer._callbacks.clear()
-        built.trainer._interrupt = kwargs.get('interrupt')
+        built.trainer._interrupt = kwargs.get('interrupt') or Interrupt()
         return built.restart(config, folder_of(config))
