@@ -356,7 +356,7 @@ def check_identity(
     """Checks that a run has the options that it was started with.
 
     Args:
-        run: path of its folder, or of a checkpoint.
+        run: path of the file that has its identity.
         saved: its identity, as JSON holds it; see `Config.identity`.
         now: the present identity; `data` says where the data are.
         introduced: values of options that are newer than the run.
@@ -376,8 +376,8 @@ def check_identity(
     another = 'give another run its own folder with --run_name'
     if 'layout' in differing:
         raise UsageError(
-            f'The run of {run} was made by another version of ieg: go on with '
-            f'that one, or {another}.'
+            f'The run of {run} was made by another version of ieg: use that '
+            f'version, or {another}.'
         )
     if options:
         changes = '; '.join(

@@ -46,7 +46,7 @@ from ieg.training.callbacks import Progress, TensorBoardScalars
 from ieg.training.devices import has_gpu
 from ieg.training.trainer import Settings, Trainer
 from ieg.utils import plugins
-from ieg.utils.files import append
+from ieg.utils.files import append, write_sums
 from ieg.utils.interrupt import Interrupt
 from ieg.utils.randomness import generator
 
@@ -404,7 +404,7 @@ def _check_identity(
     path = os.path.join(folder, run_folder.IDENTITY)
     if os.path.exists(path) and run_folder.is_trained(folder):
         ieg_config.check_identity(
-            folder,
+            path,
             run_folder.read_object(path),
             json.loads(json.dumps(identity)),
             introduced(DataConfig, TrainConfig, type(config.method)),
@@ -500,6 +500,7 @@ def _train(
         summary['not_written'] = results.present(
             trainer, experiment.data, folder, kinds
         )
+        write_sums(folder, run_folder.SEALED)
     return summary
 
 

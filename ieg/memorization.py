@@ -31,7 +31,7 @@ from ieg.errors import UsageError
 from ieg.methods.base import Method
 from ieg.ops.losses import cross_entropy
 from ieg.options import RunConfig
-from ieg.run_folder import DROP
+from ieg.run_folder import DROP, damaged, read_object
 from ieg.training.callbacks import Callback
 from ieg.training.trainer import Trainer
 from ieg.utils.files import atomic_write, walk
@@ -330,14 +330,15 @@ class MemorizationTracker(Callback):
             )
         if not tracked or not self._path or not os.path.exists(self._path):
             return
-        with open(self._path, encoding='utf-8') as file:
-            known = json.load(file)['probe']
+        known = read_object(self._path).get('probe')
+        if not isinstance(known, dict):
+            raise damaged(self._path, 'it has no probe')
         wrong = [n for n, v in self._fingerprint.items() if known.get(n) != v]
         if wrong:
             raise UsageError(
-                'The run in this folder was tracked with another probe '
+                f'The run was tracked with another probe, says {self._path} '
                 f'({", ".join(wrong)} differ): resume with the old options, or '
-                'choose another --checkpoint_path.'
+                'name another run with --run_name.'
             )
 
     def on_epoch_begin(

@@ -27,7 +27,7 @@ from ieg.predict.model import attempt
 from ieg.training.runlog import headline
 from ieg.training.trainer import Trainer
 from ieg.utils import plugins
-from ieg.utils.files import atomic_open, atomic_write
+from ieg.utils.files import SUMS, atomic_open, atomic_write, remove
 
 
 def write_head(
@@ -38,6 +38,8 @@ def write_head(
     These are `config.json`, `identity.json`, `noise.npz` and `skipped.csv`.
     """
     content = config.recorded() | plugins.record()
+    # From here on, the files differ from those of a finished run.
+    remove(os.path.join(folder, SUMS))
     write_object(folder, run_folder.CONFIG, content)
     write_object(folder, run_folder.IDENTITY, identity)
     if data.noise is not None:

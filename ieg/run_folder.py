@@ -19,10 +19,13 @@ ADVICE, NOISE, LOCK = 'memorization.json', 'noise.npz', 'lock'
 # The options that a run must share to be resumed.
 IDENTITY = 'identity.json'
 PREDICTIONS, ISSUES = 'predictions.npz', 'label_issues.csv'
+MODEL = 'model.keras'
 _FILES = (
     *(CONFIG, IDENTITY, LOG, SUMMARY, NOISE, ADVICE, PREDICTIONS, ISSUES),
     'skipped.csv',
 )
+# Files that only a training changes; people edit label_issues.csv.
+SEALED = (*(f for f in _FILES if f not in (ISSUES, 'skipped.csv')), MODEL)
 _FOLDERS = ('checkpoints', 'tensorboard', 'search')
 # Run folders that this process writes, and the thread that does.
 _written: dict[str, int] = {}

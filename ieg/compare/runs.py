@@ -24,7 +24,7 @@ from ieg.run_folder import (
     read_object,
     read_options,
 )
-from ieg.utils.files import walk
+from ieg.utils.files import check_sums, walk
 
 # Data sets with a noise rate or a long tail depend on a seed.
 DRAWN = re.compile(r'_[0-9.]+$')
@@ -174,6 +174,7 @@ def load(folders: Sequence[str], y: str) -> tuple[list[Run], list[str]]:
 
 def _read(folder: str, options: dict[str, Any], y: str) -> Run | None:
     """Returns a finished run, or None if its last drop is not finite."""
+    check_sums(folder)
     summary = read_object(os.path.join(folder, SUMMARY))
     entries = read_entries(os.path.join(folder, LOG))
     tracked = os.path.join(folder, ADVICE)

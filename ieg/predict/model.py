@@ -19,6 +19,7 @@ from ieg.errors import UsageError
 from ieg.utils.files import (
     atomic_path,
     atomic_write,
+    check_sums,
     from_json,
     open_regular,
     remove,
@@ -186,6 +187,7 @@ def _file(path: str) -> str:
                 f'the folder {path} has no {FILE}: give the folder of a '
                 'finished run, or start the run again, which finishes it.'
             )
+        check_sums(path, FILE)
         return inner
     if not os.path.exists(path):
         raise UsageError(f'there is no model {path}: check the path.')

@@ -56,7 +56,7 @@ def write(folder: str, data: 'Data | None' = None, reason: str = '') -> str:
     path = os.path.join(run.folder, NAME)
     page = render(run, data, reason)
     if _PICTURE not in page and _has_pictures(path):
-        reason = reason or 'The images are not those of the run.'
+        reason = reason or 'The images are not those of label_issues.csv.'
         raise RunError(
             f'{path} was kept, because it has pictures and a new one would '
             f'not: {reason}'

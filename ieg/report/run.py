@@ -32,6 +32,7 @@ from ieg.run_folder import (
     read_object,
     read_options,
 )
+from ieg.utils.files import check_sums
 
 _T = TypeVar('_T')
 # What `summary.json` has numbers for, if anything.
@@ -163,6 +164,7 @@ def _paths(folder: str) -> dict[str, str]:
         for name in (CONFIG, LOG, SUMMARY, NOISE, ADVICE, PREDICTIONS, ISSUES)
     }
     check(folder)
+    check_sums(folder)
     if not os.path.exists(path[CONFIG]):
         raise UsageError(
             f'{folder} is not a run folder: it has no {CONFIG}; give the '

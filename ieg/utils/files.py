@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, BinaryIO, Literal, NamedTuple
 
 from ieg.errors import UsageError
@@ -233,6 +234,55 @@ def remove(path: str) -> None:
     else:
         with contextlib.suppress(OSError):
             os.remove(path)
+
+
+# The form of `sha256sum`, which can check it as well.
+SUMS = 'SHA256SUMS'
+
+
+def write_sums(folder: str, names: Iterable[str]) -> None:
+    """Writes the SHA-256 of those of some files that a folder has."""
+    paths = ((name, os.path.join(folder, name)) for name in sorted(names))
+    lines = [f'{_sum(p)}  {n}\n' for n, p in paths if os.path.isfile(p)]
+    atomic_write(os.path.join(folder, SUMS), ''.join(lines))
+
+
+def check_sums(folder: str, only: str = '') -> None:
+    """Checks the files of a folder that `write_sums` was called for.
+
+    Args:
+        folder: nothing is checked where the file of sums is missing.
+        only: name of the only file to check; '' for all.
+
+    Raises:
+        UsageError: one is not what it was, or cannot be read.
+    """
+    path = os.path.join(folder, SUMS)
+    try:
+        with open(path, encoding='utf-8', errors='replace') as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f'{path} cannot be read ({error.strerror}).') from None
+    for line in lines:
+        digest, _, name = line.partition('  ')
+        path = os.path.join(folder, name)
+        if only not in ('', name):
+            continue
+        if '/' in name or not os.path.isfile(path) or _sum(path) != digest:
+            raise UsageError(
+                f'{path} is damaged, or of another run ({SUMS} differs): '
+                f'restore it, or write it again with ieg train --run={folder}.'
+            )
+
+
+def _sum(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def is_hidden(name: str) -> bool:
