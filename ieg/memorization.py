@@ -303,8 +303,6 @@ class MemorizationTracker(Callback):
             autograph=False,
         )
         self._predictions: np.ndarray | None = None
-        self._drops: dict[str, float] = {}
-        self._seconds = 0.0
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Continues from the end of the log.
@@ -349,21 +347,13 @@ class MemorizationTracker(Callback):
         rates = (logs or {}).get('learning_rates')
         # As the optimizer has it.
         rate = float(np.float32(rates[0])) if rates else 0.0
-        self._drops = self._probe(epoch, rate) if rates else {}
-        self._seconds = time.monotonic() - started
-
-    def state(self) -> dict[str, Any]:
-        """Returns the drops, and the predictions before the epoch."""
-        return {
-            'drops': self._drops,
-            'seconds': self._seconds,
+        drops = self._probe(epoch, rate) if rates else {}
+        self.measured = {
+            'drops': drops,
+            'seconds': time.monotonic() - started,
+            # A run that resumes in the epoch can no longer predict these.
             'predictions': self._predictions,
         }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes what `state` returned."""
-        self._drops, self._seconds = state['drops'], state['seconds']
-        self._predictions = state['predictions']
 
     def _probe(self, epoch: int, rate: float) -> dict[str, float]:
         raw = self._pool.images(epoch)
@@ -386,17 +376,18 @@ class MemorizationTracker(Callback):
         """Returns the measures of an epoch, for its log entry."""
         started = time.monotonic()
         entries = self._trainer.log.entries
-        figures: dict[str, Any] = dict(self._drops)
-        for name in self._drops:
+        measured: dict[str, float] = self.measured['drops']
+        figures: dict[str, Any] = dict(measured)
+        for name in measured:
             if name.startswith(DROP):
                 drops = [e.get(name) for e in [*entries, figures]]
                 figures[name.replace('_drop', '')] = susceptibility(drops)
-        if not self._drops and entries:
+        if not measured and entries:
             # The network has not changed.
             figures |= _means(entries[-1])
         figures |= self._fit()
         self._advise([*entries, {**entry, **figures}])
-        seconds = self._seconds + time.monotonic() - started
+        seconds = self.measured['seconds'] + time.monotonic() - started
         return figures | {'tracker_seconds': seconds}
 
     def _plain(self, images: tf.Tensor) -> tf.Tensor:
@@ -425,7 +416,7 @@ class MemorizationTracker(Callback):
 
     def _fit(self) -> dict[str, float]:
         """Returns the fit of the given labels, and the share that changed."""
-        before, predictions = self._predictions, self._predict()
+        before, predictions = self.measured['predictions'], self._predict()
         self._predictions = predictions
         given = self._data.train.labels[self._examples]
         learnt = predictions == given

@@ -37,14 +37,19 @@ def write_head(
 
     These are `config.json`, `identity.json`, `noise.npz` and `skipped.csv`.
     """
-    content = config.recorded() | plugins.record()
     # From here on, the files differ from those of a finished run.
     remove(os.path.join(folder, SUMS))
-    write_object(folder, run_folder.CONFIG, content)
+    write_config(folder, config)
     write_object(folder, run_folder.IDENTITY, identity)
     if data.noise is not None:
         noise_labels.save(os.path.join(folder, 'noise.npz'), data.noise)
     run_folder.write_skipped(folder, data.skipped)
+
+
+def write_config(folder: str, config: Config) -> None:
+    """Writes `config.json`, with the plugins."""
+    content = config.recorded() | plugins.record()
+    write_object(folder, run_folder.CONFIG, content)
 
 
 def write_object(folder: str, name: str, content: Mapping[str, Any]) -> None:

@@ -1,13 +1,21 @@
 """Signals that end a command, and the same command after them."""
 
 import os
+import shutil
 import signal
 import time
 
 import command
 import numpy as np
 import pytest
+import tensorflow as tf
+from contract_runs import assert_same, settings, train
 
+from ieg import experiment, results
+from ieg.config import folder_of
+from ieg.methods.coteaching import CoTeaching
+from ieg.training.steps import StepRunner
+from ieg.training.trainer import Trainer
 from ieg.utils import cli, interrupt
 from ieg.utils.interrupt import Interrupt, Interrupted
 
@@ -37,10 +45,10 @@ def test_a_signal_ends_the_block_at_once(number):
 def test_a_signal_waits_where_it_is_postponed(number, capsys):
     def wait():
         with Interrupt() as interrupt, interrupt.postponed():
-            interrupt.check()
+            assert interrupt.number == 0
             os.kill(os.getpid(), number)
             interrupt.kept = 'in epoch 3'
-            interrupt.check()
+            raise interrupt.error()
 
     assert cli.run(wait) == CODES[number]
     (line,) = capsys.readouterr().err.splitlines()
@@ -72,6 +80,96 @@ def test_ignored_signals_stay_ignored():
 def test_nothing_is_promised_before_the_first_step():
     text = str(Interrupt().error(signal.SIGINT))
     assert 'resume' not in text
+
+
+# Of trainings.
+
+ONE = tf.distribute.get_strategy()
+
+
+@pytest.fixture(scope='module')
+def whole(tiny, tmp_path_factory):
+    config = settings('supervised', ONE, tmp_path_factory.mktemp('whole'))
+    return train(config, ONE)
+
+
+def stop_at(monkeypatch, owner, name, epochs):
+    """Sends SIGTERM where a function is called after some epochs."""
+    function = getattr(owner, name)
+    trainers = []
+    restart = Trainer.restart
+
+    def remember(self, *args):
+        trainers.append(self)
+        restart(self, *args)
+
+    def call(*args, **more):
+        if len(trainers[-1].log.entries) == epochs:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return function(*args, **more)
+
+    monkeypatch.setattr(Trainer, 'restart', remember)
+    monkeypatch.setattr(owner, name, call)
+
+
+@pytest.mark.parametrize(
+    ('owner', 'name', 'epochs', 'place'),
+    [
+        pytest.param(
+            StepRunner, 'train', 1, 'in epoch 2', marks=pytest.mark.slow
+        ),
+        pytest.param(
+            Trainer, '_report', 2, 'after epoch 2', marks=pytest.mark.slow
+        ),
+        (Trainer, 'evaluate', 1, 'in epoch 2'),
+        (results, 'conclude', 3, 'after epoch 3'),
+    ],
+)
+def test_a_training_resumes_where_it_says(
+    owner, name, epochs, place, whole, tmp_path, monkeypatch
+):
+    config = settings('supervised', ONE, tmp_path)
+    with monkeypatch.context() as patch, Interrupt() as interrupt:
+        stop_at(patch, owner, name, epochs)
+        with pytest.raises(Interrupted, match=f'resume {place} ') as caught:
+            experiment.train(config, (), ONE, False, interrupt=interrupt)
+    assert caught.value.code == 143
+    unfinished = list(tmp_path.rglob('unfinished.npz'))
+    assert len(unfinished) == (place == 'in epoch 2')
+    resumed = train(config, ONE)
+    assert resumed.log_without_times() == whole.log_without_times()
+    assert_same(resumed.arrays(), whole.arrays())
+
+
+@pytest.mark.slow
+def test_the_start_of_an_epoch_is_repeated(tiny, tmp_path, monkeypatch):
+    more = {'noise_rate': 'auto'}
+    whole = train(settings('coteaching', ONE, tmp_path / 'whole', **more), ONE)
+    config = settings('coteaching', ONE, tmp_path / 'stopped', **more)
+    with monkeypatch.context() as patch, Interrupt() as interrupt:
+        stop_at(patch, CoTeaching, 'begin_epoch', 2)
+        with pytest.raises(Interrupted, match='resume after epoch 2 '):
+            experiment.train(config, (), ONE, False, interrupt=interrupt)
+    resumed = train(config, ONE)
+    assert resumed.log_without_times() == whole.log_without_times()
+    assert_same(resumed.arrays(), whole.arrays())
+
+
+@pytest.mark.slow
+def test_another_course_resumes_without_its_first_step(
+    whole, tmp_path, monkeypatch
+):
+    config = settings('supervised', ONE, tmp_path)
+    shutil.copytree(whole.folder, folder_of(config))
+    first = whole.log()[0]['step']
+    again = settings('supervised', ONE, tmp_path, restore_step=first)
+    with monkeypatch.context() as patch, Interrupt() as interrupt:
+        stop_at(patch, StepRunner, 'train', 1)
+        with pytest.raises(Interrupted, match='epoch 2 .*--restore_step'):
+            experiment.train(again, (), ONE, False, interrupt=interrupt)
+    resumed = train(config, ONE)
+    assert resumed.log_without_times() == whole.log_without_times()
+    assert_same(resumed.arrays(), whole.arrays())
 
 
 # Of commands.

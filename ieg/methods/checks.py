@@ -181,7 +181,26 @@ def check_phases(
         reason = next(filter(None, reasons), '')
     if reason:
         raise _mistake(method, 'begin_epoch', reason)
-    return list(phases)
+    return [_plain(phase) for phase in phases]
+
+
+# Arguments of a step that a checkpoint can hold.
+ARGUMENTS = bool | int | float | str | np.generic | None
+
+
+def _plain(phase: Phase) -> Phase:
+    """Returns a phase of types that are the same after they were saved."""
+    examples = {n: np.asarray(v) for n, v in phase.examples.items()}
+    per_step = {n: np.asarray(v) for n, v in phase.per_step.items()}
+    args = [a.item() if isinstance(a, np.generic) else a for a in phase.args]
+    return Phase(
+        phase.step,
+        examples,
+        int(phase.num_steps),
+        tuple(args),
+        per_step,
+        float(phase.rate),
+    )
 
 
 def _wrong(
@@ -195,8 +214,11 @@ def _wrong(
         return f'the step {phase.step!r} is not a function of the method'
     if not _positive(steps):
         return f'num_steps must be a positive integer, got {steps!r}'
-    if not isinstance(phase.args, tuple):
-        return f'args must be a tuple, got {phase.args!r}'
+    args = phase.args
+    if not isinstance(args, tuple) or not all(
+        isinstance(value, ARGUMENTS) for value in args
+    ):
+        return f'args must be a tuple of numbers, strings or None, got {args!r}'
     for name, ids in phase.examples.items():
         if name not in streams:
             return f'unknown stream {name!r}, not {listed(list(streams))}'

@@ -66,9 +66,9 @@ def search(
         ):
             _check_training(config)
             outcome = _Search(config, plugins, opened, interrupt).run()
-    except Interrupted as error:
+    except Interrupted:
         interrupt.kept = 'the search'
-        raise interrupt.error(error.code - 128) from None
+        raise interrupt.error() from None
     interrupt.kept = 'after the search'
     return final_config(config, outcome['options'])
 
@@ -222,8 +222,7 @@ class _Search:
         folder = ieg_config.folder_of(self._config)
         if not run_folder.is_trained(folder):
             # The final training writes its own options.
-            recorded = self._config.recorded()
-            results.write_object(folder, run_folder.CONFIG, recorded)
+            results.write_config(folder, self._config)
         try:
             self._facts = self._workers.facts()
             warm = self._space.warm(self._facts.epochs)

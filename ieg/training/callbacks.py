@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -23,7 +22,16 @@ class Callback(keras.callbacks.Callback):
     """A Keras callback that can also add to the log and receive remarks.
 
     The trainer accepts plain Keras callbacks as well.
+
+    Attributes:
+        measured: what `on_epoch_begin` has measured: arrays, and anything that
+            JSON can hold. A run that resumes in the middle of an epoch sets it
+            instead of calling `on_epoch_begin`, unless it was empty.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.measured: dict[str, Any] = {}
 
     def figures(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """Returns figures to add to the log entry of an epoch.
@@ -34,20 +42,6 @@ class Callback(keras.callbacks.Callback):
             entry: the log entry so far.
         """
         return {}
-
-    def state(self) -> dict[str, Any]:
-        """Returns what `on_epoch_begin` measured, for a checkpoint.
-
-        A run that resumes in the middle of an epoch hands it to `restore`, and
-        calls `on_epoch_begin` only if it is empty.
-
-        Returns:
-            Arrays, and anything that JSON can hold.
-        """
-        return {}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes what `state` returned."""
 
     def remark(self, epoch: int, text: str) -> None:
         """Receives a remark of the method.
@@ -80,13 +74,11 @@ class Progress(Callback):
         self._start = start
         self._stream = stream or sys.stderr
         self._bar: tqdm | None = None
-        self._began = 0.0
         # Cost -> seconds of the last epoch of this cost; the last one is last.
         self._seconds: dict[float, float] = {}
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Opens the bar."""
-        self._began = time.monotonic()
         if self._stream.isatty():
             self._bar = tqdm(
                 total=self._until[-1],
@@ -101,20 +93,24 @@ class Progress(Callback):
     ) -> None:
         """Moves the bar to the current position."""
         if self._bar is not None and logs:
-            self._move(self._bar, logs['progress'])
+            self._move(self._bar, logs['progress'], logs['seconds'])
 
-    def _move(self, bar: tqdm, epochs: float) -> None:
+    def _move(self, bar: tqdm, epochs: float, spent: float = 0.0) -> None:
         done = np.interp(epochs, np.arange(self._epochs + 1), self._until)
-        left = f'{epochs:.1f}/{self._epochs} epochs{self._left(epochs)} '
+        left = f'{epochs:.1f}/{self._epochs} epochs{self._left(epochs, spent)} '
         bar.set_description_str(left, refresh=False)
         bar.update(max(0.0, float(done) - bar.n))
 
-    def _left(self, epochs: float) -> str:
-        """Returns the remaining time after `epochs`, for people."""
+    def _left(self, epochs: float, spent: float = 0.0) -> str:
+        """Returns the remaining time after `epochs`, for people.
+
+        Args:
+            epochs: number of epochs done so far.
+            spent: seconds of the last one, if it is partial.
+        """
         seconds, whole = dict(self._seconds), int(epochs)
         share = epochs - whole
         if share and not seconds:
-            spent = time.monotonic() - self._began
             seconds[self._costs[whole]] = spent / share
         if not seconds or whole == self._epochs:
             return ''
@@ -130,9 +126,9 @@ class Progress(Callback):
     ) -> None:
         """Shows the figures of the epoch."""
         logs = logs or {}
-        now, cost = time.monotonic(), self._costs[epoch]
+        cost = self._costs[epoch]
         self._seconds.pop(cost, None)
-        self._seconds[cost], self._began = now - self._began, now
+        self._seconds[cost] = logs.get('seconds', 0.0)
         figures = ', '.join(
             f'{short} {logs[name]:.4f}'
             for name, short in SHOWN.items()
@@ -140,7 +136,7 @@ class Progress(Callback):
         )
         self._print(
             f'epoch {epoch + 1}/{self._epochs}: {figures} '
-            f'({logs.get("seconds", 0):.1f} s{self._left(epoch + 1)})'
+            f'({self._seconds[cost]:.1f} s{self._left(epoch + 1)})'
         )
         if self._bar is not None:
             self._move(self._bar, epoch + 1)

@@ -6,7 +6,6 @@ trust a file that names the latest checkpoint, so they only read what version
 0.1.0 wrote, see `_read_tensorflow`.
 """
 
-import contextlib
 import copy
 import io
 import json
@@ -34,10 +33,9 @@ CONTENT = 'content.json'
 ARRAY = 'array of this file'
 # The only one in the middle of an epoch.
 UNFINISHED = 'unfinished.npz'
-OWN = re.compile(r'ckpt-(\d+)\.npz')
-# Files of 0.1.0: one index and some parts with data.
-INDEX = re.compile(r'ckpt-(\d+)\.index')
-PART = re.compile(r'ckpt-(\d+)\.(index|data-\d+-of-\d+)')
+# A checkpoint; of 0.1.0 it is the index to some parts with data.
+NAME = re.compile(r'ckpt-(\d+)\.(npz|index)')
+FILE = re.compile(r'ckpt-(\d+)\.(npz|index|data-\d+-of-\d+)')
 # What 0.1.0 left when it was killed while it wrote.
 LEFTOVER = re.compile(r'ckpt-\d+_temp|checkpoint\.tmp.*')
 
@@ -112,33 +110,39 @@ def read(path: str) -> dict[str, Any]:
         raise Unreadable(str(error) or type(error).__name__) from error
 
 
-def _checked(content: dict[str, Any]) -> dict[str, Any]:
-    """Returns the content of a file if it is a checkpoint.
+def _read(path: str) -> dict[str, Any]:
+    """Returns the content of a checkpoint.
 
     Raises:
-        Unreadable: it is something else.
+        Unreadable: it is damaged, or something else.
     """
+    if path.endswith('.index'):
+        content = _read_tensorflow(path)
+    else:
+        content = read(path)
     needed = {'identity', 'host_state', 'variables', 'steps', 'entries'}
     if not needed <= set(content):
         raise Unreadable('it is not a checkpoint')
     return content
 
 
-def _read_tensorflow(folder: str, step: int) -> dict[str, Any]:
+def _read_tensorflow(path: str) -> dict[str, Any]:
     """Returns the content of a checkpoint of version 0.1.0.
+
+    Args:
+        path: of its index.
 
     Raises:
         Unreadable: it is damaged.
     """
+    folder, index = os.path.split(os.path.abspath(path))
+    stem = index.removesuffix('.index')
     with tempfile.TemporaryDirectory() as place:
         # A path without the characters that TensorFlow takes for a pattern.
-        for name in _files(folder, step):
-            target = os.path.abspath(os.path.join(folder, name))
-            os.symlink(target, os.path.join(place, name))
+        for name in _files(folder, int(stem.removeprefix('ckpt-'))):
+            os.symlink(os.path.join(folder, name), os.path.join(place, name))
         try:
-            reader = tf.train.load_checkpoint(
-                os.path.join(place, f'ckpt-{step}')
-            )
+            reader = tf.train.load_checkpoint(os.path.join(place, stem))
             names = {
                 int(name.split('/')[1]): name
                 for name in reader.get_variable_to_shape_map()
@@ -166,8 +170,8 @@ def _read_tensorflow(folder: str, step: int) -> dict[str, Any]:
 
 
 def _files(folder: str, step: int) -> list[str]:
-    """Returns the names of the files of a checkpoint of version 0.1.0."""
-    matches = map(PART.fullmatch, os.listdir(folder))
+    """Returns the names of all files of a checkpoint."""
+    matches = map(FILE.fullmatch, os.listdir(folder))
     return [m.string for m in matches if m and int(m[1]) == step]
 
 
@@ -178,12 +182,6 @@ def _variables(method: Method) -> list[keras.Variable]:
     """Returns the variables of a method and of its optimizers."""
     optimizers = [v for o in method.optimizers for v in o.variables]
     return [*method.variables, *optimizers]
-
-
-def _value(variable: keras.Variable) -> np.ndarray:
-    """Returns the value of a variable, on several replicas of the first."""
-    strategy = tf.distribute.get_strategy()
-    return strategy.experimental_local_results(variable.value)[0].numpy()
 
 
 class Checkpoints:
@@ -243,15 +241,16 @@ class Checkpoints:
         """
         if self._chief:
             self._write(UNFINISHED, facts)
+            self._delete_others(facts['steps'])
 
     def _delete_others(self, step: int) -> None:
         """Deletes all checkpoints but the last ones up to a number."""
-        steps = self._steps()
+        steps = list(self._paths())
         kept = [number for number in steps if number <= step][-self._keep :]
         for number in set(steps) - set(kept):
-            for name in (f'ckpt-{number}.npz', *_files(self._folder, number)):
+            for name in _files(self._folder, number):
                 remove(os.path.join(self._folder, name))
-        if not any(map(INDEX.fullmatch, os.listdir(self._folder))):
+        if all(path.endswith('.npz') for path in self._paths().values()):
             # The list of version 0.1.0.
             remove(os.path.join(self._folder, 'checkpoint'))
 
@@ -262,7 +261,7 @@ class Checkpoints:
             **facts,
             'identity': self._identity,
             'host_state': dict(self._method.host_state),
-            'variables': [_value(v) for v in self._variables],
+            'variables': [v.numpy() for v in self._variables],
         }
         write(os.path.join(self._folder, name), content)
 
@@ -292,12 +291,17 @@ class Checkpoints:
             UsageError: no checkpoint has this number, or it was saved with
                 other options, or none can be read.
         """
-        steps = self._steps()
-        if step:
-            self._check_exists(step, steps)
+        paths = self._paths()
+        if step and step not in paths:
+            raise UsageError(
+                f'--restore_step={step} must be one of the checkpoints in '
+                f'{self._folder}: {", ".join(map(str, paths)) or "none"}.'
+            )
+        chosen = {step: paths[step]} if step else paths
         damaged: dict[str, str] = {}
-        for path, content in self._candidates(step, steps, unfinished, damaged):
-            self._check_identity(path, content['identity'], ignore)
+        for path, content in self._readable(chosen, unfinished, damaged):
+            saved, asked = content['identity'], self._identity
+            check_identity(path, saved, asked, self._introduced, ignore)
             self._assign(path, content)
             self.remarks += [
                 f'{other} is damaged ({why}); {path} is used instead.'
@@ -305,92 +309,66 @@ class Checkpoints:
             ]
             return content
         if damaged:
-            raise self._none(damaged, [n for n in steps if step])
+            raise self._none(damaged, paths if step else {})
         return None
 
-    def _candidates(
+    def _readable(
         self,
-        step: int,
-        steps: Sequence[int],
+        paths: Mapping[int, str],
         unfinished: bool,
         damaged: dict[str, str],
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields paths and contents of readable checkpoints, latest first.
 
         Args:
-            step: number of the only candidate; 0 = all.
-            steps: the sorted numbers of all checkpoints.
-            unfinished: see `restore`.
-            damaged: gets the other paths, with the reasons.
+            paths: paths of checkpoints by their numbers.
+            unfinished: whether the middle of an epoch is one, too.
+            damaged: gets the paths of the others, with the reasons.
         """
-        middle = None
-        path = os.path.join(self._folder, UNFINISHED)
-        if unfinished and os.path.lexists(path):
+        # With the number of steps before, and whether there may be more.
+        order = [(step, False, path) for step, path in paths.items()]
+        contents: dict[str, dict[str, Any]] = {}
+        middle = os.path.join(self._folder, UNFINISHED)
+        if unfinished and os.path.lexists(middle):
             try:
-                middle = _checked(read(path))
+                contents[middle] = _read(middle)
+                order.append((contents[middle]['steps'], True, middle))
+            except Unreadable as error:
+                damaged[middle] = str(error)
+        for *_, path in sorted(order, reverse=True):
+            try:
+                yield path, contents.get(path) or _read(path)
             except Unreadable as error:
                 damaged[path] = str(error)
-        for number in reversed(steps):
-            if middle and middle['steps'] >= number:
-                yield path, middle
-            if step in (0, number):
-                try:
-                    yield self._path(number), self._read(number)
-                except Unreadable as error:
-                    damaged[self._path(number)] = str(error)
-        if middle:
-            yield path, middle
 
-    def _steps(self) -> list[int]:
-        """Returns the sorted numbers of all checkpoints in the folder."""
+    def _paths(self) -> dict[int, str]:
+        """Returns the paths of all checkpoints by their numbers, in order."""
         names = os.listdir(self._folder) if os.path.isdir(self._folder) else []
-        matches = [OWN.fullmatch(n) or INDEX.fullmatch(n) for n in names]
-        return sorted({int(match[1]) for match in matches if match})
-
-    def _path(self, step: int) -> str:
-        """Returns the path of a checkpoint of either form."""
-        path = os.path.join(self._folder, f'ckpt-{step}')
-        has_index = os.path.lexists(f'{path}.index')
-        old = has_index and not os.path.lexists(f'{path}.npz')
-        return f'{path}.index' if old else f'{path}.npz'
-
-    def _read(self, step: int) -> dict[str, Any]:
-        """Returns the content of a checkpoint.
-
-        Raises:
-            Unreadable: it is damaged.
-        """
-        path = self._path(step)
-        if path.endswith('.npz'):
-            return _checked(read(path))
-        return _checked(_read_tensorflow(self._folder, step))
-
-    def _check_exists(self, step: int, steps: Sequence[int]) -> None:
-        if step not in steps:
-            raise UsageError(
-                f'--restore_step={step} must be one of the checkpoints in '
-                f'{self._folder}: {", ".join(map(str, steps)) or "none"}.'
+        matches = filter(None, map(NAME.fullmatch, names))
+        # The index of a number comes before its archive, which then counts.
+        return dict(
+            sorted(
+                (int(match[1]), os.path.join(self._folder, match[0]))
+                for match in matches
             )
+        )
 
     def _none(
-        self, damaged: Mapping[str, str], others: Sequence[int]
+        self, damaged: Mapping[str, str], others: Mapping[int, str]
     ) -> UsageError:
         """Returns the error for checkpoints that cannot be read.
 
         Args:
             damaged: their paths, with the reasons.
-            others: numbers of those that may be readable.
+            others: paths of those that may be readable, by their numbers.
         """
         path, why = next(iter(damaged.items()))
         rest = f', nor {len(damaged) - 1} others' if len(damaged) > 1 else ''
         remedy = f'restore it, or move {self._folder} away to start again'
-        readable = []
-        for number in others:
-            with contextlib.suppress(Unreadable):
-                self._read(number)
-                readable.append(str(number))
-        if readable:
-            remedy = f'choose another --restore_step ({", ".join(readable)})'
+        readable = {other for other, _ in self._readable(others, False, {})}
+        steps = [str(n) for n, other in others.items() if other in readable]
+        if steps:
+            remedy = f'choose another --restore_step ({", ".join(steps)})'
         return UsageError(
             f'The checkpoint {path} cannot be read ({why}){rest}: {remedy}.'
         )
@@ -408,17 +386,6 @@ class Checkpoints:
             variable.assign(value)
         self._method.host_state.clear()
         self._method.host_state.update(content['host_state'])
-
-    def _check_identity(
-        self, path: str, saved: dict[str, Any], ignore: Sequence[str]
-    ) -> None:
-        check_identity(
-            path,
-            saved,
-            self._identity,
-            self._introduced,
-            ignore,
-        )
 
 
 class Rewind:

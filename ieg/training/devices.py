@@ -381,10 +381,7 @@ def agree(
         for name in sorted(phase.examples):
             ids = np.ascontiguousarray(phase.examples[name])
             checksum = zlib.crc32(ids.tobytes(), checksum)
-    checksums = strategy.gather(
-        strategy.run(lambda: tf.constant([checksum], tf.int64)), axis=0
-    )
-    if len(set(checksums.numpy())) > 1:
+    if len(set(_gathered(strategy, checksum)[:, 0])) > 1:
         raise RunError(
             'The workers are at different positions in the run or chose '
             'different examples: they must share the run folder and run the '
@@ -396,10 +393,17 @@ def largest(strategy: tf.distribute.Strategy, *values: int) -> tuple[int, ...]:
     """Returns the largest of each value on all workers."""
     if not has_workers(strategy):
         return values
-    gathered = strategy.gather(
-        strategy.run(lambda: tf.constant([values], tf.int64)), axis=0
-    )
-    return tuple(gathered.numpy().max(axis=0).tolist())
+    return tuple(_gathered(strategy, *values).max(axis=0).tolist())
+
+
+def _gathered(strategy: tf.distribute.Strategy, *values: int) -> np.ndarray:
+    """Returns the integers of all workers [workers, n]."""
+    own = tf.constant(np.array([values], np.int64))
+    return strategy.gather(strategy.run(_itself, args=(own,)), axis=0).numpy()
+
+
+# Compiled, because TensorFlow warns of functions that are not.
+_itself = tf.function(lambda value: value, autograph=False)
 
 
 # Settings of the whole process.

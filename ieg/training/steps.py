@@ -37,7 +37,8 @@ class StepRunner:
         # Compiled functions, `tf.function`.
         self._train_functions: dict[tuple, tuple[Any, list[str]]] = {}
         self._score_functions: dict[tuple, Any] = {}
-        self._average: Any = None
+        self._means: Any = None
+        self._copies: Any = None
 
     def train(
         self, phase: Phase, iterator: tf.data.Iterator, count: int
@@ -167,21 +168,26 @@ class StepRunner:
         variables = self._statistics()
         if self._strategy.num_replicas_in_sync == 1 or not variables:
             return
-        if self._average is None:
-
-            @tf.function(autograph=False)
-            def means() -> list[tf.Tensor]:
-                values = self._strategy.run(
-                    lambda: [tf.convert_to_tensor(v) for v in variables]
-                )
-                return [
-                    self._strategy.reduce('MEAN', value, axis=None)
-                    for value in values
-                ]
-
-            self._average = means
-        for variable, mean in zip(variables, self._average(), strict=True):
+        if self._means is None:
+            self._means = self._compile_statistics(
+                lambda value: self._strategy.reduce('MEAN', value, axis=None)
+            )
+        for variable, mean in zip(variables, self._means(), strict=True):
             variable.assign(mean)
+
+    def _compile_statistics(
+        self, combine: Callable[[tf.Tensor], tf.Tensor]
+    ) -> Any:
+        """Returns a compiled function: what all replicas have, combined."""
+
+        @tf.function(autograph=False)
+        def run() -> list[tf.Tensor]:
+            values = self._strategy.run(
+                lambda: [tf.convert_to_tensor(v) for v in self._statistics()]
+            )
+            return [combine(value) for value in values]
+
+        return run
 
     def _statistics(self) -> list[keras.Variable]:
         """Returns the variables of which each replica updates its own copy."""
@@ -202,13 +208,15 @@ class StepRunner:
         """
         if self._strategy.num_replicas_in_sync == 1:
             return []
-        values = self._strategy.run(
-            lambda: [
-                tf.convert_to_tensor(variable)[tf.newaxis]
-                for variable in self._statistics()
-            ]
-        )
-        return [self._strategy.gather(v, axis=0).numpy() for v in values]
+        if self._copies is None:
+            self._copies = self._compile_statistics(
+                lambda value: self._strategy.gather(value, axis=0)
+            )
+        shapes = [(-1, *variable.shape) for variable in self._statistics()]
+        return [
+            values.numpy().reshape(shape)
+            for values, shape in zip(self._copies(), shapes, strict=True)
+        ]
 
     def set_copies(self, copies: Sequence[np.ndarray]) -> None:
         """Gives each replica what `copies` returned.
@@ -235,7 +243,8 @@ class StepRunner:
                 )
 
         if variables:
-            self._strategy.run(assign)
+            # TensorFlow warns of functions that are not compiled.
+            self._strategy.run(tf.function(assign, autograph=False))
 
     def trace_counts(self) -> dict[str, int]:
         """Returns the number of traces of each step function."""

@@ -22,8 +22,9 @@ from ieg.training import devices
 from ieg.training.callbacks import Callback
 from ieg.training.checkpoint import Checkpoints
 from ieg.training.runlog import RunLog
+from ieg.training.running import Running
 from ieg.training.steps import StepRunner
-from ieg.utils.interrupt import Interrupt, Interrupted
+from ieg.utils.interrupt import Interrupt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,78 +79,6 @@ class Settings:
         return self.steps_in(epoch) / self.steps_per_epoch
 
 
-@dataclasses.dataclass
-class Running:
-    """An epoch in which a run is, between two calls of a step function.
-
-    Attributes:
-        epoch: counted from 0.
-        phases: all phases of the epoch.
-        started: when the epoch began, by `time.monotonic`.
-        number: of the phase that runs; that of phases after the last one.
-        done: number of steps of this phase that are done.
-        logs: name -> a value for each step of the epoch so far.
-        seconds: duration of these steps.
-    """
-
-    epoch: int
-    phases: Sequence[Phase]
-    started: float
-    number: int = 0
-    done: int = 0
-    logs: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    seconds: float = 0.0
-
-    @property
-    def steps_done(self) -> int:
-        """Number of steps of all phases that are done."""
-        before = self.phases[: self.number]
-        return sum(phase.num_steps for phase in before) + self.done
-
-    @property
-    def total(self) -> int:
-        """Number of steps of all phases."""
-        return sum(phase.num_steps for phase in self.phases)
-
-    def record(self) -> dict[str, Any]:
-        """Returns what `resumed` needs; JSON and arrays can hold it."""
-        return vars(self) | {
-            'started': None,
-            'elapsed': time.monotonic() - self.started,
-            'logs': {n: np.asarray(v) for n, v in self.logs.items()},
-            'phases': [
-                vars(phase)
-                | {
-                    'examples': _arrays(phase.examples),
-                    'per_step': _arrays(phase.per_step),
-                    'num_steps': int(phase.num_steps),
-                    'rate': float(phase.rate),
-                }
-                for phase in self.phases
-            ],
-        }
-
-    @classmethod
-    def resumed(cls, record: Mapping[str, Any]) -> 'Running':
-        """Returns the epoch of which `record` was saved."""
-        values = dict(record)
-        values['started'] = time.monotonic() - values.pop('elapsed')
-        values['logs'] = {n: list(v) for n, v in values['logs'].items()}
-        values['phases'] = [
-            Phase(**phase | {'args': tuple(phase['args'])})
-            for phase in values['phases']
-        ]
-        return cls(**values)
-
-
-# Types of arguments that are the same after they were saved.
-PLAIN = (bool, int, float, str, type(None))
-
-
-def _arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value) for name, value in values.items()}
-
-
 # Target duration of a call of the step function: short enough to show progress,
 # long enough that the overhead of a call does not matter.
 SECONDS_PER_CALL = 0.5
@@ -181,9 +110,9 @@ class Trainer:
         callbacks: Keras callbacks, or those of `ieg.training.callbacks`,
             whose `figures` join the log entry. `on_train_batch_end` is called
             once per call of the step function, which runs several steps, with
-            `progress`, the number of epochs done so far (a float);
-            `on_epoch_begin` gets `learning_rates`, the initial one of each
-            phase.
+            `progress`, the number of epochs done so far (a float), and
+            `seconds`, the time of this epoch's steps; `on_epoch_begin` gets
+            `learning_rates`, the initial one of each phase.
     """
 
     def __init__(
@@ -233,9 +162,8 @@ class Trainer:
         self.log = RunLog(os.path.join(workdir, 'log.jsonl') if chief else None)
         self._steps_done = 0
         self._running: Running | None = None
-        # What callbacks had when `_running` was saved.
-        self._states: Mapping[str, Any] = {}
         self._saved_at = 0.0
+        self._omit = ''
 
     def add_callback(self, callback: keras.callbacks.Callback) -> None:
         """Adds a Keras callback before training starts."""
@@ -258,23 +186,25 @@ class Trainer:
             UsageError: the run cannot be resumed from it.
         """
         facts = self._checkpoints.restore(step, unfinished=not step)
+        # What is saved from now on is not where it would resume.
+        self._omit = ', without --restore_step' if step else ''
         if facts is None:
             return 0
-        epoch, record = facts['epoch'], facts.get('running')
-        self._check_length(epoch, facts['nominal_steps'])
+        self._check_length(facts['epoch'], facts['nominal_steps'])
+        if 'running' in facts:
+            self._resume(facts['epoch'], facts['running'])
         self.log.restart(facts['entries'])
         self._steps_done = facts['steps']
-        self._interrupt.kept = f'after epoch {epoch} (step {facts["steps"]})'
-        if record:
-            self._resume_in(epoch, record)
-        return epoch
+        if not step:
+            self._tell_place()
+        return facts['epoch']
 
     @property
     def is_new(self) -> bool:
         """Whether no step of the run has been made."""
         return not (self._steps_done or self._running)
 
-    def _resume_in(self, epoch: int, record: Mapping[str, Any]) -> None:
+    def _resume(self, epoch: int, record: Mapping[str, Any]) -> None:
         """Resumes in the middle of an epoch.
 
         Raises:
@@ -285,42 +215,37 @@ class Trainer:
             raise UsageError(
                 f'The run in this folder was interrupted in epoch {epoch + 1}, '
                 f'which had {record["nominal_steps"]} steps, but these options '
-                f'ask for {length}: finish it with the old options first.'
+                f'ask for {length}: finish it with the old options, or name '
+                'another run folder with --run_name.'
             )
         self._running = Running.resumed(record['epoch'])
-        self._states = record['callbacks']
         self.steps.set_copies(record['copies'])
-        self.method.report(**record['figures'])
-        for remark in record['remarks']:
-            self.method.remark(remark)
-        self._tell_place(self._running)
 
     def _save_running(self, running: Running) -> None:
         """Saves the middle of an epoch; every worker must call it."""
-        figures, remarks = self.method.take_reports()
-        self.method.report(**figures)
-        for remark in remarks:
-            self.method.remark(remark)
+        running.take_reports(self.method)
+        running.measured = {
+            type(callback).__name__: callback.measured
+            for callback in self._callbacks
+            if isinstance(callback, Callback)
+        }
         record = {
             'epoch': running.record(),
             'nominal_steps': self._settings.steps_in(running.epoch),
             'copies': self.steps.copies(),
-            'figures': figures,
-            'remarks': remarks,
-            'callbacks': {
-                type(callback).__name__: callback.state()
-                for callback in self._callbacks
-                if isinstance(callback, Callback)
-            },
         }
         facts = self._facts(running.epoch) | {'running': record}
         self._checkpoints.save_unfinished(facts)
         self._saved_at = time.monotonic()
-        self._tell_place(running)
+        self._tell_place()
 
-    def _tell_place(self, running: Running) -> None:
-        step = self._steps_done + running.steps_done
-        self._interrupt.kept = f'in epoch {running.epoch + 1} (step {step})'
+    def _tell_place(self) -> None:
+        """Says where a run would resume that is interrupted now."""
+        place, steps = f'after epoch {len(self.log.entries)}', self._steps_done
+        if self._running:
+            place = f'in epoch {self._running.epoch + 1}'
+            steps += self._running.steps_done
+        self._interrupt.kept = f'{place} (step {steps}){self._omit}'
 
     def _facts(self, epoch: int) -> dict[str, Any]:
         """Returns what a checkpoint holds of the run before an epoch."""
@@ -365,34 +290,20 @@ class Trainer:
         callbacks.on_train_begin()
         try:
             with self._interrupt.postponed():
-                self._epochs(start, callbacks)
+                for epoch in range(start, self._settings.epochs):
+                    # A callback may stop a run that was already complete.
+                    stop = self.method.stop_training
+                    if stop or not self._epoch(epoch, callbacks):
+                        break
         finally:
             callbacks.on_train_end()
 
-    def _epochs(
-        self, start: int, callbacks: keras.callbacks.CallbackList
-    ) -> None:
-        try:
-            for epoch in range(start, self._settings.epochs):
-                # A callback may stop a run that was already complete.
-                stop = self.method.stop_training
-                if stop or not self._epoch(epoch, callbacks):
-                    break
-        except Interrupted as error:
-            if self._running is not None:
-                self._save_running(self._running)
-            raise self._interrupt.error(error.code - 128) from None
-
-    def _between_calls(self, running: Running | None) -> None:
+    def _pause(self) -> None:
         """Saves or stops where all workers are between two calls.
-
-        Args:
-            running: what to save; None at the end of an epoch.
 
         Raises:
             Interrupted: one of them was asked to stop.
         """
-        self._running = running
         minutes = self._settings.checkpoint_minutes
         waited = time.monotonic() - self._saved_at > 60 * minutes > 0
         due, signal = devices.largest(
@@ -401,10 +312,10 @@ class Trainer:
             waited and devices.is_chief(self._strategy),
             self._interrupt.number,
         )
+        if self._running and (due or signal):
+            self._save_running(self._running)
         if signal:
             raise self._interrupt.error(signal)
-        if due and running is not None:
-            self._save_running(running)
 
     def _epoch(
         self, epoch: int, callbacks: keras.callbacks.CallbackList
@@ -416,6 +327,7 @@ class Trainer:
         place = f'{epoch} {self._steps_done} {running.steps_done}'
         devices.agree(self._strategy, place, running.phases)
         self._begin_callbacks(running)
+        self._running = running
         entry: dict[str, Any] = {'epoch': epoch}
         entry |= self._train_phases(running, callbacks)
         for split in self._due_splits(epoch, bool(running.phases)):
@@ -423,45 +335,34 @@ class Trainer:
         for callback in self._callbacks:
             if isinstance(callback, Callback):
                 entry |= callback.figures(entry)
-        figures, remarks = self.method.take_reports()
-        entry |= figures | self._selection_quality(epoch)
+        running.take_reports(self.method)
+        entry |= running.figures | self._selection_quality(epoch)
         entry['seconds'] = time.monotonic() - running.started
         self.method.end_epoch(epoch, types.MappingProxyType(entry))
         figures, late = self.method.take_reports()
         entry |= figures
-        if remarks + late:
-            entry['remarks'] = remarks + late
+        if remarks := running.remarks + late:
+            entry['remarks'] = remarks
         self.log.append(entry)
         self._steps_done += running.total
+        self._running = None
         self._checkpoints.save(self._steps_done, self._facts(epoch + 1))
         self._saved_at = time.monotonic()
-        place = f'after epoch {epoch + 1} (step {self._steps_done})'
-        self._interrupt.kept = place
+        self._tell_place()
         self._report(epoch, callbacks)
-        self._between_calls(None)
+        self._pause()
         return not self.method.stop_training
 
     def _begun(self, epoch: int) -> Running | None:
-        """Returns a new epoch, or None at the end of the run.
-
-        Raises:
-            UsageError: the arguments of a phase cannot be saved.
-        """
+        """Returns a new epoch, or None at the end of the run."""
         started = time.monotonic()
         phases = self._phases(epoch)
-        if phases is None:
-            return None
-        for phase in phases:
-            if not all(isinstance(value, PLAIN) for value in phase.args):
-                raise UsageError(
-                    f'--method: the phase of {phase.step!r} has the arguments '
-                    f'{phase.args}, which must be numbers, strings or None.'
-                )
-        return Running(epoch, [self._cut(p, epoch) for p in phases], started)
+        return None if phases is None else Running(epoch, phases, started)
 
     def _phases(self, epoch: int) -> list[Phase] | None:
         phases = self.method.begin_epoch(epoch, self.score)
-        return checks.check_phases(self.method, phases, epoch, self._data)
+        checked = checks.check_phases(self.method, phases, epoch, self._data)
+        return checked and [self._cut(phase, epoch) for phase in checked]
 
     def _begin_callbacks(self, running: Running) -> None:
         """Calls `on_epoch_begin`, or what replaces it in a resumed epoch."""
@@ -469,11 +370,10 @@ class Trainer:
             float(self._rates(phase, running.epoch)[0])
             for phase in running.phases
         ]
-        states, self._states = self._states, {}
         for callback in self._callbacks:
-            state = states.get(type(callback).__name__)
-            if state and isinstance(callback, Callback):
-                callback.restore(state)
+            measured = running.measured.get(type(callback).__name__)
+            if measured and isinstance(callback, Callback):
+                callback.measured = measured
             else:
                 callback.on_epoch_begin(
                     running.epoch, {'learning_rates': rates}
@@ -546,9 +446,9 @@ class Trainer:
         part = self._settings.part_of_epoch(epoch)
         callbacks.on_train_batch_end(
             self._steps_done + running.steps_done,
-            {'progress': epoch + part * share},
+            {'progress': epoch + part * share, 'seconds': running.seconds},
         )
-        self._between_calls(running)
+        self._pause()
 
     def _rates(self, phase: Phase, epoch: int) -> np.ndarray:
         """Returns the learning rate of each step of a phase."""
@@ -567,8 +467,7 @@ class Trainer:
             steps: maximum number of timed steps per phase.
         """
         seconds = 0.0
-        phases = self._phases(0) or ()
-        for number, phase in enumerate(self._cut(p, 0) for p in phases):
+        for number, phase in enumerate(self._phases(0) or ()):
             rates = self._rates(phase, 0)
             iterator = self._pipeline.batches(phase, 0, number, rates)
             self.steps.train(phase, iterator, 1)  # Traces.
@@ -636,6 +535,11 @@ class Trainer:
 
     # Passes over a split.
 
+    def _check(self) -> None:
+        """Stops within a pass, unless other workers would wait for this one."""
+        if self._interrupt.number and not devices.has_workers(self._strategy):
+            self._pause()
+
     def score(
         self,
         step: str,
@@ -647,15 +551,13 @@ class Trainer:
 
         See `StepRunner.score`.
         """
-        # Workers would wait for one that stops.
-        alone = not devices.has_workers(self._strategy)
         return self.steps.score(
             step,
             *args,
             split=split,
             batch_size=self._settings.eval_batch_size,
             ids=ids,
-            check=self._interrupt.check if alone else lambda: None,
+            check=self._check,
         )
 
     def evaluate(self, split: str = 'test') -> dict[str, float]:

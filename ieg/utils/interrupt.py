@@ -67,28 +67,22 @@ class Interrupt:
 
     @contextlib.contextmanager
     def postponed(self) -> Iterator[None]:
-        """Lets signals wait for `check` within the block."""
+        """Lets signals wait; whoever looks at `number` raises `error`."""
+        # TensorFlow takes SIGTERM for itself where several workers train.
+        for number in self._before:
+            signal.signal(number, self._receive)
         self._waits = True
         try:
             yield
         finally:
             self._waits = False
 
-    def check(self) -> None:
-        """Ends the command if a signal was received.
-
-        Raises:
-            Interrupted: it was.
-        """
-        if self.number:
-            raise self.error()
-
     def error(self, number: int = 0) -> Interrupted:
         """Returns the exception for a signal, by default the received one."""
         sentence = (
             f'Interrupted. Run the same command again to resume {self.kept}.'
             if self.kept
-            else 'Interrupted before anything was saved. The same command '
-            'starts from the beginning.'
+            else 'Interrupted before anything new was saved. Run the same '
+            'command again.'
         )
         return Interrupted(sentence, 128 + (number or self.number))

@@ -93,6 +93,7 @@ def says(monkeypatch):
         ({'num_steps': 0}, ['num_steps', '0']),
         ({'num_steps': 2.0}, ['num_steps', '2.0']),
         ({'args': [1]}, ['args', '[1]']),
+        ({'args': (('a', 1),)}, ['args', "(('a', 1),)"]),
         ({'step': 'trian_step'}, ['trian_step']),
         ({'per_step': {'share': np.ones(3)}}, ['share', '2', '(3,)']),
         ({'per_step': {'share': 1.0}}, ['share', '()']),
@@ -103,6 +104,13 @@ def says(monkeypatch):
 def test_a_phase_that_cannot_be_run(built, says, change, words):
     phase = dataclasses.replace(Phase('train_step', {}, 2), **change)
     says('begin_epoch', lambda *_: [phase], built.trainer.train, *words)
+
+
+def test_a_phase_may_have_numbers_of_numpy(built, method):
+    phase = Phase('train_step', {'train': [0, 1]}, np.int64(2), (np.int64(3),))
+    (found,) = checks.check_phases(method, [phase], 0, built.data)
+    assert type(found.num_steps) is int and type(found.args[0]) is int
+    assert found.num_steps == 2 and found.args == (3,)
 
 
 @pytest.mark.parametrize('answer', [None, Phase('train_step', {}, 1), [3]])

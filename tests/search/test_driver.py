@@ -2,14 +2,17 @@
 
 import contextlib
 import io
+import json
 
+import elr  # noqa: F401  # A plugin.
 import pytest
 from command import ieg
 from searching import RUN, S2E, flags_of, outcome, records, resolve, search
 
-from ieg.errors import UsageError
+from ieg.errors import RunError, UsageError
 from ieg.search import driver, runner, store
 from ieg.search.store import Result, Store
+from ieg.utils import plugins
 
 pytestmark = pytest.mark.usefixtures('tiny')
 
@@ -61,6 +64,19 @@ def test_trials_without_an_end_rank_below_all_others(made_up, tmp_path):
     assert rows == ['4', '6', '5', '3']
     last = out.getvalue().splitlines()[-1]
     assert last == '9 trials: 1 failed, 1 stopped, 1 refused, 6 done'
+
+
+def test_a_search_that_is_stopped_has_recorded_its_options_and_plugins(
+    made_up, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(plugins, 'names', ['elr'])
+    for number in range(7):
+        made_up[str(number)] = Result('failed', store.LOWEST, remark='why')
+    with pytest.raises(RunError, match='why'):
+        search(resolve(tmp_path, **OPTIONS))
+    options = json.loads((tmp_path / RUN / 'config.json').read_text())
+    assert options['search'] == OPTIONS['search']
+    assert options['plugin'] == 'elr' and 'elr' in options['plugin_sha256']
 
 
 def test_a_search_without_an_end_is_one_sentence(made_up, tmp_path):

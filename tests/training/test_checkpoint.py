@@ -210,6 +210,14 @@ def test_leftovers_of_killed_runs_are_cleared(one, tmp_path):
 # In the middle of an epoch.
 
 
+def test_another_run_is_refused_in_the_middle_of_an_epoch(one, tmp_path):
+    saved(tmp_path, one, [8])
+    save_unfinished(tmp_path, one, 8)
+    other = Checkpoints(made(one), str(tmp_path), METHOD | {'dataset': 'x'})
+    with pytest.raises(UsageError, match=r'dataset'):
+        other.restore(unfinished=True)
+
+
 def save_unfinished(folder, strategy, steps, value=0.5):
     method = made(strategy, value=value)
     Checkpoints(method, str(folder), METHOD).save_unfinished(
@@ -240,9 +248,19 @@ def test_a_training_resumes_from_the_middle_of_an_epoch(one, tmp_path):
     assert resumed(tmp_path, one) == (0.5, [])
 
 
-def test_the_middle_of_an_older_epoch_does_not_count(one, tmp_path):
-    saved(tmp_path, one, [8, 16])
+def test_the_middle_of_an_epoch_ends_a_course_that_was_given_up(one, tmp_path):
+    saved(tmp_path, one, [8, 16, 24])
     save_unfinished(tmp_path, one, 8)
+    assert sorted(os.listdir(tmp_path)) == ['ckpt-8.npz', 'unfinished.npz']
+    assert resumed(tmp_path, one) == (0.5, [])
+
+
+def test_the_middle_of_an_older_epoch_does_not_count(one, tmp_path):
+    save_unfinished(tmp_path, one, 8)
+    (tmp_path / 'unfinished.npz').rename(tmp_path / 'kept')
+    saved(tmp_path, one, [8, 16])
+    # The run was killed before it removed the file.
+    (tmp_path / 'kept').rename(tmp_path / 'unfinished.npz')
     assert resumed(tmp_path, one) == (16, [])
     damage(tmp_path / 'ckpt-16.npz')
     value, (remark,) = resumed(tmp_path, one)

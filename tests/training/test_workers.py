@@ -4,12 +4,17 @@ To rounding (1e-5): their sums over replicas may have another order.
 """
 
 import json
+import os
 import socket
+import time
 
 import command
 import numpy as np
 import pytest
+from paths import ROOT
 from tiny_sets import make_folder
+
+from ieg.training import checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +54,7 @@ def free_ports(count):
     return ports
 
 
-def start_workers(paths, *arguments):
+def start_workers(paths, *arguments, **environment):
     """Starts one process per path, each with its own `checkpoint_path`."""
     hosts = [f'localhost:{port}' for port in free_ports(len(paths))]
     return [
@@ -62,6 +67,7 @@ def start_workers(paths, *arguments):
                     'task': {'type': 'worker', 'index': index},
                 }
             ),
+            **environment,
         )
         for index, path in enumerate(paths)
     ]
@@ -125,6 +131,60 @@ def test_two_workers_see_the_files_that_two_replicas_see(tmp_path):
         command.log(path / name) for path in (together, alone)
     )
     assert entry == pytest.approx(expected, rel=1e-5)
+
+
+NETWORK = """
+import keras
+from ieg.networks import layers
+from ieg.registry import NETWORKS
+
+@NETWORKS.register('normalized')
+def normalized(num_classes, image_shape):
+    images = keras.Input(image_shape)
+    x = layers.torch_conv(images, 8, 3, 'conv', padding=1)
+    x = layers.global_mean(layers.bn_relu(x, 'bn'))
+    logits = layers.torch_dense(x, num_classes, 'logits')
+    return keras.Model(images, logits)
+"""
+
+
+@pytest.mark.parametrize('stopped', [0, 1])
+def test_a_signal_to_one_worker_stops_all_in_an_epoch(stopped, tmp_path):
+    (tmp_path / 'own_network.py').write_text(NETWORK)
+    place = {'PYTHONPATH': f'{ROOT}{os.pathsep}{tmp_path}'}
+    options = (
+        *('--plugin=own_network', '--network_name=normalized'),
+        *('--dataset=fake_uniform_0.4', '--method=dividemix', '--warm_up=1'),
+        *('--max_epoch=3', '--batch_size=1', '--checkpoint_minutes=0.0001'),
+    )
+    alone, together = tmp_path / 'alone', tmp_path / 'together'
+    path = f'--checkpoint_path={alone}'
+    finish([command.start(*options, '--num_replicas=2', path, **place)])
+    workers = start_workers([together] * 2, *options, **place)
+    name = 'fake_uniform_0.4/dividemix_normalized_s1'
+    middle = together / name / 'checkpoints' / 'unfinished.npz'
+    while not command.last_step(together / name):
+        assert workers[0].poll() is None
+        time.sleep(0.05)
+    time.sleep(0.1)
+    while not middle.exists():
+        assert workers[0].poll() is None
+        time.sleep(0.01)
+    workers[stopped].terminate()
+    for worker in workers:
+        code, _, err = command.finish(worker)
+        assert code == 143, err
+        assert 'resume in epoch 2 (step ' in err.splitlines()[-1]
+        assert 'WARNING' not in err
+    copies = checkpoint.read(str(middle))['running']['copies']
+    assert copies and all(len(values) == 2 for values in copies)
+    assert any((values[0] != values[1]).any() for values in copies)
+    finish(start_workers([together] * 2, *options, **place))
+    assert not middle.exists()
+    logs = [command.log(path / name) for path in (together, alone)]
+    for entry, expected in zip(*logs, strict=True):
+        assert entry.pop('remarks', []) == expected.pop('remarks', [])
+        assert entry == pytest.approx(expected, rel=1e-5)
 
 
 def test_only_the_chief_writes(tmp_path):
