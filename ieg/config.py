@@ -5,6 +5,7 @@ An option's default < the method's preset for the data set and noise
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -191,9 +192,9 @@ def _check_presets(method: 'type[Method]', presets: Any) -> None:
     Raises:
         UsageError: a name or value is impossible.
     """
-    where = f'{method.__name__}.presets{plugins.place(method.presets)}'
+    wrong = functools.partial(plugins.mistake, method, 'presets')
     if not isinstance(presets, Mapping):
-        raise UsageError(f'{where} must return a dictionary of options.')
+        raise wrong(f'must return a dictionary of options, got {presets!r}')
     parts = (RunConfig, DataConfig, TrainConfig, SearchConfig, method.Config)
     options = {o.name: o for part in parts for o in catalog.options_of(part)}
     for name in ('dataset', 'method', 'network_name'):
@@ -201,14 +202,12 @@ def _check_presets(method: 'type[Method]', presets: Any) -> None:
         del options[name]
     for name, value in presets.items():
         if name not in options:
-            raise UsageError(
-                f'{where}: unknown option {name!r}.'
-                f'{nearest(str(name), options)}'
-            )
+            near = nearest(str(name), options)
+            raise wrong(f'unknown option {name!r}.{near}')
         try:
             options[name].checked(value)
         except UsageError as error:
-            raise UsageError(f'{where}: {error}') from error
+            raise wrong(str(error)) from error
 
 
 def _pretrained(

@@ -35,6 +35,7 @@ from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import parse
 from ieg.errors import RunError, UsageError, as_os_error
 from ieg.memorization import PATIENCE, MemorizationTracker
+from ieg.methods import checks
 from ieg.methods.base import Info, Method, steps_for
 from ieg.networks import create_network
 from ieg.ops import optim
@@ -355,6 +356,7 @@ def build(
     )
     info = make_info(config, data, replicas, settings.epochs)
     method = build_method(config, info, strategy)
+    checks.check_streams(method, replicas)
     check_splits(method, config.train.method, data)
     settings = dataclasses.replace(
         settings, jit=devices.use_jit(config, method)
@@ -467,7 +469,8 @@ def _train(
     if trainer.is_new:
         _remark_length(experiment)
         _remark_missing(experiment)
-    _remark_edits(experiment)
+    if start or not trainer.is_new:
+        _remark_edits(experiment)
     if experiment.is_chief:
         results.write_head(experiment.folder, config, experiment.data, identity)
         if progress:

@@ -195,20 +195,17 @@ def _method_options(name: str) -> list[Option]:
     options = options_of(config)
     if not method.__module__.startswith('ieg.'):
         for option in options:
-            _check_option(option, what)
+            _check_option(option, f'{what}.{option.name}')
     return options
 
 
-def _check_option(option: Option, what: str) -> None:
-    place = f'{what}.{option.name}'
+def _check_option(option: Option, place: str) -> None:
     if option.type not in _TYPE_NAMES:
         raise UsageError(f'{place} must be a bool, int, float or str.')
-    taken = [*_HELP, *SOURCES, *ALIASES]
-    if option.name in flags.FLAGS:
-        # Ours are defined where flags are parsed.
-        module = flags.FLAGS.find_module_defining_flag(option.name) or ''
-        taken += [option.name] if not module.startswith('ieg.') else []
-    if option.name in taken:
+    # Ours are defined where flags are parsed.
+    module = flags.FLAGS.find_module_defining_flag(option.name) or 'ieg.'
+    taken = option.name in (*_HELP, *SOURCES, *ALIASES)
+    if taken or not module.startswith('ieg.'):
         raise UsageError(
             f'{place} has the name of another flag: choose another one.'
         )

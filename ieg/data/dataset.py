@@ -562,9 +562,10 @@ class Arrays:
     """A data set in memory, in its own order.
 
     Attributes:
-        train_images: uint8 [N, H, W, channels].
+        train_images: uint8 [N, H, W, channels]; or floats from 0 to 1, or to
+            255, which are rounded to that.
         train_labels: int32 [N], clean.
-        test_images: uint8 [M, H, W, channels].
+        test_images: of the same kind [M, H, W, channels].
         test_labels: int32 [M], clean.
         class_names: one name per class.
         padding: pixels that the weak view pads on each side before it crops.
@@ -589,15 +590,25 @@ class Arrays:
 
     def source(self) -> Source:
         """Returns the same as parts."""
+        train, test = self.train_images, self.test_images
         return Source(
-            train=_known(self.train_images, self.train_labels),
-            test=_known(self.test_images, self.test_labels),
+            train=_known(_uint8(train, train), self.train_labels),
+            test=_known(_uint8(test, train), self.test_labels),
             class_names=self.class_names,
             preprocessing=Preprocessing(
                 self.padding, self.flip, self.mean, self.std
             ),
             published=self.published,
         )
+
+
+def _uint8(images: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """Returns float images as uint8, unless they are not like `training`."""
+    alike = images.dtype == training.dtype and images.dtype.kind == 'f'
+    white = 1 if alike and training.max(initial=0) <= 1 else 255
+    if not alike or not np.all((images >= 0) & (images <= white)):
+        return images
+    return np.rint(images * (255 / white)).astype(np.uint8)
 
 
 def _known(images: np.ndarray, labels: np.ndarray) -> Part:

@@ -89,8 +89,7 @@ def _check_source(base: str, source: Source) -> None:
             must = f'integer labels [{len(part.images)}], got {labels.dtype}'
             must += f' {list(labels.shape)}'
         elif labels.size and not 0 <= labels.min() <= labels.max() <= most:
-            must = f'labels from 0 to {most}, got {labels.min()}'
-            must += f' to {labels.max()}'
+            must = f'labels 0..{most}, got {labels.min()}..{labels.max()}'
         if must:
             raise UsageError(f'The data set {base} must have {must} ({name}).')
 

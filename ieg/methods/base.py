@@ -431,13 +431,12 @@ class Method(keras.Model):
                 name is reserved.
         """
         for name, value in figures.items():
-            array = np.asarray(value)
-            reason = check_name(name)
+            array, reason = np.asarray(value), check_name(name)
             if array.ndim > 1 or array.dtype.kind not in 'biuf':
-                kind = f'{array.dtype} of shape {array.shape}'
-                reason = f'{name} must be a number or numbers [n], got {kind}'
+                got = f'{array.dtype} {array.shape}'
+                reason = f'{name} must be a number or numbers [n], got {got}'
             if reason:
-                raise self._misuse('report', reason)
+                raise plugins.mistake(type(self), 'report', reason, True)
             self._figures[name] = array.tolist()
 
     def remark(self, text: str) -> None:
@@ -447,12 +446,9 @@ class Method(keras.Model):
             UsageError: it is not a string.
         """
         if not isinstance(text, str):
-            raise self._misuse('remark', f'must get a string, got {text!r}')
+            reason = f'must get a string, got {text!r}'
+            raise plugins.mistake(type(self), 'remark', reason, True)
         self._remarks.append(text)
-
-    def _misuse(self, name: str, reason: str) -> UsageError:
-        where = plugins.calling_place()
-        return UsageError(f'{type(self).__name__}.{name}{where}: {reason}.')
 
     def take_reports(self) -> tuple[dict[str, Figure], list[str]]:
         """Returns and clears what was reported since the last call."""
@@ -479,30 +475,31 @@ class Method(keras.Model):
 
         Returns:
             `loss` (0 where it is not finite), and for the remarks of the
-            trainer whether the loss was not finite, or only the gradient.
+            trainer whether the loss and this replica's gradient were not.
         """
         variables = self.nets[network].trainable_variables
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         gradients = tape.gradient(loss, variables)
         pairs = zip(variables, gradients, strict=True)
         if unused := [v.path for v, g in pairs if g is None]:
-            raise self._misuse(
+            raise plugins.mistake(
+                type(self),
                 'minimize',
                 f'the loss of network {network} does not depend on '
                 f'{listed(unused)}',
+                called=True,
             )
         gradients = [g / replicas for g in gradients]
-        pairs = zip(gradients, variables, strict=True)
-        optimizer, applied = self.optimizers[network], tf.constant(True)
-        if isinstance(optimizer, optim.Careful):
-            applied = optimizer.apply_and_tell(pairs)
-        else:
-            optimizer.apply_gradients(pairs)
+        # TensorFlow merges this with what the optimizer asks on one replica.
+        fine = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]
+        self.optimizers[network].apply_gradients(
+            zip(gradients, variables, strict=True)
+        )
         finite = tf.math.is_finite(loss)
         return {
             'loss': tf.where(finite, loss, tf.zeros_like(loss)),
             f'{LOSS}{network}': tf.cast(~finite, tf.float32),
-            f'{GRADIENT}{network}': tf.cast(finite & ~applied, tf.float32),
+            f'{GRADIENT}{network}': tf.cast(~tf.reduce_all(fine), tf.float32),
         }
 
     def random_seed(self, batch: Batch, lane: int = 0) -> tf.Tensor:

@@ -1,11 +1,15 @@
 """Checks what a method hands over, so that a mistake is one sentence.
 
-Each sentence names the class and, of a method of it, the file and line.
+Each function raises a UsageError that names the class and, where the mistake
+is in a function of it, the file and line.
 """
 
+import contextlib
+import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -21,7 +25,6 @@ from ieg.methods.base import (
     Method,
     Phase,
     Selection,
-    Stream,
     check_name,
 )
 from ieg.utils import plugins
@@ -30,91 +33,74 @@ from ieg.utils.text import listed
 # What `batch['step']` has anyway.
 STEP_SCALARS = ('number', 'replica', 'seed', 'learning_rate')
 
-# What every Keras model has; attributes of TensorFlow begin with _self_.
+# What every Keras model has.
 _INHERITED = vars(keras.Model()).keys()
 
 
-def _mistake(method: Method, name: str, reason: str) -> UsageError:
-    """Returns the mistake of a function of a method."""
-    where = plugins.place(getattr(type(method), name, None))
-    return UsageError(f'{type(method).__name__}.{name}{where}: {reason}.')
+@contextlib.contextmanager
+def _answer(method: Method, name: str) -> Iterator[Callable[[str], UsageError]]:
+    """Checks what a function of a method has returned.
 
-
-def _positive(value: Any) -> bool:
-    array = np.asarray(value)
-    return array.ndim == 0 and array.dtype.kind in 'iu' and bool(array > 0)
+    Yields:
+        A function from the reason of a mistake to its exception. Where the
+        answer is so different that the check itself fails, that is the reason.
+    """
+    wrong = functools.partial(plugins.mistake, type(method), name)
+    try:
+        yield wrong
+    except (AttributeError, TypeError, ValueError) as error:
+        raise wrong(f'it returns something else ({error})') from error
 
 
 # What is built.
 
 
-def check_streams(method: Method, data: Data, replicas: int) -> None:
-    """Checks the streams of a method.
-
-    Raises:
-        UsageError: a view or split is unknown, or a batch cannot be split.
-    """
-    for name, stream in method.streams().items():
-        size, views, must = stream.batch_size, stream.views, ''
-        if not _positive(size) or size % replicas:
-            must = (
-                f'have a batch_size that is a positive multiple of {replicas} '
-                f'replicas, got {size!r}'
-            )
-        elif not isinstance(views, tuple | list) or not views:
-            must = f'have a tuple of views, got {views!r}'
-        elif unknown := [view for view in views if view not in VIEWS]:
-            must = (
-                f'have known views ({", ".join(sorted(VIEWS))}), got '
-                f'{listed(unknown)}'
-            )
-        elif stream.split != 'probe' and data.split(stream.split) is None:
-            must = f'have the split train or probe, got {stream.split!r}'
-        if must:
-            raise _mistake(method, 'streams', f'{name!r} must {must}')
+def check_streams(method: Method, replicas: int) -> None:
+    """Checks the streams of a method."""
+    streams = method.streams()
+    with _answer(method, 'streams') as wrong:
+        for name, stream in streams.items():
+            size, views, must = stream.batch_size, stream.views, ''
+            if not isinstance(size, Integral) or size < 1 or size % replicas:
+                must = f'a batch_size that is a multiple of {replicas} replicas'
+            elif not isinstance(views, tuple | list) or not views:
+                must = 'a tuple of views'
+            elif not VIEWS.keys() >= set(views):
+                must = f'known views ({", ".join(sorted(VIEWS))})'
+            elif stream.split not in ('train', 'probe'):
+                must = 'the split train or probe'
+            if must:
+                raise wrong(f'{name!r} must have {must}, got {stream}')
 
 
 def check_state(method: Method, saved: Sequence[keras.Variable]) -> None:
-    """Checks that a checkpoint holds everything that a method remembers.
-
-    Args:
-        method: the method.
-        saved: the variables in the checkpoint.
-
-    Raises:
-        UsageError: it would lack a variable, or cannot hold `host_state`.
-    """
-    cls = type(method).__name__
+    """Checks that a checkpoint of `saved` has all that a method remembers."""
+    wrong = functools.partial(plugins.mistake, type(method))
     known = {id(part) for v in saved for part in (v, v.value)}
-    own = vars(method).keys() - _INHERITED
-    for name in sorted(n for n in own if not n.startswith('_self_')):
-        owned = _owned(getattr(method, name))
+    for name in sorted(vars(method).keys() - _INHERITED):
+        # Attributes of TensorFlow begin with _self_.
+        owned = [] if name[:6] == '_self_' else _owned(getattr(method, name))
         if any(id(variable) not in known for variable in owned):
-            raise UsageError(
-                f'{cls}.{name} would not be saved: make variables in __init__ '
-                'with state_variable, example_variable or build_network, and '
-                'add optimizers to self.optimizers.'
+            raise wrong(
+                name,
+                'it would not be saved: make variables in __init__ with '
+                'state_variable, example_variable or build_network, and add '
+                'optimizers to self.optimizers',
             )
     for name, value in method.host_state.items():
         plain = isinstance(value, np.ndarray | np.generic | int | float)
         if not plain or np.asarray(value).dtype.hasobject:
-            raise UsageError(
-                f'{cls}.host_state[{name!r}] must be a NumPy array of numbers '
-                f'or strings, got {repr(value)[:50]}.'
-            )
+            must = 'must be a NumPy array of numbers or strings'
+            raise wrong(f'host_state[{name!r}]', f'{must}, got {value!r:.50}')
 
 
-def _owned(value: Any) -> list[Any]:
-    """Returns the variables of an attribute, or of the members of one."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    owned = []
-    for part in value if isinstance(value, list | tuple) else [value]:
+def _owned(value: Any) -> Iterator[Any]:
+    """Yields the variables in an attribute."""
+    for part in keras.tree.flatten(value):
         if isinstance(part, tf.Variable | keras.Variable):
-            owned.append(part)
-        if isinstance(part, keras.Layer | keras.Optimizer | keras.Metric):
-            owned += part.variables
-    return owned
+            yield part
+        elif isinstance(part, keras.Layer | keras.Optimizer | keras.Metric):
+            yield from part.variables
 
 
 def check_saved(
@@ -123,20 +109,14 @@ def check_saved(
     method: Method,
     variables: Sequence[keras.Variable],
 ) -> None:
-    """Checks that a checkpoint has the variables of a method.
+    """Checks that the checkpoint in `path` has the variables of a method.
 
     Args:
-        path: of the checkpoint.
         saved: shapes of the variables in it.
-        method: the method.
         variables: those of the method, in the same order.
-
-    Raises:
-        UsageError: a variable was added, left out or reshaped since.
     """
     names = {id(v): name for name, v in vars(method).items()}
-    pairs = itertools.zip_longest(variables, saved)
-    for variable, shape in pairs:
+    for variable, shape in itertools.zip_longest(variables, saved):
         now = None if variable is None else tuple(variable.shape)
         if now != shape:
             name = names.get(id(variable), getattr(variable, 'path', 'nothing'))
@@ -154,33 +134,21 @@ def check_saved(
 def check_phases(
     method: Method, phases: Any, epoch: int, data: Data
 ) -> list[Phase] | None:
-    """Returns the phases of an epoch; None if the method ends its run.
-
-    Args:
-        method: the method.
-        phases: what its `begin_epoch` has returned.
-        epoch: counted from 0.
-        data: the data of the run.
-
-    Raises:
-        UsageError: something in them is impossible, or a return is missing.
-    """
-    reason = ''
-    if phases is None:
-        if epoch and type(method).most_epochs(method.config) is not None:
-            return None
-        reason = (
-            f'it returned None in epoch {epoch}, not phases; a method that '
-            'ends its run by itself declares most_epochs'
-        )
-    elif not isinstance(phases, list | tuple):
-        reason = f'it must return a list of phases, got {phases!r}'
-    else:
-        streams = method.streams()
-        reasons = (_wrong(method, phase, streams, data) for phase in phases)
-        reason = next(filter(None, reasons), '')
-    if reason:
-        raise _mistake(method, 'begin_epoch', reason)
+    """Returns the phases of an epoch; None if the method ends its run."""
+    ends = type(method).most_epochs(method.config) is not None
+    sizes = {n: len(data[s.split]) for n, s in method.streams().items()}
+    with _answer(method, 'begin_epoch') as wrong:
+        if phases is None:
+            if epoch and ends:
+                return None
+            raise wrong(
+                f'it returned None in epoch {epoch}, not phases; a method '
+                'that ends its run by itself declares most_epochs'
+            )
+        phases = list(phases)
+        for reason in (_wrong(method, phase, sizes) for phase in phases):
+            if reason:
+                raise wrong(reason)
     return [_plain(phase) for phase in phases]
 
 
@@ -190,29 +158,26 @@ ARGUMENTS = bool | int | float | str | np.generic | None
 
 def _plain(phase: Phase) -> Phase:
     """Returns a phase of types that are the same after they were saved."""
-    examples = {n: np.asarray(v) for n, v in phase.examples.items()}
-    per_step = {n: np.asarray(v) for n, v in phase.per_step.items()}
-    args = [a.item() if isinstance(a, np.generic) else a for a in phase.args]
     return Phase(
         phase.step,
-        examples,
+        {name: np.asarray(ids) for name, ids in phase.examples.items()},
         int(phase.num_steps),
-        tuple(args),
-        per_step,
+        tuple(a.item() if isinstance(a, np.generic) else a for a in phase.args),
+        {name: np.asarray(v) for name, v in phase.per_step.items()},
         float(phase.rate),
     )
 
 
-def _wrong(
-    method: Method, phase: Any, streams: Mapping[str, Stream], data: Data
-) -> str:
-    """Returns what is wrong with a phase, or ''."""
-    if not isinstance(phase, Phase):
-        return f'a phase must be a Phase, got {phase!r}'
+def _wrong(method: Method, phase: Phase, sizes: Mapping[str, int]) -> str:
+    """Returns what is wrong with a phase, or ''.
+
+    Args:
+        sizes: stream -> number of examples that ids may name.
+    """
     steps = phase.num_steps
-    if not callable(getattr(method, str(phase.step), None)):
+    if not callable(getattr(method, phase.step, None)):
         return f'the step {phase.step!r} is not a function of the method'
-    if not _positive(steps):
+    if not isinstance(steps, Integral) or steps < 1:
         return f'num_steps must be a positive integer, got {steps!r}'
     args = phase.args
     if not isinstance(args, tuple) or not all(
@@ -220,51 +185,39 @@ def _wrong(
     ):
         return f'args must be a tuple of numbers, strings or None, got {args!r}'
     for name, ids in phase.examples.items():
-        if name not in streams:
-            return f'unknown stream {name!r}, not {listed(list(streams))}'
-        reason = _wrong_ids(ids, len(data[streams[name].split]))
-        if reason:
-            return f'the ids of {name!r} {reason}'
+        if name not in sizes:
+            return f'unknown stream {name!r}, not {listed(list(sizes))}'
+        array, must = np.asarray(ids), ''
+        if array.dtype.kind == 'b':
+            must = 'not be a mask: use np.flatnonzero(mask)'
+        elif not array.size:
+            must = 'not be empty'
+        elif array.dtype.kind not in 'iu' or array.ndim != 1:
+            must = f'be integers [n], got {array.dtype} {array.shape}'
+        elif array.min() < 0 or array.max() >= sizes[name]:
+            must = f'be 0..{sizes[name] - 1}, got {array.min()}..{array.max()}'
+        if must:
+            return f'the ids of {name!r} must {must}'
     for name, values in phase.per_step.items():
         if name in STEP_SCALARS:
             return f'per_step cannot have {name!r}, which every step has'
         array = np.asarray(values)
         if array.shape != (steps,) or array.dtype.kind not in 'biuf':
-            return (
-                f'per_step[{name!r}] must be {steps} numbers, one for each '
-                f'step, got {array.dtype} of shape {array.shape}'
-            )
-    return ''
-
-
-def _wrong_ids(ids: Any, count: int) -> str:
-    """Returns what is wrong with ids of a split of `count` examples, or ''."""
-    ids = np.asarray(ids)
-    if ids.dtype.kind == 'b':
-        return 'are a mask: use np.flatnonzero(mask)'
-    if not ids.size:
-        return 'are empty'
-    if ids.dtype.kind not in 'iu' or ids.ndim != 1:
-        return f'must be integers [n], got {ids.dtype} of shape {ids.shape}'
-    if ids.min() < 0 or ids.max() >= count:
-        return f'must be from 0 to {count - 1}, got {ids.min()} to {ids.max()}'
+            got = f'{array.dtype} {array.shape}'
+            return f'per_step[{name!r}] must be {steps} numbers, got {got}'
     return ''
 
 
 def checked_logs(method: Method, step: str, logs: Any) -> dict[str, tf.Tensor]:
-    """Returns what a step returns: scalars to log.
-
-    Raises:
-        UsageError: it is something else, or takes a name of the trainer.
-    """
-    if not isinstance(logs, Mapping):
-        reason = f'it must return a dictionary of scalars, got {logs!r}'
-        raise _mistake(method, step, reason)
-    for name, value in logs.items():
-        reason, shape = check_name(name), tf.convert_to_tensor(value).shape
-        if reason or shape.rank:
-            reason = reason or f'{name!r} must be a scalar, got {shape}'
-            raise _mistake(method, step, reason)
+    """Returns what a step returns: scalars to log."""
+    with _answer(method, step) as wrong:
+        for name, value in logs.items():
+            if reason := check_name(name):
+                raise wrong(reason)
+            # None cannot be converted.
+            tensor = tf.convert_to_tensor('' if value is None else value)
+            if tensor.shape.rank or tensor.dtype == tf.string:
+                raise wrong(f'{name!r} must be a scalar, got {value!r}')
     return dict(logs)
 
 
@@ -278,70 +231,62 @@ def means(
     Raises:
         RunError: one was not, in all steps of a network.
     """
-    figures = {n: math.fsum(v) / len(v) for n, v in values.items()}
     for network in range(len(method.nets)):
-        loss = figures.pop(f'{LOSS}{network}', 0.0)
-        gradient = figures.pop(f'{GRADIENT}{network}', 0.0)
         whose = f' of network {network}' if len(method.nets) > 1 else ''
-        if max(loss, gradient) >= 1:
-            what = 'loss' if loss >= 1 else 'gradient'
+        # One replica is enough.
+        lost, blown = (
+            np.asarray(values.get(f'{kind}{network}', 0)) > 0
+            for kind in (LOSS, GRADIENT)
+        )
+        if np.all(lost | blown):
             raise RunError(
-                f'The {what} of every step{whose} in epoch {epoch} was '
-                'infinite or NaN: lower --learning_rate.'
+                f'The loss or gradient of every step{whose} in epoch {epoch} '
+                'was infinite or NaN: lower --learning_rate.'
             )
-        if loss:
+        if share := np.mean(lost):
             method.remark(
-                f'Skipped {loss:.2%} of the steps{whose}: the loss was not '
+                f'Skipped {share:.2%} of the steps{whose}: the loss was not '
                 'finite'
             )
-        if gradient:
+        if share := np.mean(blown & ~lost):
             method.remark(
-                f'In {gradient:.2%} of the steps{whose} the gradient was not '
-                'finite, though the loss was: the weights concerned were not '
-                'updated'
+                f'Kept weights in {share:.2%} of the steps{whose}: their '
+                'gradient was not finite, though the loss was'
             )
-    return figures
+    return {
+        name: math.fsum(v) / len(v)
+        for name, v in values.items()
+        if not name.startswith((LOSS, GRADIENT))
+    }
 
 
 # Reports.
 
 
 def checked_selection(method: Method) -> Selection | None:
-    """Returns the selection of a method.
-
-    Raises:
-        UsageError: it is not one number and choice for each example.
-    """
+    """Returns the selection of a method."""
     selection, count = method.selection(), method.info.num_examples
     if selection is None:
         return None
-    try:
-        score, chosen = map(np.asarray, selection)
-        fine = score.shape == (count,) and score.dtype.kind in 'iuf'
-        fine &= chosen.dtype == bool and chosen.shape[:1] == (count,)
-    except (TypeError, ValueError):
-        fine = False
-    if not fine:
-        raise _mistake(
-            method,
-            'selection',
-            f'it must return Selection(score, chosen): numbers [{count}], '
-            f'booleans [{count}] or [{count}, networks]',
-        )
-    return Selection(score, chosen)
+    with _answer(method, 'selection') as wrong:
+        arrays = [np.asarray(values) for values in selection]
+        kinds = ''.join(array.dtype.kind for array in arrays)
+        sizes = {array.shape[:1] for array in arrays}
+        fine = kinds in ('fb', 'ib', 'ub') and sizes == {(count,)}
+        if not fine or arrays[0].ndim > 1:
+            raise wrong(
+                f'it must return Selection(score, chosen): numbers [{count}], '
+                f'booleans [{count}] or [{count}, networks]'
+            )
+    return Selection(*arrays)
 
 
 def checked_notes(method: Method) -> dict[str, np.ndarray]:
-    """Returns the notes of a method.
-
-    Raises:
-        UsageError: one is not an array `[N]`.
-    """
+    """Returns the notes of a method."""
     notes, count = method.notes(), method.info.num_examples
-    fine = isinstance(notes, Mapping) and all(
-        np.shape(values) == (count,) for values in notes.values()
-    )
-    if not fine or np.asarray(notes.get('kept', True)).dtype != bool:
-        reason = f'it must return a dictionary of arrays [{count}]'
-        raise _mistake(method, 'notes', f'{reason}; kept is boolean')
-    return {name: np.asarray(values) for name, values in notes.items()}
+    with _answer(method, 'notes') as wrong:
+        arrays = {name: np.asarray(values) for name, values in notes.items()}
+        fine = all(array.shape == (count,) for array in arrays.values())
+        if not fine or arrays.get('kept', np.array(True)).dtype != bool:
+            raise wrong(f'it must return arrays [{count}]; kept is boolean')
+    return arrays

@@ -5,11 +5,9 @@ momentum. The reference codes (TF1, PyTorch) keep it in units of gradients and
 add the decay to the gradient; after a drop of the learning rate the two differ.
 """
 
-import collections
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -23,35 +21,7 @@ from ieg.options import TrainConfig
 LINEAR_START = 0.4
 
 
-class Careful(keras.optimizers.Optimizer):
-    """Leaves a variable as it is where its gradient is not finite."""
-
-    def __init__(self, **options: Any):
-        super().__init__(**options)
-        # Of the step that is made now, for each variable and device. Shared by
-        # the replicas: one of them may make the updates of all.
-        self._flags: collections.deque[tf.Tensor] = collections.deque()
-
-    def finite(self, gradient: tf.Tensor) -> tf.Tensor:
-        """Returns whether a gradient, summed over replicas, is finite."""
-        finite = tf.reduce_all(tf.math.is_finite(gradient))
-        self._flags.append(finite)
-        return finite
-
-    def apply_and_tell(
-        self, pairs: Iterable[tuple[tf.Tensor, keras.Variable]]
-    ) -> tf.Tensor:
-        """Makes a step; returns whether all gradients were finite, a bool.
-
-        Args:
-            pairs: gradients and their variables.
-        """
-        self._flags.clear()
-        self.apply_gradients(pairs)
-        return tf.reduce_all(list(self._flags))
-
-
-class SGD(Careful):
+class SGD(keras.optimizers.Optimizer):
     """Momentum SGD with coupled L2 over all variables.
 
     g <- g + l2 * w;  v <- momentum * v + g;  w <- w - learning_rate * v.
@@ -110,7 +80,7 @@ class SGD(Careful):
 
         The gradient is summed over replicas, so all of them decide alike.
         """
-        finite = self.finite(gradient)
+        finite = tf.reduce_all(tf.math.is_finite(gradient))
         # Python numbers take the variable's type; tf.cast would round them
         # to float32 on the way.
         gradient = gradient + self.l2_of(variable) * variable
@@ -123,7 +93,7 @@ class SGD(Careful):
         )
 
 
-class Adam(Careful):
+class Adam(keras.optimizers.Optimizer):
     """Adam as PyTorch computes it, with a momentum that can change.
 
     m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;
@@ -185,7 +155,7 @@ class Adam(Careful):
         """Updates one variable, unless its gradient is not finite."""
         index = self._get_variable_index(variable)
         first, second = self.first_moments[index], self.second_moments[index]
-        finite = self.finite(gradient)
+        finite = tf.reduce_all(tf.math.is_finite(gradient))
         gradient = gradient + self.l2 * variable
         beta = tf.cast(self.beta_1.value, variable.dtype)
         step = tf.cast(self.iterations.value + 1, variable.dtype)

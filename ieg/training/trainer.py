@@ -130,7 +130,6 @@ class Trainer:
         self._data = data
         self._settings = settings
         self._strategy = strategy
-        checks.check_streams(method, data, strategy.num_replicas_in_sync)
         with strategy.scope():
             self._pipeline = Pipeline(
                 data,

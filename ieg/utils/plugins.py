@@ -2,25 +2,26 @@
 
 import hashlib
 import inspect
-import json
 import os
 import re
 import sys
 import sysconfig
 import traceback
 import types
+from pathlib import Path
 from typing import Any
+
+from ieg.errors import UsageError
+from ieg.utils.files import from_json, open_regular
 
 # Set to anything, it shows where in TensorFlow or here a plugin has failed.
 TRACEBACK = 'IEG_TRACEBACK'
+# Folders of this package and of others.
 _LIBRARIES = tuple(
     os.path.join(os.path.realpath(path), '')
     for path in (
-        *(
-            sysconfig.get_path(name)
-            for name in ('stdlib', 'purelib', 'platlib')
-        ),
         os.path.dirname(os.path.dirname(__file__)),
+        *map(sysconfig.get_path, ('stdlib', 'purelib', 'platlib')),
     )
 )
 # What `record` has.
@@ -29,64 +30,65 @@ RECORD = ('plugin', 'plugin_sha256')
 names: list[str] = []
 
 
-def sources() -> dict[str, types.ModuleType]:
-    """Returns path -> module of the plugins and of your modules they use."""
-    todo = [sys.modules[name] for name in names if name in sys.modules]
+def sources() -> dict[str, str]:
+    """Returns module -> path of the plugins and of your modules they use."""
+    todo: list[str] = [*names]
+    files: dict[str, str] = {}
     # A plugin may be installed among the libraries.
-    own = {module.__name__.partition('.')[0] for module in todo}
-    files: dict[str, types.ModuleType] = {}
+    own = {name.split('.')[0] for name in names}
     while todo:
-        module = todo.pop()
-        path = os.path.realpath(vars(module).get('__file__') or '')
-        top = module.__name__.partition('.')[0]
-        library = path.startswith(_LIBRARIES) and top not in own
-        if library or path in files or not os.path.isfile(path):
+        name = todo.pop()
+        module = sys.modules.get(name)
+        path = os.path.realpath(getattr(module, '__file__', None) or '')
+        library = path.startswith(_LIBRARIES) and name.split('.')[0] not in own
+        if library or name in files or not os.path.isfile(path):
             continue
-        files[path] = module
+        files[name] = path
         for value in list(vars(module).values()):
-            if isinstance(value, type | types.FunctionType):
-                value = sys.modules.get(value.__module__)
             if isinstance(value, types.ModuleType):
-                todo.append(value)
+                todo.append(value.__name__)
+            elif isinstance(value, type | types.FunctionType):
+                todo.append(value.__module__)
     return files
 
 
 def record() -> dict[str, Any]:
     """Returns what `config.json` says of the plugins: names and digests."""
-    if not names:
-        return {}
-    digests = {}
-    for path, module in sorted(sources().items()):
-        with open(path, 'rb') as file:
-            digests[module.__name__] = hashlib.sha256(file.read()).hexdigest()
-    return dict(zip(RECORD, (','.join(names), digests), strict=True))
+    digests = {
+        name: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        for name, path in sorted(sources().items())
+    }
+    values = (','.join(names), digests)
+    return dict(zip(RECORD, values, strict=True)) if names else {}
 
 
-def _recorded(path: str, name: str, kind: type) -> Any:
-    """Returns what a `config.json` has recorded, or an empty object."""
+def recorded(path: str, key: str = RECORD[0], empty: Any = '') -> Any:
+    """Returns a value of `record` in a `config.json`, or `empty`."""
     try:
-        with open(path, encoding='utf-8') as file:
-            value = json.load(file)[name]
+        with open_regular(path) as file:
+            value = from_json(file.read())[key]
     # Whoever needs the other options says what is wrong with the file.
     except (OSError, ValueError, LookupError, TypeError):
-        return kind()
-    return value if isinstance(value, kind) else kind()
-
-
-def recorded(path: str) -> str:
-    """Returns the plugins in a `config.json`, separated by commas."""
-    return _recorded(path, 'plugin', str)
+        return empty
+    return value if isinstance(value, type(empty)) else empty
 
 
 def edited(path: str) -> list[str]:
-    """Returns the modules that are not as a run has recorded them.
-
-    Args:
-        path: its `config.json`.
-    """
-    before = _recorded(path, 'plugin_sha256', dict)
-    now = record().get('plugin_sha256', {})
+    """Returns the modules that differ from those in a `config.json`."""
+    before, now = recorded(path, RECORD[1], {}), record().get(RECORD[1], {})
     return [name for name in now if before.get(name, now[name]) != now[name]]
+
+
+def mistake(
+    cls: type, name: str, reason: str, called: bool = False
+) -> UsageError:
+    """Returns the mistake of a function of a class of the user.
+
+    It has the place of the function or, if that was `called`, of the call.
+    """
+    where = _calling_place() if called else place(getattr(cls, name, None))
+    end = '' if reason.endswith(('.', '?')) else '.'
+    return UsageError(f'{cls.__name__}.{name}{where}: {reason}{end}')
 
 
 def place(function: Any) -> str:
@@ -95,41 +97,32 @@ def place(function: Any) -> str:
     return _place(code.co_filename, code.co_firstlineno) if code else ''
 
 
-def calling_place() -> str:
-    """Returns the same of the line that called a function of this package."""
-    frame = inspect.currentframe()
-    while frame and os.path.realpath(frame.f_code.co_filename).startswith(
-        _LIBRARIES[-1]
-    ):
-        frame = frame.f_back
-    return _place(frame.f_code.co_filename, frame.f_lineno) if frame else ''
+def _calling_place() -> str:
+    for frame, line in traceback.walk_stack(None):
+        path = frame.f_code.co_filename
+        if not os.path.realpath(path).startswith(_LIBRARIES[0]):
+            return _place(path, line)
+    return ''
 
 
-def _place(path: str, line: int | None) -> str:
+def _place(path: str, line: int) -> str:
     near = os.path.relpath(path)
     return f' ({path if near.startswith("..") else near}, line {line})'
 
 
 def sentence(error: Exception) -> str | None:
-    """Returns where a plugin has failed and why, or None if it has not.
-
-    Args:
-        error: an exception that was raised by anything.
-    """
-    files = sources()
+    """Returns where a plugin has failed and why, or None if it has not."""
+    text, files = str(error), {*sources().values()}
     frames = traceback.extract_tb(error.__traceback__)
-    places = [(frame.filename, frame.lineno or 0) for frame in frames]
     # An operation of a graph fails elsewhere; its message has such lines.
     line = r'File "(.+?)", line (\d+), in \S+\s'
-    places += [(path, int(n)) for path, n in re.findall(line, str(error))]
+    places = [(frame.filename, frame.lineno or 0) for frame in frames]
+    places += [(path, int(n)) for path, n in re.findall(line, text)]
     lines = [place for place in places if os.path.realpath(place[0]) in files]
     if not lines or TRACEBACK in os.environ:
         return None
-    why = re.split(line, re.sub(r'\x1b\[\d*m', '', str(error)))[-1]
-    why = ' '.join(why.split())
-    why = f'{why[:297]}...' if len(why) > 300 else why
-    where = _place(*lines[-1])
+    why = ' '.join(re.split(line, re.sub(r'\x1b\[\d*m', '', text))[-1].split())
     return (
-        f'The plugin failed{where}: {type(error).__name__}: '
-        f'{why.rstrip(".")}. Set {TRACEBACK}=1 for the traceback.'
+        f'The plugin failed{_place(*lines[-1])}: {type(error).__name__}: '
+        f'{why[:300].rstrip(".")}. Set {TRACEBACK}=1 for the traceback.'
     )

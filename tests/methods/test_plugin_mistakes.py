@@ -1,5 +1,6 @@
 """What the author of a plugin reads about a mistake in it."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -27,7 +28,6 @@ from ieg.methods.base import (
     Info,
     Method,
     Phase,
-    Selection,
     Stream,
 )
 from ieg.methods.supervised import Supervised, SupervisedConfig
@@ -37,7 +37,7 @@ from ieg.registry import DATASETS, METHODS, option
 from ieg.training.devices import restoring
 from ieg.utils import plugins
 
-HERE = os.path.basename(__file__)
+SHOWN = os.path.relpath(__file__)
 
 
 class Mine(Supervised):
@@ -64,16 +64,22 @@ def method(built):
     return built.trainer.method
 
 
+@contextlib.contextmanager
+def mistake(*words):
+    with pytest.raises(UsageError) as caught:
+        yield
+    for word in words:
+        assert str(word) in str(caught.value)
+
+
 @pytest.fixture
 def says(monkeypatch):
     """Returns a function that replaces one of Mine's and checks its mistake."""
 
     def check(name, function, call, *words):
         monkeypatch.setattr(Mine, name, function)
-        with pytest.raises(UsageError) as caught:
+        with mistake(f'Mine.{name} ({SHOWN}, line', *words):
             call()
-        for word in (f'Mine.{name}', HERE, *words):
-            assert str(word) in str(caught.value)
 
     return check
 
@@ -90,14 +96,17 @@ def says(monkeypatch):
         ({'examples': {'train': [-1]}}, ['-1']),
         ({'examples': {'train': []}}, ['train', 'empty']),
         ({'examples': {'trian': [1]}}, ['trian', 'train']),
+        ({'examples': [1]}, ['list']),
         ({'num_steps': 0}, ['num_steps', '0']),
         ({'num_steps': 2.0}, ['num_steps', '2.0']),
         ({'args': [1]}, ['args', '[1]']),
         ({'args': (('a', 1),)}, ['args', "(('a', 1),)"]),
         ({'step': 'trian_step'}, ['trian_step']),
+        ({'step': None}, ['None']),
         ({'per_step': {'share': np.ones(3)}}, ['share', '2', '(3,)']),
         ({'per_step': {'share': 1.0}}, ['share', '()']),
         ({'per_step': {'seed': np.ones(2)}}, ['seed']),
+        ({'per_step': None}, ['None']),
     ],
     ids=str,
 )
@@ -135,17 +144,20 @@ def test_only_a_method_with_a_longest_run_ends_it(
         ({'views': ('waek',)}, ['waek', 'weak']),
         ({'views': 'weak'}, ['tuple']),
         ({'split': 'tests'}, ['tests', 'probe']),
+        ({'split': 'test'}, ['test', 'probe']),
         ({'batch_size': 7}, ['7', '2 replicas']),
         ({'batch_size': 0}, ['0']),
     ],
 )
-def test_streams(built, method, says, changes, words):
-    stream = Stream(**{'batch_size': 8} | changes)
+def test_streams(method, says, changes, words):
+    streams = {'train': Stream(**{'batch_size': 8} | changes)}
 
     def check():
-        checks.check_streams(method, built.data, replicas=2)
+        checks.check_streams(method, replicas=2)
 
-    says('streams', lambda _: {'train': stream}, check, *words)
+    says('streams', lambda _: streams, check, *words)
+    for other in (None, [8], {'train': 8}):
+        says('streams', lambda _, other=other: other, check)
 
 
 # State.
@@ -161,19 +173,19 @@ def everything(method):
     [
         lambda: tf.Variable(0.0),
         lambda: [tf.Variable(0.0)],
-        lambda: {'a': tf.Variable(0.0)},
+        lambda: {'a': [tf.Variable(0.0)]},
         optim.SGD,
     ],
 )
 def test_what_a_checkpoint_would_lack_is_named(method, monkeypatch, make):
     monkeypatch.setattr(method, 'best', make(), raising=False)
-    with pytest.raises(UsageError, match='Mine.best'):
+    with mistake('Mine.best'):
         checks.check_state(method, everything(method))
 
 
 def test_a_variable_of_a_later_epoch_is_named(method):
     before = [v for v in everything(method) if v is not method.visits]
-    with pytest.raises(UsageError, match='Mine.visits'):
+    with mistake('Mine.visits'):
         checks.check_state(method, before)
 
 
@@ -182,7 +194,7 @@ def test_a_variable_of_a_later_epoch_is_named(method):
 )
 def test_the_state_of_the_host_is_arrays(method, monkeypatch, value):
     monkeypatch.setitem(method.host_state, 'best', value)
-    with pytest.raises(UsageError, match=r"Mine.host_state\['best'\]"):
+    with mistake("Mine.host_state['best']"):
         checks.check_state(method, everything(method))
 
 
@@ -191,15 +203,11 @@ def test_an_edited_variable_is_named_when_a_run_resumes(method):
     shapes = [tuple(v.shape) for v in variables]
     checks.check_saved('ckpt', shapes, method, variables)
     place = next(n for n, v in enumerate(variables) if v is method.visits)
-    for saved in (
-        [*shapes[:place], (3, 3), *shapes[place + 1 :]],
-        shapes[:place],
-    ):
-        with pytest.raises(
-            UsageError, match=r'Mine.visits \[.*ckpt|ckpt.*Mine'
-        ):
+    before, (shape, *after) = shapes[:place], shapes[place:]
+    for saved in ([*before, (3, 3), *after], before):
+        with mistake('ckpt', 'Mine', f'visits {shape}'):
             checks.check_saved('ckpt', saved, method, variables)
-    with pytest.raises(UsageError, match='ckpt'):
+    with mistake('ckpt', 'Mine', '(1,)'):
         checks.check_saved('ckpt', [*shapes, (1,)], method, variables)
 
 
@@ -220,12 +228,9 @@ def test_an_edited_variable_is_named_when_a_run_resumes(method):
     ids=str,
 )
 def test_report_names_the_line(method, figures):
-    (name,) = figures
-    with pytest.raises(UsageError) as caught:
+    with mistake(f'Mine.report ({SHOWN}, line', *figures):
         method.report(**figures)
-    for word in ('Mine.report', HERE, name):
-        assert word in str(caught.value)
-    with pytest.raises(UsageError, match='Mine.remark'):
+    with mistake(f'Mine.remark ({SHOWN}, line', '3'):
         method.remark(3)
     assert method.take_reports() == ({}, [])
 
@@ -239,7 +244,17 @@ def test_figures_of_numpy_are_numbers(method):
 
 
 @pytest.mark.parametrize(
-    'logs', [None, {'epoch': 1.0}, {'valid_loss': 1.0}, {'x': tf.ones(3)}]
+    'logs',
+    [
+        None,
+        {'epoch': 1.0},
+        {'valid_loss': 1.0},
+        {'x': tf.ones(3)},
+        {'x': 'good'},
+        {'x': None},
+        {1: 1.0},
+    ],
+    ids=str,
 )
 def test_what_a_step_returns(method, says, logs):
     def check():
@@ -248,30 +263,24 @@ def test_what_a_step_returns(method, says, logs):
     says('train_step', lambda *_: logs, check, *(logs or ()))
 
 
-def wrong_selections(count):
-    ones = np.ones(count)
-    yield (ones,)
-    yield Selection(ones, ones)
-    yield Selection(ones[1:], ones > 0)
-    yield Selection(ones, ones[1:] > 0)
-
-
-def test_selection_and_notes(method, says):
-    count = method.info.num_examples
-    for wrong in wrong_selections(count):
-        says(
-            'selection',
-            lambda _, wrong=wrong: wrong,
-            lambda: checks.checked_selection(method),
-            count,
-        )
-    for wrong in ([1], {'weight': np.ones(3)}, {'kept': np.ones(count)}):
-        says(
-            'notes',
-            lambda _, wrong=wrong: wrong,
-            lambda: checks.checked_notes(method),
-            count,
-        )
+@pytest.mark.parametrize(
+    ('name', 'make'),
+    [
+        ('selection', lambda ones: (ones,)),
+        ('selection', lambda ones: (ones, ones)),
+        ('selection', lambda ones: (ones[1:], ones > 0)),
+        ('selection', lambda ones: (ones, ones[1:] > 0)),
+        ('selection', lambda ones: (ones, 1.0)),
+        ('selection', lambda ones: 1.0),
+        ('notes', lambda ones: [1]),
+        ('notes', lambda ones: {'weight': ones[1:]}),
+        ('notes', lambda ones: {'kept': ones}),
+    ],
+)
+def test_selection_and_notes(method, says, name, make):
+    wrong = make(np.ones(method.info.num_examples))
+    check = getattr(checks, f'checked_{name}')
+    says(name, lambda _: wrong, lambda: check(method))
 
 
 def test_labels_are_read_only(built, method):
@@ -323,8 +332,12 @@ def test_a_gradient_that_is_not_finite_counts_on_all_replicas(strategy):
         for name, value in step().items()
     }
     assert logs[f'{GRADIENT}0'] == logs[f'{LOSS}0'] == [0] * replicas
-    assert logs[f'{GRADIENT}1'] == [1] * replicas
+    assert logs[f'{GRADIENT}1'] == [0] * (replicas - 1) + [1]
     assert logs[f'{LOSS}1'] == [0] * replicas
+    seen = {n: [0, np.mean(v)] for n, v in logs.items() if n != 'loss'}
+    assert checks.means(method, 0, seen) == {}
+    (remark,) = method.take_reports()[1]
+    assert '50.00%' in remark and 'network 1' in remark
     after = [net.trainable_variables[0].numpy() for net in method.nets]
     assert (after[0] != before[0]).all()
     np.testing.assert_array_equal(after[1], before[1])
@@ -333,7 +346,7 @@ def test_a_gradient_that_is_not_finite_counts_on_all_replicas(strategy):
 def test_a_loss_that_leaves_a_variable_out_is_named(method):
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(method.nets[0].trainable_variables[0].value)
-    with pytest.raises(UsageError, match=f'Mine.minimize.*{HERE}.*bn/gamma'):
+    with mistake(f'Mine.minimize ({SHOWN}, line', 'bn/gamma'):
         method.minimize(tape, loss)
 
 
@@ -344,8 +357,12 @@ def test_what_is_not_finite_is_said_for_each_network(method, monkeypatch):
     _, (loss, gradient) = method.take_reports()
     assert '50.00%' in loss and 'network 0' in loss
     assert '25.00%' in gradient and 'network 1' in gradient
-    with pytest.raises(RunError, match='gradient .*network 1 .*epoch 4'):
-        checks.means(method, 4, {f'{GRADIENT}1': [1, 1]})
+    for seen in (
+        {f'{GRADIENT}1': [1, 0.5]},
+        {f'{LOSS}1': [0, 0.5], f'{GRADIENT}1': [0.5, 0.5]},
+    ):
+        with pytest.raises(RunError, match='gradient .*network 1 .*epoch 4'):
+            checks.means(method, 4, seen)
 
 
 def test_an_epoch_has_what_is_said_at_its_end(built, method, monkeypatch):
@@ -385,16 +402,37 @@ def test_an_epoch_has_what_is_said_at_its_end(built, method, monkeypatch):
 @pytest.mark.parametrize(
     ('changes', 'words'),
     [
-        ({'train_images': np.zeros((4, 8, 8, 3))}, ['train', 'uint8', 'float']),
+        ({'train_images': -np.ones((4, 8, 8, 3))}, ['train', 'uint8', 'float']),
+        ({'test_images': np.full((4, 8, 8, 3), 1.5)}, ['test', 'uint8']),
         ({'test_images': np.zeros((4, 8, 8), np.uint8)}, ['test', '[4, 8, 8]']),
         ({'train_labels': np.arange(4.0)}, ['train', 'float64']),
         ({'train_labels': np.arange(5)}, ['train', '[5]']),
-        ({'test_labels': np.arange(1, 5)}, ['test', '0 to 3', '4']),
+        ({'test_labels': np.arange(1, 5)}, ['test', '0..3', '4']),
     ],
 )
 def test_a_data_set(monkeypatch, changes, words):
+    made = arrays(**changes)
+    monkeypatch.setitem(DATASETS._entries, 'owned', lambda _: made)
+    with mistake('owned', *words):
+        load.open_set(DataConfig(dataset='owned'), RunConfig())
+    monkeypatch.setitem(DATASETS._entries, 'owned', lambda _: None)
+    with mistake('owned', 'NoneType'):
+        load.open_set(DataConfig(dataset='owned'), RunConfig())
+
+
+@pytest.mark.parametrize('white', [1.0, 255.0])
+def test_float_images_are_scaled_once(white):
+    pixels = np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8, 1)
+    floats = (pixels * (white / 255)).astype(np.float32)
+    source = arrays(train_images=floats, test_images=floats[:1]).source()
+    np.testing.assert_array_equal(source.train.images.array, pixels)
+    np.testing.assert_array_equal(source.test.images.array, pixels[:1])
+    assert source.train.images.array.dtype == np.uint8
+
+
+def arrays(**changes):
     images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.arange(4)
-    arrays = dict(
+    values = dict(
         train_images=images,
         train_labels=labels,
         test_images=images,
@@ -405,16 +443,7 @@ def test_a_data_set(monkeypatch, changes, words):
         mean=(0.5,) * 3,
         std=(0.5,) * 3,
     )
-    monkeypatch.setitem(
-        DATASETS._entries, 'owned', lambda _: Arrays(**arrays | changes)
-    )
-    with pytest.raises(UsageError) as caught:
-        load.open_set(DataConfig(dataset='owned'), RunConfig())
-    for word in ('owned', *words):
-        assert word in str(caught.value)
-    monkeypatch.setitem(DATASETS._entries, 'owned', lambda _: None)
-    with pytest.raises(UsageError, match='owned.*NoneType'):
-        load.open_set(DataConfig(dataset='owned'), RunConfig())
+    return Arrays(**values | changes)
 
 
 @pytest.mark.parametrize(
@@ -428,7 +457,7 @@ def test_a_view(built, monkeypatch, view):
         built.data, tf.distribute.get_strategy(), streams=streams
     )
     phase = Phase('train_step', {'train': np.arange(8)}, 1)
-    with pytest.raises(UsageError, match=f"'owned'.*{HERE}.*float32"):
+    with mistake("'owned'", SHOWN, 'float32'):
         made.batches(phase, 0, 0, np.ones(1))
 
 
@@ -464,10 +493,8 @@ def options(name, kind, default):
 def test_options(monkeypatch, config, words):
     monkeypatch.setattr(Mine, 'Config', config)
     monkeypatch.setitem(METHODS._entries, 'mine', Mine)
-    with pytest.raises(UsageError) as caught:
+    with mistake(*words):
         catalog.current().options()
-    for word in words:
-        assert word in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -501,7 +528,7 @@ from ieg.registry import METHODS
 class Owned(Supervised):
     def begin_epoch(self, epoch, score):
         helper_of_owned.work()
-        return super().begin_epoch(epoch, score)
+        return []
 """
 HELPER = 'def work():\n    '
 
