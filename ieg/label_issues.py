@@ -438,13 +438,20 @@ def write(path: str, issues: Issues) -> None:
         path: path of the file.
         issues: the rows, in order.
     """
-    columns: list[list[Any]] = []
+    columns: list[list[str]] = []
     for field, kind in COLUMNS.values():
-        values = vars(issues)[field].tolist()
+        values = vars(issues)[field]
         if kind is float:
-            values = [float(f'{value:.6g}') for value in values]
-        columns.append([int(v) for v in values] if kind is bool else values)
-    tables.write(path, [COLUMNS, *zip(*columns, strict=True)])
+            cells = [f'{v:.6g}' if v == v else '' for v in values.tolist()]
+        elif kind is object:
+            # Most texts are in many rows.
+            texts = {text: tables.cell(text) for text in set(values.tolist())}
+            cells = [texts[text] for text in values.tolist()]
+        else:
+            cells = list(map(str, values.astype(int).tolist()))
+        columns.append(cells)
+    lines = map(','.join, [COLUMNS, *zip(*columns, strict=True)])
+    tables.write_text(path, '\n'.join(lines) + '\n')
 
 
 def read(path: str) -> Issues:
@@ -482,17 +489,18 @@ def read(path: str) -> Issues:
         )
     # The number of each line is the label of its row.
     cells = cells.set_index(cells.index + skipped + 1)[1:]
-    cells = cells[(cells != '').any(axis=1)]
-    rows = Issues(
+    # Most rows begin with a rank, so that the others take no time.
+    bare = cells[cells[0] == '']
+    cells = cells.drop(bare.index[(bare == '').all(axis=1)])
+    splits = cells[list(COLUMNS).index('split')]
+    known = f'one of {", ".join(SPLITS)}'
+    _check(path, splits, ~splits.isin(SPLITS), known)
+    return Issues(
         **{
             field: _values(path, cells[place], kind)
             for place, (field, kind) in enumerate(COLUMNS.values())
         }
     )
-    splits = cells[list(COLUMNS).index('split')]
-    known = f'one of {", ".join(SPLITS)}'
-    _check(path, splits, ~splits.isin(SPLITS), known)
-    return rows
 
 
 def _values(path: str, cells: pd.Series, kind: type) -> np.ndarray:
@@ -502,14 +510,24 @@ def _values(path: str, cells: pd.Series, kind: type) -> np.ndarray:
         UsageError: a cell does not have this type.
     """
     if kind is object:
-        return np.array(cells.map(tables.original), object)
-    if kind is float:
-        # Where the decimal sign is a comma, a spreadsheet writes that.
-        values = pd.to_numeric(cells.str.replace(',', '.'), errors='coerce')
-        wrong = ~np.isfinite(values) & ~cells.isin(['', 'nan'])
+        # Few texts have an apostrophe.
+        safe = np.array([text[:1] == "'" for text in cells], bool)
+        cells[safe] = cells[safe].map(tables.original)
+        return cells.to_numpy(object, copy=True)
+    if kind is bool:
+        values, wrong = cells == '1', ~cells.isin(['0', '1'])
     else:
         values = pd.to_numeric(cells, errors='coerce')
-        wrong = ~cells.str.fullmatch('[01]' if kind is bool else '[0-9]{1,15}')
+        # Where the decimal sign is a comma, a spreadsheet writes that.
+        odd = cells[values.isna() & ~cells.isin(['', 'nan'])]
+        values[odd.index] = pd.to_numeric(
+            odd.str.replace(',', '.'), errors='coerce'
+        )
+        wrong = ~values.abs().lt(np.inf)
+        if kind is float:
+            wrong &= ~cells.isin(['', 'nan'])
+        else:
+            wrong |= ~cells.str.fullmatch('[0-9]{1,15}')
     _check(path, cells, wrong, 'a number')
     # A copy: what pandas hands out may be read-only.
     return np.array(values, kind)

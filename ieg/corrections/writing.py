@@ -174,19 +174,28 @@ def _moved(
     data_dir: str, paths: Sequence[str], changes: Mapping[str, Change]
 ) -> dict[str, Change]:
     """Returns where changed files go to; all relative to `data_dir`."""
-    pieces = [os.path.relpath(path, data_dir).split(os.sep) for path in paths]
-    # Two classes at least have training images, so what all paths begin with
-    # is the folder of the part.
-    depth = 0 if len({names[0] for names in pieces}) > 1 else 1
-    folders = {normal(shown(names[depth])): names[depth] for names in pieces}
+    roots = folders.part_folders(data_dir)
+
+    def inside(path: str) -> tuple[str, list[str]]:
+        """Returns the folder of a part, and the names below it."""
+        # A root can end with a slash already.
+        root = next(
+            root
+            for root in roots.values()
+            if path.startswith(os.path.join(root, ''))
+        )
+        return root, os.path.relpath(path, root).split(os.sep)
+
+    names = {name for name, *_ in (inside(path)[1] for path in paths)}
+    class_folders = {normal(shown(name)): name for name in names}
     moved: dict[str, Change] = {}
     for path, label in changes.items():
         name = os.path.relpath(path, data_dir)
         moved[name] = None
         if label is not None:
-            parts = name.split(os.sep)
-            parts[depth] = folders[normal(label)]
-            moved[name] = os.path.join(*parts)
+            root, (_, *rest) = inside(path)
+            target = os.path.join(root, class_folders[normal(label)], *rest)
+            moved[name] = os.path.relpath(target, data_dir)
     return moved
 
 

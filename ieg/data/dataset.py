@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from ieg.data.images.files import FileImages, Framing, lost
+from ieg.data.images.files import FileImages, Framing, lost, progress_bar
 from ieg.data.noise.labels import NoisyLabels
 from ieg.data.spec import DatasetSpec
 from ieg.errors import UsageError
@@ -110,9 +110,11 @@ class Part:
         )
         done = 0
         try:
-            for images in dataset:
-                array[done : done + len(images)] = images.numpy()
-                done += len(images)
+            with progress_bar(count, 'Reading') as bar:
+                for images in dataset:
+                    array[done : done + len(images)] = images.numpy()
+                    done += len(images)
+                    bar.update(len(images))
         except tf.errors.OpError as error:
             if self.names is not None and (gone := lost(list(self.names))):
                 raise gone from error

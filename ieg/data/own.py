@@ -23,7 +23,7 @@ from ieg.data.dataset import (
     open_listings,
     policy_for,
 )
-from ieg.data.images.files import Framing, checking, inspect
+from ieg.data.images.files import Framing, inspect, progress_bar
 from ieg.data.images.survey import survey
 from ieg.data.published import (
     IMAGENET_MEAN,
@@ -123,7 +123,7 @@ def _readable(found: FoundFiles) -> _Readable:
     grey, sizes = True, np.zeros((0, 2), int)
     skipped: list[tuple[str, str]] = []
     for name, listing in found.parts.items():
-        with checking(len(listing)) as bar:
+        with progress_bar(len(listing)) as bar:
             seen = inspect(listing.paths, bar.update)
         kept = np.flatnonzero(seen.readable)
         skipped += shown_problems(seen)

@@ -18,7 +18,7 @@ from ieg.data.dataset import (
     open_listings,
     policy_for,
 )
-from ieg.data.images.files import Framing, checking, decoded_sizes
+from ieg.data.images.files import Framing, decoded_sizes, progress_bar
 from ieg.data.images.survey import Survey, survey
 from ieg.errors import UsageError
 from ieg.registry import DATASETS
@@ -331,7 +331,7 @@ def _readable(
     listings: dict[str, Listing] = {}
     skipped: list[tuple[str, str]] = []
     for part, listing in found.parts.items():
-        with checking(len(listing)) as bar:
+        with progress_bar(len(listing)) as bar:
             sizes = decoded_sizes(listing.paths, bar.update)
         refused = np.flatnonzero(~sizes.all(axis=1))
         seen = survey([listing.paths[i] for i in refused])

@@ -14,6 +14,8 @@ from ieg.utils.files import atomic_write, open_regular
 from ieg.utils.text import counted, unreadable
 
 _DELIMITERS = ',;\t'
+# Characters in which the header is.
+_HEAD = 1 << 16
 # Without it Excel reads UTF-8 as the code page of its language.
 _MARK = '\ufeff'
 # Text that a spreadsheet would run, with the apostrophes that prevent that.
@@ -38,16 +40,18 @@ def line(
         delimiter: of the fields.
         end: of the line.
     """
-    return delimiter.join(map(_cell, fields)) + end
+    return delimiter.join(map(cell, fields)) + end
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """Returns a field of a table; see `line`."""
     if not isinstance(value, str):
         return '' if value is None or value != value else str(value)
     text = f"'{value}" if _FORMULA.match(value) else value
     # The module csv leaves carriage returns and outer spaces without quotes.
-    quoted = text.replace('"', '""')
-    return f'"{quoted}"' if _QUOTED.search(text) else text
+    if _QUOTED.search(text):
+        text = '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def original(text: str) -> str:
@@ -68,7 +72,11 @@ def write(
     Raises:
         OSError: the file cannot be written.
     """
-    text = ''.join(map(line, rows))
+    write_text(path, ''.join(map(line, rows)))
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes the lines of a table; see `write`."""
     atomic_write(path, mark(text) + text)
 
 
@@ -126,7 +134,7 @@ class Table:
         self.header = self._header(self.delimiter)
 
     def _header(self, delimiter: str) -> list[str]:
-        for record in self._records(delimiter):
+        for record in self._records(delimiter, self.text[:_HEAD]):
             return [name.strip().lower() for name in record.fields]
         return []
 
@@ -136,7 +144,7 @@ class Table:
         Raises:
             UsageError: a row is not CSV.
         """
-        return self._records(self.delimiter)
+        return self._records(self.delimiter, self.text)
 
     def rows(self, short: bool = False) -> Iterator[tuple[int, dict[str, str]]]:
         """Yields the rows after the header: (last line, fields by column).
@@ -159,10 +167,10 @@ class Table:
             fields += [''] * missing
             yield line, dict(zip(self.header, fields, strict=True))
 
-    def _records(self, delimiter: str) -> Iterator[Record]:
+    def _records(self, delimiter: str, text: str) -> Iterator[Record]:
         """Yields the rows that are not blank; see `records`."""
         reader = csv.reader(
-            io.StringIO(self.text, newline=''),
+            io.StringIO(text, newline=''),
             delimiter=delimiter,
             skipinitialspace=True,
             strict=True,

@@ -229,12 +229,12 @@ def test_a_class_that_is_not_clear_is_refused(path, text):
 
 
 def test_odd_classes_can_be_corrected(path):
-    names = ('cat ', '-1', 'a\rb', '=x', "'=x", ' dog', 'cat')
+    names = ('cat ', '-1', 'a\rb', '=x', "'=x", ' dog', 'owl')
     for place, name in enumerate(names[1:], 1):
         row = tables.line(['train', 10, '', names[0], name]).rstrip('\n')
         assert read(path, row, names=names)['train'][0] == place
     # As a person writes it.
-    assert read(path, 'train,20,,-1,cat', names=names)['train'][1] == 6
+    assert read(path, 'train,20,,-1,cat', names=names)['train'][1] == 0
     assert read(path, 'train,10,,"cat ",-1', names=names)['train'][0] == 1
     assert read(path, "train,20,,'-1, - ", names=names)['train'][1] == -1
 

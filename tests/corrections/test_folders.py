@@ -83,6 +83,23 @@ def test_class_folders_with_parts(tmp_path):
     assert everything(root) == before
 
 
+def test_parts_in_folders_of_their_own(tmp_path):
+    train, valid = 'training_set/cat', 'valid_set'
+    layout = {f'{train}/{name}': 6 for name in ('cat', 'dog')}
+    layout |= {f'{valid}/{name}': 2 for name in ('cat', 'dog')}
+    layout |= {f'test_set/test_set/{name}': 2 for name in ('cat', 'dog')}
+    root = write_images(tmp_path / 'photos', layout)
+    run = Finished(tmp_path, dataset='folder', data_dir=root)
+    index = int(run.data.valid.indices[0])
+    again(run.apply({('train', 0): 'dog', ('valid', index): 'dog'}))
+    new = tmp_path / 'photos-corrected'
+    assert len(os.listdir(new / train / 'cat')) == 5
+    assert len(os.listdir(new / train / 'dog')) == 7
+    assert len(os.listdir(new / valid / 'cat')) == 1
+    assert len(os.listdir(new / valid / 'dog')) == 3
+    assert not (new / 'training_set/dog').exists()
+
+
 def test_class_folders_without_parts_validation_examples_too(tmp_path):
     root = write_images(tmp_path / 'photos', {'cat/a': 10, 'dog': 10, 'owl': 5})
     run = Finished(
@@ -205,7 +222,8 @@ def test_class_folders_with_spaces_and_signs(tmp_path):
     }
     root = write_images(tmp_path / 'photos', layout)
     run = Finished(tmp_path, dataset='folder', data_dir=root)
-    asked = dict.fromkeys([('train', 0), ('test', 0)], 'cat ')
+    # The name of the class has no space at its end.
+    asked = dict.fromkeys([('train', 0), ('test', 0)], 'cat')
     asked |= {('train', 5): '-1', ('test', 5): '=owl'}
     found = again(run.apply(asked))
     for part in ('train', 'test'):

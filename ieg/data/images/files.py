@@ -263,13 +263,13 @@ def inspect(
     )
 
 
-def checking(total: int) -> tqdm:
-    """Returns a progress bar for `inspect`, one line if it is no terminal."""
+def progress_bar(total: int, what: str = 'Checking') -> tqdm:
+    """Returns a bar for work on files, one line if it is not a terminal."""
     if total >= _MANY and not sys.stderr.isatty():
-        print(f'Checking {total:,} image files.', file=sys.stderr, flush=True)
+        print(f'{what} {total:,} image files.', file=sys.stderr, flush=True)
     return tqdm(
         total=total,
-        desc='checking images',
+        desc=f'{what.lower()} images',
         unit=' images',
         file=sys.stderr,
         disable=None,

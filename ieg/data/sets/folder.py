@@ -109,7 +109,7 @@ def read_folder(data_dir: str, probe_dir: str = '') -> FoundFiles:
         UsageError: there is nothing to train on, or the parts do not fit.
     """
     notes = _Notes()
-    folders = _part_folders(data_dir, notes)
+    folders = part_folders(data_dir, notes)
     if probe_dir:
         _check_probe_dir(probe_dir, folders)
         folders['probe'] = probe_dir
@@ -198,8 +198,17 @@ def _unwrapped(folder: str, notes: _Notes) -> str:
         folder = inner
 
 
-def _part_folders(data_dir: str, notes: _Notes) -> dict[str, str]:
-    """Returns the folder of each part, which has the class folders."""
+def part_folders(data_dir: str, notes: _Notes | None = None) -> dict[str, str]:
+    """Returns the folder of each part, which has the class folders.
+
+    Args:
+        data_dir: see `read_folder`.
+        notes: of what is left out, or read in a special way.
+
+    Raises:
+        UsageError: the folders do not fit.
+    """
+    notes = _Notes() if notes is None else notes
     data_dir = _unwrapped(data_dir, notes)
     folders, loose, broken = _contents(data_dir)
     by_part = _parts_by_name(folders)
@@ -211,7 +220,8 @@ def _part_folders(data_dir: str, notes: _Notes) -> dict[str, str]:
         _check_classes_named_as_parts(data_dir, folders, plain, notes)
         _check_alike(data_dir, folders)
         return {'train': data_dir}
-    if others and len(by_part) == 1:
+    guessed = any(n.lower() not in _PART_FOLDERS for n in used)
+    if others and (guessed or len(by_part) == 1):
         _check_alike(data_dir, folders)
     for part, names in by_part.items():
         if len(names) > 1:
@@ -250,24 +260,18 @@ def _parts_by_name(folders: Mapping[str, str]) -> dict[str, list[str]]:
             exact = name.lower() in _PART_FOLDERS
             (by_part if exact else hints).setdefault(part, []).append(name)
     classes = {
-        name: set(
-            map(normal, _contents(_unwrapped(folders[name], _Notes()))[0])
-        )
-        for names in (*by_part.values(), *hints.values())
-        for name in names
+        name: {*map(normal, _contents(_unwrapped(folders[name], _Notes()))[0])}
+        for name in folders
+        if _part_of(name)
     }
     train = by_part.get('train') or hints.get('train', [])
     for part, names in hints.items():
-        against = [name for name in classes if name not in train]
-        if part != 'train':
-            against = train
+        against = classes.keys() - train if part == 'train' else train
         alike = [
-            name
-            for name in names
-            if any(classes[name] & classes[other] for other in against)
+            n for n in names if any(classes[n] & classes[o] for o in against)
         ]
-        if alike and part not in by_part:
-            by_part[part] = alike
+        if alike:
+            by_part.setdefault(part, alike)
     return by_part
 
 

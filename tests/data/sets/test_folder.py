@@ -146,7 +146,13 @@ def test_spaces_and_cases_of_class_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'outer', [('A', 'B'), ('car', 'bus', 'train'), ('train_1', 'train_2')]
+    'outer',
+    [
+        ('A', 'B'),
+        ('car', 'bus', 'train'),
+        ('train_1', 'train_2'),
+        ('car', 'freight_train', 'test_bench'),
+    ],
 )
 def test_folders_with_the_same_folders_are_not_guessed(tmp_path, outer):
     names = [f'{folder}/{x}/1.jpg' for folder in outer for x in ('cat', 'dog')]
