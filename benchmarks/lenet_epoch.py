@@ -74,8 +74,7 @@ def ours(folder: str):
     callbacks = keras.callbacks.CallbackList([])
 
     def epoch() -> None:
-        phases = trainer.method.begin_epoch(0, trainer.score)
-        trainer._train_phases(0, phases, callbacks)
+        trainer._train_phases(trainer._begun(0), callbacks)
         trainer.evaluate('valid')
 
     return epoch

@@ -54,8 +54,7 @@ def parts(folder: str, options: dict):
     callbacks = keras.callbacks.CallbackList([])
 
     def epoch() -> None:
-        phases = trainer.method.begin_epoch(0, trainer.score)
-        trainer._train_phases(0, phases, callbacks)
+        trainer._train_phases(trainer._begun(0), callbacks)
 
     functions = {
         'epoch': epoch,

@@ -350,6 +350,11 @@ def build(
     )
     devices.set_numerics(config)
     data = data or load_data(config, opened)
+    folder = trial_folder or folder_of(config)
+    watched = run.mode == 'train' and not trial_folder
+    identity = _identity(config, strategy, data)
+    if watched:
+        _check_identity(folder, config, identity)
     replicas = strategy.num_replicas_in_sync
     settings = make_settings(
         config, data, replicas, devices.has_workers(strategy)
@@ -367,12 +372,9 @@ def build(
         # The checkpoint of the recommended epoch must be kept.
         keep = max(settings.keep_checkpoints, PATIENCE + 1)
         settings = dataclasses.replace(settings, keep_checkpoints=keep)
-    folder = trial_folder or folder_of(config)
     watchers = list(callbacks)
-    watched = run.mode == 'train' and not trial_folder
     if devices.is_chief(strategy) and watched:
         watchers.append(TensorBoardScalars(os.path.join(folder, 'tensorboard')))
-    identity = _identity(config, strategy, data)
     trainer = Trainer(
         method, data, settings, strategy, folder, identity, watchers, interrupt
     )
@@ -462,8 +464,6 @@ def _train(
     experiment: Experiment, progress: bool | TextIO, started: float
 ) -> dict[str, Any]:
     config, trainer = experiment.config, experiment.trainer
-    identity = _identity(config, experiment.strategy, experiment.data)
-    _check_identity(experiment.folder, config, identity)
     _track(experiment)
     start = trainer.restore(config.run.restore_step)
     if trainer.is_new:
@@ -472,6 +472,7 @@ def _train(
     if start or not trainer.is_new:
         _remark_edits(experiment)
     if experiment.is_chief:
+        identity = _identity(config, experiment.strategy, experiment.data)
         results.write_head(experiment.folder, config, experiment.data, identity)
         if progress:
             for text in (

@@ -24,8 +24,8 @@ _FILES = (
     *(CONFIG, IDENTITY, LOG, SUMMARY, NOISE, ADVICE, PREDICTIONS, ISSUES),
     'skipped.csv',
 )
-# Files that only a training changes; people edit label_issues.csv.
-SEALED = (*(f for f in _FILES if f not in (ISSUES, 'skipped.csv')), MODEL)
+# Files that only a training changes.
+SEALED = (IDENTITY, LOG, SUMMARY, NOISE, ADVICE, PREDICTIONS, MODEL)
 _FOLDERS = ('checkpoints', 'tensorboard', 'search')
 # Run folders that this process writes, and the thread that does.
 _written: dict[str, int] = {}
@@ -74,6 +74,11 @@ def read_options(folder: str) -> dict[str, Any]:
     for name in ('method', 'dataset'):
         if not isinstance(options.get(name), str):
             raise damaged(path, f'it has no {name}')
+    started = os.path.join(folder, IDENTITY)
+    if os.path.exists(started):
+        for name, value in read_object(started).items():
+            if options.get(name, value) != value:
+                raise damaged(path, f'its {name} is not that of {IDENTITY}')
     return options
 
 

@@ -25,6 +25,8 @@ class Reused:
             self._built[key] = built, Rewind(built.trainer.method)
             return built
         built, rewind = self._built[key]
+        identity = experiment._identity(config, built.strategy, built.data)
+        experiment._check_identity(folder_of(config), config, identity)
         devices.set_numerics(config)
         rewind.apply()
         built.trainer._callbacks.clear()

@@ -265,7 +265,7 @@ def test_a_run_goes_on_with_its_means(whole, tmp_path):
 
 
 def test_another_probe_is_refused(whole, tmp_path):
-    sentence = r'^[^\n]*another probe \(step, rate differ\)[^\n]*$'
+    sentence = r'^[^\n]*memorization.json \(step, rate differ\)[^\n]*$'
     with pytest.raises(UsageError, match=sentence):
         resumed(whole, tmp_path, memorization_step='optimizer')
 
