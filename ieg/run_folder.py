@@ -76,8 +76,9 @@ def read_options(folder: str) -> dict[str, Any]:
             raise damaged(path, f'it has no {name}')
     started = os.path.join(folder, IDENTITY)
     if os.path.exists(started):
-        for name, value in read_object(started).items():
-            if options.get(name, value) != value:
+        identity = read_object(started)
+        for name in ('method', 'dataset', 'network_name', 'seed'):
+            if options.get(name) != identity.get(name):
                 raise damaged(path, f'its {name} is not that of {IDENTITY}')
     return options
 
