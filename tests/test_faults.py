@@ -114,7 +114,9 @@ IN_PROCESS = [
     ('supervised', 'predictions', 'EIO'),
     ('supervised', 'issues', 'end'),
     ('supervised', 'report', 'EACCES'),
-    ('supervised', 'model', 'ENOSPC'),
+    # Keras varies its number of writes under load; `test_main.py` has a
+    # model that cannot be written.
+    pytest.param('supervised', 'model', 'ENOSPC', marks=pytest.mark.slow),
 ]
 
 
