@@ -469,7 +469,7 @@ def _train(
     if trainer.is_new:
         _remark_length(experiment)
         _remark_missing(experiment)
-    if start or not trainer.is_new:
+    else:
         _remark_edits(experiment)
     if experiment.is_chief:
         identity = _identity(config, experiment.strategy, experiment.data)

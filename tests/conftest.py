@@ -15,12 +15,12 @@ import_tensorflow()  # First, and without its notes.
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+import small_network  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from process import process_state  # noqa: E402
 
 import ieg.experiment  # noqa: E402, F401
 from ieg.data.augment import views  # noqa: E402
-from ieg.networks import layers  # noqa: E402
 from ieg.registry import KEEP_SCHEDULES, NETWORKS  # noqa: E402
 from ieg.training.devices import make_strategy, restoring  # noqa: E402
 
@@ -97,16 +97,6 @@ def constant_rate(monkeypatch):
     )
 
 
-def _tiny(num_classes, image_shape):
-    images = keras.Input(image_shape)
-    x = layers.torch_conv(images, 8, 3, 'conv', padding=1)
-    x = layers.global_mean(layers.bn_relu(x, 'bn'))
-    logits = layers.torch_dense(
-        x, num_classes, 'logits', dtype=keras.config.floatx()
-    )
-    return keras.Model(images, logits)
-
-
 @pytest.fixture(scope='module')
 def tiny():
     """Registers a network that is quick to compile and returns its name.
@@ -114,7 +104,7 @@ def tiny():
     One convolution and BatchNorm, which is enough for the data set `fake`.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETWORKS._entries, 'tiny', _tiny)
+        patch.setitem(NETWORKS._entries, 'tiny', small_network.build)
         yield 'tiny'
 
 

@@ -31,6 +31,13 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 every_signal = pytest.mark.parametrize('number', CODES)
 
 
+def assert_resumes(config, whole):
+    """The same command ends like a run that was not interrupted."""
+    resumed = train(config, ONE)
+    assert resumed.log_without_times() == whole.log_without_times()
+    assert_same(resumed.arrays(), whole.arrays())
+
+
 @every_signal
 def test_a_signal_ends_the_block_at_once(number):
     before = signal.getsignal(number)
@@ -136,9 +143,7 @@ def test_a_training_resumes_where_it_says(
     assert caught.value.code == 143
     unfinished = list(tmp_path.rglob('unfinished.npz'))
     assert len(unfinished) == (place == 'in epoch 2')
-    resumed = train(config, ONE)
-    assert resumed.log_without_times() == whole.log_without_times()
-    assert_same(resumed.arrays(), whole.arrays())
+    assert_resumes(config, whole)
 
 
 @pytest.mark.slow
@@ -150,9 +155,7 @@ def test_the_start_of_an_epoch_is_repeated(tiny, tmp_path, monkeypatch):
         stop_at(patch, CoTeaching, 'begin_epoch', 2)
         with pytest.raises(Interrupted, match='resume after epoch 2 '):
             experiment.train(config, (), ONE, False, interrupt=interrupt)
-    resumed = train(config, ONE)
-    assert resumed.log_without_times() == whole.log_without_times()
-    assert_same(resumed.arrays(), whole.arrays())
+    assert_resumes(config, whole)
 
 
 @pytest.mark.slow
@@ -167,9 +170,7 @@ def test_another_course_resumes_without_its_first_step(
         stop_at(patch, StepRunner, 'train', 1)
         with pytest.raises(Interrupted, match='epoch 2 .*--restore_step'):
             experiment.train(again, (), ONE, False, interrupt=interrupt)
-    resumed = train(config, ONE)
-    assert resumed.log_without_times() == whole.log_without_times()
-    assert_same(resumed.arrays(), whole.arrays())
+    assert_resumes(config, whole)
 
 
 # Of commands.

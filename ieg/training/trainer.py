@@ -200,8 +200,8 @@ class Trainer:
 
     @property
     def is_new(self) -> bool:
-        """Whether no step of the run has been made."""
-        return not (self._steps_done or self._running)
+        """Whether no epoch of the run has begun."""
+        return not (self.log.entries or self._running)
 
     def _resume(self, epoch: int, record: Mapping[str, Any]) -> None:
         """Resumes in the middle of an epoch.

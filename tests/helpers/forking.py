@@ -224,14 +224,17 @@ def serve():
     from ieg.utils.cli import import_tensorflow
 
     import_tensorflow()
-    import tiny_network  # noqa: F401  # Registers it.
+    import small_network
     from tensorflow.python.eager import context
 
     import ieg.experiment  # noqa: F401
     import ieg.report.__main__  # noqa: F401
     import ieg.search.driver  # noqa: F401
     from ieg.commandline import catalog
+    from ieg.registry import NETWORKS
     from ieg.training import trainer
+
+    NETWORKS.register('tiny')(small_network.build)
 
     trainer.SECONDS_PER_CALL = float(sys.argv[1])
     # Including the network, without --plugin.

@@ -1,4 +1,4 @@
-"""Command lines that nobody should write, and what must come of them."""
+"""Malformed command lines, and checks of how they are refused."""
 
 import contextlib
 import io

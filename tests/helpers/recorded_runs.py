@@ -66,9 +66,10 @@ def unpack(method, state):
 
 
 def record(method):
-    import conftest
+    import conftest  # noqa: F401  # Devices and threads of the tests.
     import keras
     import published_lines
+    import small_network
 
     from ieg import experiment
     from ieg.registry import NETWORKS
@@ -78,7 +79,7 @@ def record(method):
             if epoch + 1 == INTERRUPTED_AFTER:
                 raise KeyboardInterrupt
 
-    NETWORKS._entries['tiny'] = conftest._tiny
+    NETWORKS._entries['tiny'] = small_network.build
     config = published_lines.resolve(' '.join(command(method)))
     states = pathlib.Path(f'states_{method}')
     try:

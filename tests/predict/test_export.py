@@ -184,7 +184,7 @@ class Unknown(keras.Model):
         return self._net(images, training=training)
 
     def get_config(self):
-        raise NotImplementedError('nobody knows\nmore')
+        raise NotImplementedError('it has no config\nmore')
 
 
 def test_what_cannot_be_saved_is_said(two_networks, tmp_path, monkeypatch):
@@ -197,7 +197,7 @@ def test_what_cannot_be_saved_is_said(two_networks, tmp_path, monkeypatch):
     (tmp_path / 'model.keras').write_text('of other weights')
     remarks = export.write(method, built.data, str(tmp_path), ('litert',))
     assert len(remarks) == 2
-    assert 'model.keras cannot be written (nobody knows)' in remarks[0]
+    assert 'model.keras cannot be written (it has no config)' in remarks[0]
     assert 'model.tflite is not written' in remarks[1]
     assert os.listdir(tmp_path) == []
 
