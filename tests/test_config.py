@@ -17,6 +17,7 @@ from ieg.errors import UsageError
 from ieg.registry import METHODS, option
 
 DIVIDEMIX = {'method': 'dividemix', 'dataset': 'fake_uniform_0.4'}
+GCE = {'method': 'supervised', 'loss': 'gce'}
 
 
 def parsed(*texts):
@@ -131,6 +132,13 @@ def test_the_data_set_is_written_in_one_way():
         ({'dataset': ['fake']}, "--dataset .*'fake'"),
         ({'network_name': 3}, '--network_name .*3'),
         ({'network_name': 'cn'}, "network 'cn'.*'cnn'"),
+        (GCE | {'label_smoothing': 0.1}, '--label_smoothing .*--loss=gce'),
+        (GCE | {'loss': 'mae'}, "--loss .*cross_entropy, gce, got 'mae'"),
+        (GCE | {'gce_q': 0.0}, '--gce_q .*at least 0.01'),
+        (
+            {'method': 'supervised', 'gce_q': 0.5},
+            '--gce_q .*--loss=cross_entropy',
+        ),
         (DIVIDEMIX | {'lambda_u': 'abc'}, 'lambda_u=abc is neither auto nor'),
         (DIVIDEMIX | {'lambda_u': '-1'}, 'lambda_u=-1 is neither auto nor'),
         (DIVIDEMIX | {'alpha': 0}, 'alpha=0.0 must be larger than 0'),

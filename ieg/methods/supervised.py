@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.data.spec import DatasetSpec
+from ieg.errors import UsageError
 from ieg.methods import recipes
 from ieg.methods.base import (
     AveragingMethod,
@@ -26,6 +27,19 @@ from ieg.utils.randomness import generator
 class SupervisedConfig:
     """Options of supervised training."""
 
+    loss: str = option(
+        'cross_entropy',
+        'Loss of a label. gce = generalized cross-entropy (Zhang & Sabuncu '
+        '2018), for which labels that the network does not believe count less.',
+        choices=('cross_entropy', 'gce'),
+    )
+    gce_q: float = option(
+        0.7,
+        'Exponent of --loss=gce: near 0 it is the cross-entropy, at 1 the '
+        'mean absolute error.',
+        minimum=0.01,
+        maximum=1,
+    )
     label_smoothing: float = option(
         0.0,
         'Share of the target spread over all classes.',
@@ -50,10 +64,21 @@ class SupervisedConfig:
         choices=('drop', 'only'),
     )
 
+    def __post_init__(self) -> None:
+        """Checks which options belong together.
+
+        Raises:
+            UsageError: the loss does not use one of them.
+        """
+        unused = 'label_smoothing' if self.loss == 'gce' else 'gce_q'
+        # A dataclass keeps its defaults in the class.
+        if getattr(self, unused) != getattr(type(self), unused):
+            raise UsageError(f'--{unused} is not used by --loss={self.loss}.')
+
 
 @METHODS.register('supervised')
 class Supervised(AveragingMethod):
-    """Cross-entropy on the given labels.
+    """A loss of the given labels: cross-entropy, or the generalized one.
 
     Options: label smoothing, mixup (Zhang et al. 2018; partners from the same
     batch, one mixing share per step), and a moving average of the weights.
@@ -88,7 +113,7 @@ class Supervised(AveragingMethod):
         return [dataclasses.replace(phase, per_step={'share': share})]
 
     def train_step(self, batch: Batch) -> Logs:
-        """Minimizes the mean cross-entropy of one batch."""
+        """Minimizes the mean loss of one batch."""
         part = batch['train']
         (images,), label = part['images'], part['label']
         with tf.GradientTape() as tape:
@@ -107,7 +132,10 @@ class Supervised(AveragingMethod):
         return logs | self.observe(part, logits)
 
     def _loss(self, label: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        return losses.cross_entropy(label, logits, self.config.label_smoothing)
+        config = self.config
+        if config.loss == 'gce':
+            return losses.generalized_cross_entropy(label, logits, config.gce_q)
+        return losses.cross_entropy(label, logits, config.label_smoothing)
 
     def _mixed_loss(
         self, batch: Batch, images: tf.Tensor, label: tf.Tensor

@@ -46,6 +46,24 @@ def soft_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return -tf.reduce_sum(targets * tf.nn.log_softmax(logits), axis=-1)
 
 
+def generalized_cross_entropy(
+    labels: tf.Tensor, logits: tf.Tensor, q: float
+) -> tf.Tensor:
+    """Returns (1 - p_y^q) / q `[b]` (Zhang & Sabuncu, NeurIPS 2018, eq. 5).
+
+    Its gradient is that of the cross-entropy times p_y^q, so labels that the
+    network does not believe count less. Codes that clip p_y first have no
+    gradient where it is small; this one has.
+
+    Args:
+        labels: integer class ids `[b]`.
+        logits: `[b, C]`.
+        q: in (0, 1]; towards 0 it is the cross-entropy, at 1 half of the mean
+            absolute error.
+    """
+    return -tf.math.expm1(-q * cross_entropy(labels, logits)) / q
+
+
 def squared_error(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Returns `[b]`, the mean over classes of (softmax - target) squared.
 

@@ -13,6 +13,7 @@ from coteaching_tables import (
     one_step,
     random_tables,
 )
+from paths import GOLDEN
 from recordings import close
 
 from ieg.ops import losses, optim
@@ -293,3 +294,49 @@ def test_jocor_is_a_joint_loss_with_a_gradient_through_both(share):
             ends.append(joint_losses(moved, labels, share)[smallest].mean())
         numeric[place] = (ends[0] - ends[1]) / 2e-5
     close(np.array(gradients(method)), numeric, 1e-9)
+
+
+# Losses of single labels.
+
+
+def gce(labels, logits, q):
+    """Returns the loss of each row, and the gradient of their sum."""
+    logits = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = losses.generalized_cross_entropy(labels, logits, q)
+    return loss.numpy(), tape.gradient(loss, logits).numpy()
+
+
+@pytest.mark.usefixtures('double')
+def test_gce_is_as_recorded():
+    with np.load(GOLDEN / 'losses.npz') as recorded:
+        found, gradient = gce(recorded['label'], recorded['logits'], 0.7)
+        close(found.mean(), recorded['gce/loss'], 1e-12)
+        close(gradient / len(found), recorded['gce/grad'], 1e-12)
+
+
+@pytest.mark.usefixtures('double')
+def test_gce_lies_between_cross_entropy_and_absolute_error():
+    (table, _), labels = random_tables(20)
+    close(gce([1], np.zeros((1, 2)), 0.7)[0], [0.54918256], 1e-8)
+    probability = np.exp(log_softmax(table))[np.arange(20), labels]
+    close(gce(labels, table, 1.0)[0], 1 - probability, 1e-12)
+    close(gce(labels, table, 1e-9)[0], -np.log(probability), 1e-6)
+
+
+@pytest.mark.usefixtures('double')
+def test_the_gradient_of_gce_is_its_slope():
+    (table, _), labels = random_tables(4)
+    _, gradient = gce(labels, table, 0.7)
+    for place in np.ndindex(table.shape):
+        step = np.zeros_like(table)
+        step[place] = 1e-6
+        ends = [gce(labels, table + s * step, 0.7)[0].sum() for s in (1, -1)]
+        close(gradient[place], (ends[0] - ends[1]) / 2e-6, 1e-8)
+
+
+def test_gce_of_a_label_that_is_far_off_is_finite():
+    found, gradient = gce([1], np.array([[200.0, 0.0]], np.float32), 0.7)
+    close(found, [1 / 0.7], 1e-6)
+    assert np.isfinite(gradient).all()
