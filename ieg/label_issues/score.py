@@ -1,0 +1,95 @@
+"""Which labels are wrong: a score of predictions and neighbours, and marks.
+
+The evidence about an example is a distribution over classes: the mean of the
+network's probabilities during training and of the labels of the nearest
+examples. How suspicious the given label is follows from its margin.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from ieg.label_issues.floor import Floor
+
+CERTAIN, LIKELY, POSSIBLE = 'certain', 'likely', 'possible'
+# Share of marked labels that are wrong: the mean over the cells of the study,
+# and what 95 % of them reach.
+PRECISION = {LIKELY: (0.85, 0.74), CERTAIN: (0.95, 0.84)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scored:
+    """Evidence about the labels of n examples.
+
+    Attributes:
+        given: given labels, int [n].
+        shares: the evidence, which sums to 1 for each example [n, C].
+    """
+
+    given: np.ndarray
+    shares: np.ndarray
+
+    @property
+    def suggested(self) -> np.ndarray:
+        """The class that each looks most like, int [n]."""
+        return self.shares.argmax(axis=1)
+
+    @property
+    def score(self) -> np.ndarray:
+        """Share of the given class less the largest other one, in [-1, 1].
+
+        Small is suspicious.
+        """
+        rows = np.arange(len(self.given))
+        others = self.shares.copy()
+        others[rows, self.given] = -np.inf
+        return self.shares[rows, self.given] - others.max(axis=1)
+
+    @property
+    def unseen(self) -> np.ndarray:
+        """Given classes that no example looks like, int, in order."""
+        return np.setdiff1d(self.given, self.suggested)
+
+    def marks(self, floor: Floor) -> np.ndarray:
+        """Returns 'certain', 'likely', 'possible' or '' for each example [n].
+
+        As many as the point says, the most suspicious first, are likely wrong
+        if they look like another class; as many as the lower limit says are
+        certain. None is marked if the point is zero or refused, nor in a class
+        that is never predicted, which says more about the network.
+
+        Args:
+            floor: how many are wrong.
+        """
+        marks = np.full(len(self.given), '', object)
+        if floor.refused or not floor.point:
+            return marks
+        differs = self.suggested != self.given
+        differs &= ~np.isin(self.given, self.unseen)
+        marks[differs] = POSSIBLE
+        order = np.argsort(self.score, kind='stable')
+        for rate, mark in ((floor.point, LIKELY), (floor.lower, CERTAIN)):
+            first = order[: round(rate * len(order))]
+            marks[first[differs[first]]] = mark
+        return marks
+
+
+def evidence(
+    mean: np.ndarray,
+    early: np.ndarray,
+    neighbours: np.ndarray,
+    raw: np.ndarray | None = None,
+) -> np.ndarray:
+    """Returns the evidence about training examples [n, C].
+
+    Args:
+        mean: mean probabilities over all epochs [n, C].
+        early: the same until the epoch that explains held-out labels best.
+        neighbours: shares of the labels of the nearest other examples, by the
+            network's features.
+        raw: the same by the vectors that the network gets, if it gets vectors.
+    """
+    parts = [(mean + early) / 2, neighbours]
+    if raw is not None:
+        parts.append(raw)
+    return np.mean(parts, axis=0)
