@@ -1,0 +1,1 @@
+"""Images become vectors: backbones with fixed weights, and their files."""
