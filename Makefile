@@ -15,7 +15,7 @@ demo: $(READY) ## Train DivideMix on digits with 40 % wrong labels.
 	$(BIN)/python -m ieg.main $(DEMO)
 
 test: $(READY) ## Run the tests.
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY) ## Run the tests that take minutes or several processes.
 	$(BIN)/python -m pytest -m slow
