@@ -59,6 +59,8 @@ COLUMNS = {
     'is_hard': ('is_hard', bool),
     'corrected_label': ('corrected', object),
 }
+# The same for columns that only some runs have, which follow the others.
+ADDED = {'mark': ('mark', object)}
 SPLITS = ('train', 'valid', 'test')
 
 
@@ -317,6 +319,8 @@ class Issues:
         is_issue: whether the label is probably wrong.
         is_hard: whether the image is hard, and its label probably correct.
         corrected: name of the correct class, filled in by a person.
+        mark: 'certain', 'likely' or 'possible' if the label looks wrong, or
+            ''; None if the run does not mark labels.
     """
 
     rank: np.ndarray
@@ -332,6 +336,7 @@ class Issues:
     is_issue: np.ndarray
     is_hard: np.ndarray
     corrected: np.ndarray
+    mark: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rank)
@@ -438,8 +443,13 @@ def write(path: str, issues: Issues) -> None:
         path: path of the file.
         issues: the rows, in order.
     """
-    columns: list[list[str]] = []
-    for field, kind in COLUMNS.values():
+    there = {
+        name: column
+        for name, column in ADDED.items()
+        if vars(issues)[column[0]] is not None
+    }
+    named, columns = COLUMNS | there, []
+    for field, kind in named.values():
         values = vars(issues)[field]
         if kind is float:
             cells = [f'{v:.6g}' if v == v else '' for v in values.tolist()]
@@ -450,7 +460,7 @@ def write(path: str, issues: Issues) -> None:
         else:
             cells = list(map(str, values.astype(int).tolist()))
         columns.append(cells)
-    lines = map(','.join, [COLUMNS, *zip(*columns, strict=True)])
+    lines = map(','.join, [named, *zip(*columns, strict=True)])
     tables.write_text(path, '\n'.join(lines) + '\n')
 
 
@@ -464,6 +474,7 @@ def read(path: str) -> Issues:
         UsageError: the file is missing, or is not such a table.
     """
     table = tables.Table(path, COLUMNS)
+    names = [*COLUMNS, *(name for name in ADDED if name in table.header)]
     # A line that gave the delimiter is blank.
     text = table.text.lstrip('\r\n')
     skipped = table.text.count('\n') - text.count('\n')
@@ -482,7 +493,7 @@ def read(path: str) -> Issues:
         raise UsageError(
             f'{path} cannot be read ({reason}): train again to restore it.'
         ) from error
-    if table.header != list(COLUMNS):
+    if table.header != names:
         raise UsageError(
             f'{path} must start with the columns {", ".join(COLUMNS)}: train '
             'again to restore it.'
@@ -498,7 +509,9 @@ def read(path: str) -> Issues:
     return Issues(
         **{
             field: _values(path, cells[place], kind)
-            for place, (field, kind) in enumerate(COLUMNS.values())
+            for place, (field, kind) in enumerate(
+                (COLUMNS | ADDED)[name] for name in names
+            )
         }
     )
 

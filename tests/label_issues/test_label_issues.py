@@ -261,7 +261,8 @@ def test_the_file_gives_back_what_was_written(audited, tmp_path):
     path = str(tmp_path / 'label_issues.csv')
     odd = rows.path.copy()
     odd[:3] = 'café "a,b"\n.png', '-1\r', "'=1 "
-    rows = dataclasses.replace(rows, path=odd)
+    marks = np.resize(np.array(['likely', ''], object), len(rows))
+    rows = dataclasses.replace(rows, path=odd, mark=marks)
     label_issues.write(path, rows)
     found = label_issues.read(path)
     for field in dataclasses.fields(rows):
@@ -275,6 +276,14 @@ def test_the_file_gives_back_what_was_written(audited, tmp_path):
     assert content.startswith(
         b'\xef\xbb\xbfrank,index,path,split,given_label,suggested_label,score,'
     )
+
+
+def test_columns_that_a_run_does_not_have_are_not_written(audited, tmp_path):
+    path = str(tmp_path / 'issues.csv')
+    label_issues.write(path, audited[0])
+    assert label_issues.read(path).mark is None
+    with open(path, encoding='utf-8-sig') as file:
+        assert file.readline() == ','.join(label_issues.COLUMNS) + '\n'
 
 
 def test_the_file_is_read_after_a_spreadsheet(audited, tmp_path):
