@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ieg.data.images.class_folders import part_folders
 from ieg.data.sets import folder as folders
 from ieg.data.sets import npz
 from ieg.data.sets import table as table_sets
@@ -174,7 +175,7 @@ def _moved(
     data_dir: str, paths: Sequence[str], changes: Mapping[str, Change]
 ) -> dict[str, Change]:
     """Returns where changed files go to; all relative to `data_dir`."""
-    roots = folders.part_folders(data_dir)
+    roots = part_folders(data_dir)
 
     def inside(path: str) -> tuple[str, list[str]]:
         """Returns the folder of a part, and the names below it."""

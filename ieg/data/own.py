@@ -3,7 +3,14 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +39,7 @@ from ieg.data.published import (
     shown_problems,
 )
 from ieg.errors import UsageError
-from ieg.utils.text import counted, listed
+from ieg.utils.text import counted, listed, number
 
 # Of the images, for a test part that the owner does not have.
 _TEST_SHARE = 0.2
@@ -273,15 +280,16 @@ def check_classes(
     train = parts['train']
     trained = set(train.labels.tolist()) | set(train.truth.tolist())
     remarks = []
-    spellings: dict[str, list[str]] = {}
-    for name in names:
-        spellings.setdefault(name.casefold(), []).append(name)
-    remarks += [
-        f'The classes {listed(alike)} in {sources["train"]} differ only in '
-        'upper and lower case, but are counted as different classes.'
-        for alike in spellings.values()
-        if len(alike) > 1
-    ]
+    for key, what in (
+        (str.casefold, 'differ only in upper and lower case'),
+        # As '1' and '1.0', which tables with empty cells mix.
+        (_number_or_name, 'are the same number'),
+    ):
+        remarks += [
+            f'The classes {listed(alike)} in {sources["train"]} {what}, but '
+            'are counted as different classes.'
+            for alike in _alike(names, key)
+        ]
     if idle := [name for i, name in enumerate(names) if i not in trained]:
         remarks.append(
             f'{sources["train"]} has no training image of {listed(idle)}, so '
@@ -302,6 +310,21 @@ def check_classes(
             f'nothing is measured on {"it" if len(wanted) == 1 else "them"}.'
         )
     return remarks
+
+
+def _number_or_name(name: str) -> Hashable:
+    value = number(name)
+    return name if value is None else value
+
+
+def _alike(
+    names: Iterable[str], key: Callable[[str], Hashable]
+) -> list[list[str]]:
+    """Returns the names that have one key, where several have it."""
+    groups: dict[Hashable, list[str]] = {}
+    for name in names:
+        groups.setdefault(key(name), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def leave_out_copies(

@@ -18,6 +18,7 @@ from ieg.data.dataset import (
     open_listings,
     policy_for,
 )
+from ieg.data.images import other_files
 from ieg.data.images.files import Framing, decoded_sizes, progress_bar
 from ieg.data.images.survey import Survey, survey
 from ieg.errors import UsageError
@@ -358,9 +359,12 @@ def remarks_on_skipped(
     found: FoundFiles, skipped: Sequence[tuple[str, str]]
 ) -> list[str]:
     """Returns a remark if files are left out, which are (path, reason)."""
+    media, _ = other_files.divided(path for path, _ in skipped)
+    hint = f' ({other_files.described(media)})' if media else ''
     return [
         f'{len(skipped)} of {sum(map(len, found.parts.values()))} files are '
-        f'left out, because they are not images; the first is {path}: {reason}'
+        f'left out, because they are not images{hint}; the first is {path}: '
+        f'{reason}'
         for path, reason in skipped[:1]
     ]
 

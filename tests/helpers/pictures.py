@@ -140,7 +140,7 @@ def broken_files(folder):
     add('bomb.png', png(20_000, 20_000, 8, 0, b''), 'has more than 89 million')
     add('large.png', png(10_000, 9_000, 8, 0, b''), 'has more than 89 million')
     add('nothing.png', png(0, 0, 8, 0, b''), '')
-    add('vector.svg', b'<svg xmlns="http://www.w3.org/2000/svg"/>', unknown)
+    add('vector.svg', b'<svg />', 'SVG files are not read')
     add('script.eps', b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', '')
     Image.merge('LAB', picture().split()).save(folder / 'lab.tif')
     made[folder / 'lab.tif'] = 'has colors of the kind LAB'

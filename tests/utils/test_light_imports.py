@@ -11,6 +11,7 @@ LIGHT = (
     'ieg.compare.comparison',
     'ieg.label_issues',
     'ieg.corrections.edits',
+    'ieg.data.images.class_folders',
     'ieg.compare.plane',
     'ieg.report',
     'ieg.compare',

@@ -31,6 +31,8 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
+from ieg.data.images import other_files
+
 EXTENSIONS = (
     '.jpg', '.jpeg', '.jpe', '.png', '.gif', '.bmp', '.webp', '.tif', '.tiff',
 )  # fmt: skip
@@ -61,6 +63,7 @@ _UPRIGHT = {
 _SIDEWAYS = (5, 6, 7, 8)
 # Pillow's names of what pixels are in files that TensorFlow reads equally.
 _PLAIN = {'PNG': ('1', 'L;2', 'L;4', 'L', 'RGB'), 'BMP': ('BGR',)}
+_UNKNOWN = 'is not an image of a known format'
 # Files per task of the thread pool.
 _BLOCK = 256
 
@@ -207,7 +210,8 @@ def _reason(path: Path, error: Exception) -> str:
         case PermissionError():
             return 'may not be read'
         case UnidentifiedImageError():
-            return 'is not an image of a known format'
+            name = other_files.kind(os.fsdecode(path))
+            return f'{name}s are not read' if name else _UNKNOWN
         case Image.DecompressionBombError():
             return _too_large()
         case OSError() if error.errno is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from own_files import labelled, refusal, write
 
-from ieg.data.sets import folder as folders
+from ieg.data.images import class_folders
 from ieg.data.sets.folder import read_folder
 from ieg.utils import text as text_
 
@@ -365,11 +365,33 @@ def test_one_class_is_nothing_to_learn(tmp_path):
     assert 'the folder that the class folders are in' in message
 
 
+def test_classes_that_are_the_same_number_are_told(tmp_path):
+    names = ('0/a.png', '0.0/b.png', '1.0/c.png', '10/d.png')
+    (remark,) = read_folder(write(tmp_path, *names)).remarks
+    assert "'0', '0.0'" in remark and "'1" not in remark
+
+
+def test_photographs_and_films_of_other_kinds_are_counted(pets):
+    write(pets, *(f'cat/{i}.HEIC' for i in range(3)), 'cat/a.dng', 'dog/b.CR3')
+    write(pets, 'dog/c.pdf', 'dog/d.mp4', 'dog/e.txt')
+    found = read_folder(str(pets))
+    (media,) = [r for r in found.remarks if 'HEIC' in r]
+    for words in ('3 HEIC files', '2 RAW files', '1 PDF file', '1 video'):
+        assert words in media
+    assert '.HEIC' in media and 'JPEG' in media
+    (rest,) = [r for r in found.remarks if 'e.txt' in r]
+    assert '1 file ' in rest
+
+
 def test_nothing_to_read(tmp_path):
     folder = str(tmp_path)
     assert f'no images in class folders of {folder} (.jpg' in refusal(folder)
     write(tmp_path, 'cat/notes.txt')
-    assert f"'{folder}/cat/notes.txt' is none" in refusal(folder)
+    assert f"such as '{folder}/cat/notes.txt'" in refusal(folder)
+    write(tmp_path, 'cat/1.HEIC', 'dog/2.heic', 'dog/film.mov')
+    sentence = refusal(folder)
+    assert '2 HEIC files and 1 video' in sentence
+    assert f'{folder}/cat/1.HEIC' in sentence and 'JPEG' in sentence
     write(tmp_path, 'loose/a.jpg', 'loose/b.jpg')
     assert 'loose has 2 files, but no class folders' in refusal(
         f'{folder}/loose'
@@ -398,7 +420,7 @@ def test_folder_that_cannot_be_listed(pets, monkeypatch, error, wanted):
             raise error
         return scandir(folder)
 
-    monkeypatch.setattr(folders.os, 'scandir', guarded)
+    monkeypatch.setattr(class_folders.os, 'scandir', guarded)
     assert wanted in refusal(str(pets))
 
 
@@ -418,7 +440,7 @@ def test_every_order_is_that_of_names_and_not_of_the_disk(pets, monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(folders.os, 'scandir', Backwards)
+    monkeypatch.setattr(class_folders.os, 'scandir', Backwards)
     found = read_folder(str(pets))
     assert found.class_names == wanted.class_names
     assert found.parts['train'].paths == wanted.parts['train'].paths
@@ -429,7 +451,9 @@ def test_a_file_costs_no_look_of_its_own(pets, monkeypatch):
     looks = []
     stat = os.stat
     monkeypatch.setattr(
-        folders.os, 'stat', lambda *a, **k: looks.append(a) or stat(*a, **k)
+        class_folders.os,
+        'stat',
+        lambda *a, **k: looks.append(a) or stat(*a, **k),
     )
     assert len(read_folder(str(pets)).parts['train']) == 301
     assert len(looks) < 50
