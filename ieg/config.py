@@ -389,7 +389,10 @@ def check_identity(
             cause = f'--method={now["method"]}'
             if schedule in STRETCHED:
                 cause = f'--lr_schedule={schedule}'
-            why = f' ({cause} depends on the length of the run)'
+            why = (
+                f' ({cause} depends on the length of the run; a new run can '
+                'start from these weights with --initial_weights)'
+            )
         raise UsageError(
             f'The run of {run} was started with other options: {changes}{why}. '
             f'Use the old values, or {another}.'

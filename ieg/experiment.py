@@ -160,20 +160,48 @@ def build_method(
     """Builds the method and its networks in the scope of a strategy."""
     train = config.train
     chosen = ieg_config.network_options(train)
+    # Evaluation restores all weights.
+    starts = train.initial_weights and config.run.mode == 'train'
+    known = predict_model.load(train.initial_weights) if starts else None
 
     def build_network(number: int) -> keras.Model:
         # Each network has its own initial weights.
         seed = generator(train.seed, 'network', number).integers(2**31)
         keras.utils.set_random_seed(int(seed))
-        return create_network(
+        network = create_network(
             train.network_name, info.num_classes, info.image_shape, **chosen
         )
+        if known is not None:
+            _start_from(known.networks, number, network, train)
+        return network
 
     build_optimizer = functools.partial(optim.make_optimizer, train)
     with strategy.scope():
         return METHODS.get(train.method)(
             config.method, info, build_network, build_optimizer
         )
+
+
+def _start_from(
+    networks: Sequence[keras.Model],
+    number: int,
+    network: keras.Model,
+    train: TrainConfig,
+) -> None:
+    """Copies weights into a network; the networks serve in turn.
+
+    Raises:
+        UsageError: they are of another kind of network.
+    """
+    source = networks[number % len(networks)]
+    shapes = [[w.shape for w in net.weights] for net in (source, network)]
+    if shapes[0] != shapes[1]:
+        raise UsageError(
+            f'--initial_weights={train.initial_weights} has another network '
+            f'than --network_name={train.network_name} for these images and '
+            'classes.'
+        )
+    network.set_weights(source.get_weights())
 
 
 # What a step raises when another worker has ended.
@@ -385,7 +413,12 @@ def _identity(
     config: Config, strategy: tf.distribute.Strategy, data: Data
 ) -> dict[str, Any]:
     """Returns the options and digests that a checkpoint must agree with."""
+    start = config.train.initial_weights
+    if start and config.run.mode == 'train':
+        start = predict_model.digest(start)
     return config.identity(strategy.num_replicas_in_sync) | {
+        # The file may be moved.
+        'initial_weights': start,
         'precision': keras.config.dtype_policy().compute_dtype,
         'labels_sha256': data.labels_sha256,
         'images_sha256': data.fingerprint,

@@ -30,6 +30,7 @@ PATHS = (
     'run',
     'checkpoint_path',
     'data_dir',
+    'initial_weights',
     'probe_dir',
     'human_labels',
     'unlabeled_dir',
@@ -307,6 +308,11 @@ class TrainConfig:
     )
     pretrained: bool = option(
         False, 'Start from ImageNet weights, if the network has them.'
+    )
+    initial_weights: str = option(
+        '',
+        'Start from the weights of a finished run: its folder or model.keras. '
+        'The network must be the same.',
     )
     batch_size: int = option(
         64,

@@ -1,6 +1,7 @@
 """The exported model: uint8 images in, probabilities out; and its formats."""
 
 import contextlib
+import hashlib
 import os
 import tempfile
 import warnings
@@ -167,6 +168,12 @@ def load(path: str) -> Classifier:
             'copy it again, give the module of its network with --plugin, or '
             'use the versions that it was written with.'
         ) from error
+
+
+def digest(path: str) -> str:
+    """Returns the beginning of the SHA-256 of a model's file; see `load`."""
+    with open_regular(_file(os.path.expanduser(path))) as file:
+        return hashlib.sha256(file.read()).hexdigest()[:16]
 
 
 def _file(path: str) -> str:

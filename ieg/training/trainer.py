@@ -92,6 +92,7 @@ NOT_EVALUATED = (
     'max_epoch',
     'max_iteration',
     'global_batch_size',
+    'initial_weights',
     'precision',
 )
 
