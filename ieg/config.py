@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ieg.commandline import arguments, catalog
+from ieg.commandline import arguments, auto, catalog
 from ieg.commandline.arguments import LENGTHS, over, unused_by
 from ieg.data import load, own, spec
 from ieg.data.dataset import Advice
@@ -57,6 +57,7 @@ class Config:
     Attributes:
         method: an instance of the method's own `Config`.
         advice: sentences about a data set and what was chosen for it.
+        method_asked: 'auto' where the method was chosen, otherwise ''.
     """
 
     run: RunConfig
@@ -65,6 +66,7 @@ class Config:
     search: SearchConfig
     method: Any
     advice: str = ''
+    method_asked: str = ''
 
     def flat(self) -> dict[str, Any]:
         """Returns all options in one dictionary."""
@@ -82,6 +84,8 @@ class Config:
             if options.get(name):
                 path = os.path.expanduser(options[name])
                 options[name] = os.path.abspath(path)
+        if self.method_asked:
+            options[auto.ASKED] = self.method_asked
         return options
 
     def identity(self, replicas: int) -> dict[str, Any]:
@@ -121,6 +125,10 @@ def check(given: Mapping[str, Any]) -> Config:
         # What a network takes is checked when it is known.
         left_out = ('dropout_mode', 'pretrained', 'scaling')
         given = {k: v for k, v in given.items() if k not in left_out}
+    if auto.asked(given) == auto.AUTO and 'loss' not in given:
+        # Which of them applies follows from the loss that will be chosen.
+        left_out = ('gce_q', 'label_smoothing')
+        given = {k: v for k, v in given.items() if k not in left_out}
     # The run of a few images is the longest.
     return resolve(given, Advice(own.schedule(224, 1000, 3), ''))
 
@@ -140,6 +148,12 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
     """
     given = arguments.renamed(given)
     arguments.check(given)
+    said: list[str] = []
+    is_auto = auto.asked(given) == auto.AUTO
+    if is_auto:
+        choice = auto.choose(bool(advice and advice.vectors))
+        said.append(choice.sentence(given))
+        given = {**choice.values, **given, 'method': choice.values['method']}
     method = METHODS.get(given.get('method', TrainConfig().method))
     dataset = spec.parse(given.get('dataset', DataConfig().dataset))
     advised = dict(advice.values) if advice else {}
@@ -168,7 +182,8 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
         train=build(TrainConfig, values),
         search=build(SearchConfig, values),
         method=build(method.Config, values),
-        advice=_said(advice, given, values),
+        advice=' '.join([*_said(advice, given, values), *said]),
+        method_asked=auto.AUTO if is_auto else '',
     )
     load.check(config.data, config.run)
     network_options(config.train)
@@ -259,16 +274,16 @@ def _said(
     advice: Advice | None,
     given: Mapping[str, Any],
     values: Mapping[str, Any],
-) -> str:
+) -> list[str]:
     """Returns the facts about a data set and what was chosen for it."""
     if advice is None:
-        return ''
+        return []
     chosen = ' '.join(
         f'--{name}={value}'
         for name, value in advice.values.items()
         if name not in given and values.get(name) == value
     )
-    return f'{advice.sentence} Chosen for it: {chosen or "nothing"}.'
+    return [advice.sentence, f'Chosen for it: {chosen or "nothing"}.']
 
 
 def _length(values: Mapping[str, Any], usual: int) -> dict[str, int]:

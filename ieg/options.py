@@ -286,7 +286,11 @@ class SearchConfig:
 class TrainConfig:
     """How a method is trained."""
 
-    method: str = option('ieg', 'Training method.')
+    method: str = option(
+        'ieg',
+        'Training method. auto chooses one, and is the default for your own '
+        'data (folder, csv, npz).',
+    )
     network_name: str = option('', 'Network; empty = default of the data set.')
     seed: int = option(
         1, 'Seed of everything random.', minimum=0, maximum=2**32 - 1

@@ -14,6 +14,7 @@ from scipy.special import softmax
 
 import ieg
 from ieg import label_issues, report, run_folder
+from ieg.commandline import auto
 from ieg.config import Config
 from ieg.data.dataset import Data, Split
 from ieg.data.noise import labels as noise_labels
@@ -47,8 +48,14 @@ def write_head(
 
 
 def write_config(folder: str, config: Config) -> None:
-    """Writes `config.json`, with the plugins."""
+    """Writes `config.json`, with the plugins.
+
+    That the method of a run was chosen is kept, whatever resumes the run.
+    """
+    path = os.path.join(folder, run_folder.CONFIG)
     content = config.recorded() | plugins.record()
+    if asked := plugins.recorded(path, auto.ASKED):
+        content[auto.ASKED] = asked
     write_object(folder, run_folder.CONFIG, content)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from ieg.commandline import catalog
+from ieg.commandline import auto, catalog
 from ieg.commandline.catalog import SOURCES, Catalog, Option
 from ieg.data import spec, whereabouts
 from ieg.errors import UsageError, nearest
@@ -163,7 +163,8 @@ def read_run(folder: str) -> dict[str, Any]:
 def read_file(path: str) -> dict[str, Any]:
     """Returns the options in a JSON file, but for those of one command.
 
-    These are where the file lies (`run`), the mode and restore_step.
+    These are where the file lies (`run`), the mode and restore_step. What
+    was asked of `--method` is no option either: the method is what it chose.
 
     Raises:
         UsageError: the file is missing, or is not a JSON object.
@@ -183,7 +184,7 @@ def read_file(path: str) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise UsageError(f'--config={path} must hold a JSON object of options.')
-    left_out = ('run', 'mode', 'restore_step', *plugins.RECORD)
+    left_out = ('run', 'mode', 'restore_step', auto.ASKED, *plugins.RECORD)
     return {k: v for k, v in renamed(content).items() if k not in left_out}
 
 
@@ -224,7 +225,7 @@ def check(given: Mapping[str, Any], known: Catalog | None = None) -> None:
     for name, (option, users) in options.items():
         if name in given and not users:
             option.checked(given[name])
-    method = given.get('method', options['method'][0].default)
+    method = auto.method_of(given)
     METHODS.check(method)
     for name, (option, users) in options.items():
         if name in given and users:

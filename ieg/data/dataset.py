@@ -523,10 +523,12 @@ class Advice:
     Attributes:
         values: options by name.
         sentence: what was seen.
+        vectors: whether the examples are vectors, not images.
     """
 
     values: Mapping[str, Any]
     sentence: str
+    vectors: bool = False
 
 
 class Opened:
