@@ -127,8 +127,8 @@ def check(given: Mapping[str, Any]) -> Config:
         given = {k: v for k, v in given.items() if k not in left_out}
     if auto.asked(given) == auto.AUTO and 'loss' not in given:
         # Which of them applies follows from the loss that will be chosen.
-        left_out = ('gce_q', 'label_smoothing')
-        given = {k: v for k, v in given.items() if k not in left_out}
+        of_losses = ('gce_q', 'label_smoothing')
+        given = {k: v for k, v in given.items() if k not in of_losses}
     # The run of a few images is the longest.
     return resolve(given, Advice(own.schedule(224, 1000, 3), ''))
 

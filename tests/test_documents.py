@@ -34,4 +34,4 @@ def test_options_and_methods_exist(page):
     flags = set(re.findall(r'(?<![\w-])--([a-z_]+)(?![\w-])', text))
     assert flags <= {*catalog.shipped().options(), *OTHERS}
     methods = set(re.findall(r'--method=([a-z]\w*)', text))
-    assert methods <= {*METHODS.names(), 'elr', 'confident'}
+    assert methods <= {*METHODS.names(), 'auto', 'elr', 'confident'}
