@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ieg.commandline import arguments, auto, catalog
 from ieg.commandline.arguments import LENGTHS, over, unused_by
 from ieg.data import load, own, spec
-from ieg.data.dataset import Advice
+from ieg.data.dataset import Advice, refuse_image_options
 from ieg.data.spec import OWN
 from ieg.errors import UsageError, nearest
-from ieg.networks import applications
+from ieg.networks import applications, check_kind
 from ieg.ops import optim
 from ieg.options import (
     PATHS,
@@ -167,6 +167,9 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
             f'--network_name: {", ".join(NETWORKS.names())}.'
         )
     NETWORKS.check(network)
+    if advice and advice.vectors:
+        refuse_image_options(given)
+        check_kind(network, are_vectors=True)
     if method.most_epochs(method.Config()) is not None:
         advised.pop('max_epoch', None)
     presets = method.presets(dataset, network)

@@ -1,4 +1,8 @@
-"""Records of a data set: parts, splits, and images in memory."""
+"""Records of a data set: parts, splits, and images in memory.
+
+Examples are images or vectors (`Vectors`); what is said of images here is true
+of both.
+"""
 
 import dataclasses
 import hashlib
@@ -12,6 +16,7 @@ import tensorflow as tf
 from ieg.data.images.files import FileImages, Framing, lost, progress_bar
 from ieg.data.noise.labels import NoisyLabels
 from ieg.data.spec import DatasetSpec
+from ieg.data.vectors import Vectors, statistics
 from ieg.errors import UsageError
 from ieg.options import DataConfig
 
@@ -26,12 +31,14 @@ class Images(Protocol):
     """Images reached by id, 0..N-1.
 
     Attributes:
-        shape: (H, W, channels) of every image that `fetch` returns.
-        array: uint8 [N, H, W, channels] if they are in memory, else None.
+        shape: (H, W, channels) of every image that `fetch` returns; (d,) of
+            vectors.
+        array: uint8 [N, H, W, channels] if they are in memory, else None;
+            float32 [N, d] of vectors.
     """
 
     @property
-    def shape(self) -> tuple[int, int, int]: ...  # noqa: D102
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
 
     @property
     def array(self) -> np.ndarray | None: ...  # noqa: D102
@@ -54,7 +61,7 @@ class Images(Protocol):
                 evaluation. Images in memory ignore them.
 
         Returns:
-            uint8 [b, H, W, channels].
+            uint8 [b, H, W, channels], or float32 [b, d].
         """
         ...
 
@@ -207,11 +214,11 @@ class Preprocessing:
     Attributes:
         padding: pixels that the weak view pads on each side before it crops.
         flip: whether a mirrored image still belongs to its class.
-        mean: per channel, of pixels in [0, 1].
-        std: per channel, in the same units.
+        mean: per channel, of pixels in [0, 1]; per column of vectors.
+        std: per channel, in the same units; 0 for constant columns.
         policy: the view that stands for the learned augmentation policy.
-        framing: how files become images, for evaluation too; None for data
-            sets that are arrays.
+        framing: how files become images, for evaluation too (also where the
+            images have become vectors); None for data sets that are arrays.
     """
 
     padding: int
@@ -221,20 +228,31 @@ class Preprocessing:
     policy: str = 'autoaug'
     framing: Framing | None = None
 
+    @classmethod
+    def of_vectors(
+        cls, train: Vectors, framing: Framing | None = None
+    ) -> 'Preprocessing':
+        """Returns the preprocessing that standardises training vectors."""
+        mean, std = statistics(train)
+        return cls(0, False, mean, std, framing=framing)
+
     def adapted(
-        self, options: DataConfig, shape: tuple[int, int, int]
+        self, options: DataConfig, shape: tuple[int, ...]
     ) -> 'Preprocessing':
         """Returns the preprocessing that options ask for.
 
         Args:
             options: `crop_padding`, `scaling` and `flip` replace the habits
                 of the data set.
-            shape: (H, W, channels) of the images.
+            shape: (H, W, channels) of the images, or (d,) of vectors.
 
         Raises:
             UsageError: a crop could miss the image altogether, or the scaling
-                is not for images with so many channels.
+                is not for images with so many channels, or for vectors.
         """
+        if len(shape) == 1:
+            refuse_image_options(vars(options))
+            return self
         most = min(shape[:2]) - 1
         padding = options.crop_padding
         if not -1 <= padding <= most:
@@ -267,6 +285,26 @@ class Preprocessing:
             f'there is no scaling {name!r} of images with {channels} '
             'channels: choose standard, symmetric or unit.'
         )
+
+
+# Options that say how images are shown, with the values that ask nothing.
+_OF_IMAGES = {
+    'image_size': 0,
+    'flip': 'auto',
+    'crop_padding': -1,
+    'scaling': 'standard',
+    'pretrained': False,
+}
+
+
+def refuse_image_options(given: Mapping[str, Any]) -> None:
+    """Raises UsageError if options ask for what only images have."""
+    for name, nothing in _OF_IMAGES.items():
+        if given.get(name, nothing) != nothing:
+            raise UsageError(
+                f'--{name}={given[name]} is for images, but the examples are '
+                'vectors: leave it out.'
+            )
 
 
 def policy_for(side: int) -> str:
@@ -330,6 +368,7 @@ class Source:
         skipped: (path, reason) of each file that is not an image.
         fingerprint: a hash of everything in a data set that has no name of
             its own; '' for known sets.
+        backbone: name of the network that made the vectors of images, or ''.
     """
 
     train: Part
@@ -343,6 +382,7 @@ class Source:
     remarks: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     fingerprint: str = ''
+    backbone: str = ''
 
     @classmethod
     def of_parts(cls, parts: Mapping[str, Part], **others: Any) -> 'Source':
@@ -376,7 +416,7 @@ class InMemory:
 
     def __init__(self, array: np.ndarray):
         self.array = array
-        self.shape: tuple[int, int, int] = array.shape[1:]
+        self.shape: tuple[int, ...] = array.shape[1:]
         self._tensor: tf.Tensor | None = None
 
     def __len__(self) -> int:
@@ -412,15 +452,18 @@ class Split:
 
     Attributes:
         fetch: (ids int64 [b], seeds int32 [b, 2] or None) -> uint8 tensor
-            [b, H, W, channels]; works eagerly and inside a graph. The seeds
-            are for sources that crop while they read; arrays ignore them.
+            [b, H, W, channels], or float32 [b, d]; works eagerly and inside a
+            graph. The seeds are for sources that crop while they read, and
+            for stored views of vectors; arrays ignore them.
         labels: int32 [N], what a learner may see.
         clean_labels: int32 [N], for reports only; None where unknown.
         indices: int64 [N], position of each example in the order of the data
             set itself (of its test part for the test split); ascending but
             for the probe.
-        images: uint8 [N, H, W, channels], or None for examples in files.
+        images: uint8 [N, H, W, channels], or None for examples in files, and
+            for vectors.
         names: str [N], the files that the images come from; None without.
+        vectors: the examples, where they are no images.
     """
 
     fetch: Callable[..., tf.Tensor]
@@ -429,9 +472,15 @@ class Split:
     indices: np.ndarray
     images: np.ndarray | None = None
     names: np.ndarray | None = None
+    vectors: Vectors | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the examples are."""
+        return self.images is not None or self.vectors is not None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -441,7 +490,7 @@ class Data:
     Attributes:
         spec: the parsed dataset string.
         num_classes: C.
-        image_shape: (H, W, channels) after the views.
+        image_shape: (H, W, channels) after the views; (d,) of vectors.
         class_names: one name per class.
         train: noisy, unless the spec names no noise and the set has none.
         test: clean, as far as its owner knows; or None.
@@ -457,11 +506,12 @@ class Data:
         remarks: whole sentences that a user should read.
         skipped: (path, reason) of each file that is not an image.
         fingerprint: a hash of a user's own data; '' for known sets.
+        backbone: see `Source`.
     """
 
     spec: DatasetSpec
     num_classes: int
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     class_names: tuple[str, ...]
     train: Split
     test: Split | None
@@ -473,6 +523,7 @@ class Data:
     remarks: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     fingerprint: str = ''
+    backbone: str = ''
 
     def split(self, name: str) -> Split | None:
         """Returns the split called `name`, or None if it does not exist."""
@@ -494,7 +545,12 @@ class Data:
     @property
     def in_memory(self) -> bool:
         """Whether the training images are."""
-        return self.train.images is not None
+        return self.train.in_memory
+
+    @property
+    def is_vectors(self) -> bool:
+        """Whether the examples are vectors, not images."""
+        return len(self.image_shape) == 1
 
     @property
     def files(self) -> list[str]:
@@ -503,7 +559,7 @@ class Data:
         return [
             name
             for split in (*splits, *self.further.values())
-            if split is not None and split.images is None
+            if split is not None and not split.in_memory
             for name in (() if split.names is None else split.names)
         ]
 

@@ -13,6 +13,7 @@ from ieg.data.noise import labels as noise_labels
 from ieg.data.noise.labels import SAMPLERS, NoisyLabels
 from ieg.data.sets import tfds
 from ieg.data.spec import TFDS_PREFIX, DatasetSpec, parse
+from ieg.data.vectors import Vectors
 from ieg.errors import UsageError
 from ieg.options import DataConfig, RunConfig
 from ieg.registry import DATASETS
@@ -79,7 +80,9 @@ def _check_source(base: str, source: Source) -> None:
     """
     most = len(source.class_names) - 1
     for name, part in source.parts.items():
-        array, labels, must = part.images.array, part.labels, ''
+        is_vectors = isinstance(part.images, Vectors)
+        array = None if is_vectors else part.images.array
+        labels, must = part.labels, ''
         if array is not None and (array.dtype != np.uint8 or array.ndim != 4):
             must = f'uint8 images [N, H, W, channels], got {array.dtype}'
             must += f' {list(array.shape)}'
@@ -185,6 +188,7 @@ def load(
         remarks=source.remarks,
         skipped=source.skipped,
         fingerprint=source.fingerprint,
+        backbone=source.backbone,
     )
 
 
@@ -378,7 +382,7 @@ def _seen(
             f'the noise {spec.noise!r} looks at all images at once, and those '
             f'of {spec.base} are read from files: choose another kind.'
         )
-    return source.train.images.array[rest]
+    return source.train.images.take(rest).array
 
 
 def _is_valid(
@@ -475,6 +479,7 @@ def _split(
         labels=labels,
         clean_labels=None if clean is None else clean[indices],
         indices=indices.astype(np.int64),
-        images=images.array,
+        images=None if isinstance(images, Vectors) else images.array,
         names=None if part.names is None else part.names[indices],
+        vectors=images if isinstance(images, Vectors) else None,
     )

@@ -38,6 +38,7 @@ from ieg.data.published import (
     remarks_on_skipped,
     shown_problems,
 )
+from ieg.data.vectors import Vectors
 from ieg.errors import UsageError
 from ieg.utils.text import counted, listed, number
 
@@ -193,8 +194,18 @@ def complete(
     parts = dict(parts)
     if 'test' not in parts:
         remarks += (_hold_out(parts),)
-    height, width, channels = parts['train'].images.shape
-    array = parts['train'].images.array
+    images = parts['train'].images
+    if isinstance(images, Vectors):
+        return Source.of_parts(
+            parts,
+            class_names=class_names,
+            preprocessing=Preprocessing.of_vectors(images),
+            remarks=remarks,
+            skipped=skipped,
+            fingerprint=fingerprint,
+        )
+    height, width, channels = images.shape
+    array = images.array
     if array is None:
         mean, std = _of_imagenet(channels)
     else:
@@ -496,15 +507,47 @@ def schedule(side: int, count: int, channels: int) -> dict[str, Any]:
         network = 'lenet' if channels == 1 and side >= 28 else 'cnn'
     else:
         network = 'preact_resnet18' if side <= 64 else 'resnet50'
-    # At least ten steps in an epoch, and some two million images in a run.
-    batch = 64 if side <= 64 else 32
-    while batch > 8 and count < 10 * batch:
-        batch //= 2
     return {
         'network_name': network,
-        # Some may be held out for tests, validation or a probe.
-        'batch_size': max(1, min(batch, count // 2)),
+        'batch_size': _batch_size(count, 64 if side <= 64 else 32),
+        # Some two million images in a run.
         'max_epoch': int(np.clip(2_000_000 // count, 20, 100)),
         'learning_rate': 0.02,
         'lr_schedule': 'cosine_one',
     }
+
+
+def of_vectors(name: str, count: int, width: int, num_classes: int) -> Advice:
+    """Returns what suits vectors.
+
+    Args:
+        name: of the kind of data set.
+        count: how many training examples there are.
+        width: how many numbers each has.
+        num_classes: how many classes they have.
+    """
+    values = {
+        'network_name': 'linear',
+        'batch_size': _batch_size(count, 64),
+        'max_epoch': 30,
+        'optimizer': 'sgd',
+        'learning_rate': 0.01,
+        'momentum': 0.9,
+        'weight_decay': 1e-3,
+        'lr_schedule': 'cosine_one',
+    }
+    return Advice(
+        values,
+        f'{name}: {count} training vectors of {num_classes} classes, '
+        f'{counted(width, "number")} each.',
+        vectors=True,
+    )
+
+
+def _batch_size(count: int, usual: int) -> int:
+    """Returns a batch size with at least ten steps in an epoch."""
+    batch = usual
+    while batch > 8 and count < 10 * batch:
+        batch //= 2
+    # Some may be held out for tests, validation or a probe.
+    return max(1, min(batch, count // 2))

@@ -12,7 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from ieg.data.augment.views import VIEWS, Draws
+from ieg.data import vectors
+from ieg.data.augment.vector_views import VECTOR_VIEWS
+from ieg.data.augment.views import VIEWS, Draws, View
 from ieg.data.dataset import Data
 from ieg.errors import UsageError
 from ieg.ops import random as random_ops
@@ -101,7 +103,12 @@ class Pipeline:
         self._datasets: dict[tuple[str | int, ...], Dataset] = {}
         self._plan: dict[str, np.ndarray] = {}
         self._on_device = on_device
-        self._device_images = self._place_images() if on_device else {}
+        self._device_images: dict[str, tf.Variable] = {}
+        self._device_vectors: dict[
+            str, tuple[tf.Variable, tf.Variable | None]
+        ] = {}
+        if on_device:
+            self._place_examples()
 
     def _part(self, name: str, stream: _Stream, lane: int) -> _Part:
         count, rest = divmod(stream.batch_size, self._replicas)
@@ -271,16 +278,31 @@ class Pipeline:
         for place, view in enumerate(views):
             own = draws.lane(1 + place)
             if raw is None:
-                # Cropped while they are read, once for each view.
+                # Cropped while they are read, or chosen among the stored views
+                # of a vector: once for each view.
                 seeds = None if view in PLAIN else own.lane(1).seeds()
-                images = self._data[split_name].fetch(index, seeds)
+                images = self._fetch(split_name, index, seeds)
             else:
                 images = raw
             view = preprocessing.policy if view == 'autoaug' else view
-            shown = VIEWS[view](images, own, preprocessing)
+            shown = self._view(view)(images, own, preprocessing)
             _check_view(view, shown, images.shape)
             made.append(shown)
         return tuple(made)
+
+    def _view(self, name: str) -> View:
+        """Returns a view; those of a plugin may take images and vectors."""
+        table = VECTOR_VIEWS if self._data.is_vectors else VIEWS
+        return table.get(name) or VIEWS[name]
+
+    def _fetch(
+        self, split_name: str, index: tf.Tensor, seeds: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Returns examples that differ from view to view."""
+        if split_name in self._device_vectors:
+            rows, views = self._device_vectors[split_name]
+            return vectors.pick(rows, views, index, seeds)
+        return self._data[split_name].fetch(index, seeds)
 
     def _raw(self, split_name: str, index: tf.Tensor) -> tf.Tensor | None:
         """Returns images that are in memory, before any view of them."""
@@ -386,18 +408,28 @@ class Pipeline:
             return self._with_views(batch)
         return self._with_plain_view(batch, sweep)
 
-    def _place_images(self) -> dict[str, tf.Variable]:
-        """Copies the images of all array splits to every device."""
-        placed = {}
+    def _place_examples(self) -> None:
+        """Copies images or vectors of all splits to every device."""
         with self._strategy.scope():
             names = ('train', 'probe', 'valid', 'test', *self._data.further)
             for name in names:
                 split = self._data.split(name)
-                if split is not None and split.images is not None:
-                    placed[name] = tf.Variable(
-                        split.images, trainable=False, name=f'{name}_images'
+                if split is None:
+                    continue
+                if split.images is not None:
+                    self._device_images[name] = _placed(name, split.images)
+                if split.vectors is not None:
+                    views = split.vectors.views
+                    self._device_vectors[name] = (
+                        _placed(name, split.vectors.array),
+                        None
+                        if views is None
+                        else _placed(f'{name}_views', views),
                     )
-        return placed
+
+
+def _placed(name: str, array: np.ndarray) -> tf.Variable:
+    return tf.Variable(array, trainable=False, name=f'{name}_images')
 
 
 def _check_view(name: str, shown: tf.Tensor, shape: tf.TensorShape) -> None:

@@ -22,7 +22,8 @@ from ieg.ops.visits import Visits
 from ieg.utils import plugins
 from ieg.utils.text import listed
 
-# Examples of one stream: 'images' is a V-tuple of float32 [b, H, W, channels],
+# Examples of one stream: 'images' is a V-tuple of float32 [b, H, W, channels]
+# (or [b, d], for vectors),
 # 'label' int32 [b], 'index' int64 [b].
 Examples = Mapping[str, Any]
 # stream -> its examples, and
@@ -57,7 +58,8 @@ class Info:
 
     Attributes:
         num_classes: C.
-        image_shape: (height, width, channels) of what a network sees.
+        image_shape: (height, width, channels) of what a network sees; (d,) of
+            vectors.
         labels: the given (noisy) training labels, int32 `[N]`, read-only.
         num_probe: examples of the clean probe set.
         batch_size: examples per step on all replicas together.
@@ -68,7 +70,7 @@ class Info:
     """
 
     num_classes: int
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     labels: np.ndarray
     num_probe: int
     batch_size: int

@@ -1,13 +1,9 @@
 """Nine convolutions with channel dropout, the network of Co-teaching."""
 
-from typing import Any
-
 import keras
-import tensorflow as tf
 
 from ieg.errors import UsageError
 from ieg.networks import layers
-from ieg.ops import random as random_ops
 from ieg.registry import NETWORKS
 
 # 28 -> 14 -> 7 by pooling -> 5 -> 3 -> 1 by convolutions without padding.
@@ -15,60 +11,6 @@ MIN_SIZE = 28
 WIDTHS = (128, 128, 128, 256, 256, 256, 512, 256, 128)
 DROPOUT_MODES = ('off', 'train_only', 'always')
 DROPOUT_RATE = 0.25
-
-
-@keras.saving.register_keras_serializable(package='ieg')
-class ChannelDropout(keras.layers.Layer):
-    """Dropout of whole channels, other ones for each image and replica.
-
-    Keras' SpatialDropout2D draws the same mask on every replica, and other
-    masks with XLA than without.
-
-    Args:
-        rate: probability that a channel is zeroed; the others are divided by
-            1 - rate.
-        always: drop in inference too.
-    """
-
-    def __init__(self, rate: float, always: bool = False, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.rate = rate
-        self.always = always
-        self.input_spec = keras.layers.InputSpec(ndim=4)
-        # Without a name the paths would count the generators of the process.
-        self.seed_generator = keras.random.SeedGenerator(
-            name=f'{self.name}_seed'
-        )
-
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns images [b, H, W, C] with some channels zeroed."""
-        if not (training or self.always):
-            return inputs
-        # Keras counts in int64 because of where TensorFlow places variables.
-        seed = tf.cast(self.seed_generator.next(), tf.int32)
-        context = tf.distribute.get_replica_context()
-        # There is none under the scope of a strategy outside of its `run`.
-        replica = 0 if context is None else context.replica_id_in_sync_group
-        shape = tf.shape(inputs)
-        numbers = random_ops.uniform(
-            [shape[0], 1, 1, shape[3]], random_ops.fold_in(seed, replica)
-        )
-        kept = tf.cast(numbers >= self.rate, inputs.dtype)
-        return inputs * (kept / (1.0 - self.rate))
-
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        """Returns the shape of the images, unchanged."""
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor."""
-        return {
-            **super().get_config(),
-            'rate': self.rate,
-            'always': self.always,
-        }
 
 
 @NETWORKS.register('cnn9', takes=('dropout_mode',))
@@ -128,7 +70,7 @@ def cnn9(
             block = number // 3
             x = keras.layers.MaxPooling2D(2, name=f'pool{block}')(x)
             if dropout_mode != 'off':
-                x = ChannelDropout(
+                x = layers.ChannelDropout(
                     DROPOUT_RATE,
                     always=dropout_mode == 'always',
                     name=f'dropout{block}',

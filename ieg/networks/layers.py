@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from ieg.errors import UsageError
+from ieg.ops import random as random_ops
 
 
 def require_size(
@@ -279,6 +280,60 @@ def bn_relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """Returns ReLU(BN(x)), [b, H, W, C]."""
     x = FusedBatchNormalization(name=name)(x)
     return keras.layers.ReLU(name=f'{name}_relu')(x)
+
+
+@keras.saving.register_keras_serializable(package='ieg')
+class ChannelDropout(keras.layers.Layer):
+    """Dropout of whole channels, other ones for each image and replica.
+
+    Keras' SpatialDropout2D draws the same mask on every replica, and other
+    masks with XLA than without.
+
+    Args:
+        rate: probability that a channel is zeroed; the others are divided by
+            1 - rate.
+        always: drop in inference too.
+    """
+
+    def __init__(self, rate: float, always: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.always = always
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+        # Without a name the paths would count the generators of the process.
+        self.seed_generator = keras.random.SeedGenerator(
+            name=f'{self.name}_seed'
+        )
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns images [b, H, W, C] with some channels zeroed."""
+        if not (training or self.always):
+            return inputs
+        # Keras counts in int64 because of where TensorFlow places variables.
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        context = tf.distribute.get_replica_context()
+        # There is none under the scope of a strategy outside of its `run`.
+        replica = 0 if context is None else context.replica_id_in_sync_group
+        shape = tf.shape(inputs)
+        numbers = random_ops.uniform(
+            [shape[0], 1, 1, shape[3]], random_ops.fold_in(seed, replica)
+        )
+        kept = tf.cast(numbers >= self.rate, inputs.dtype)
+        return inputs * (kept / (1.0 - self.rate))
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Returns the shape of the images, unchanged."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            'rate': self.rate,
+            'always': self.always,
+        }
 
 
 def torch_uniform(fan_in: int) -> keras.initializers.Initializer:

@@ -39,16 +39,16 @@ _CLASS = 'Classifier'
 class Classifier(keras.Model):
     """Trained networks with their preprocessing, for prediction.
 
-    Called with uint8 images [b, H, W, channels], it returns float32
-    probabilities [b, C]: the softmax of the networks' summed logits, as in
-    evaluation. The networks compute in the precision of their training. All
-    arguments are in the saved file.
+    Called with uint8 images [b, H, W, channels], or vectors [b, d], it returns
+    float32 probabilities [b, C]: the softmax of the networks' summed logits,
+    as in evaluation. The networks compute in the precision of their training.
+    All arguments are in the saved file.
 
     Args:
         networks: networks, float images [b, H, W, channels] -> logits [b, C].
-        image_shape: (H, W, channels).
-        mean: mean per channel, of pixels in [0, 1].
-        std: standard deviation per channel, of pixels in [0, 1].
+        image_shape: (H, W, channels); (d,) of vectors.
+        mean: mean per channel, of pixels in [0, 1]; per column of vectors.
+        std: standard deviation, likewise.
         class_names: one name per class.
         dataset: the data set that the networks were trained on.
         framing: how image files are cropped, as `Framing` or its `size`,
@@ -422,6 +422,8 @@ def _labels(model: Classifier) -> str:
 
 def _signature(model: Classifier) -> list[keras.InputSpec]:
     shape = (None, *model.image_shape)
+    if len(model.image_shape) == 1:
+        return [keras.InputSpec(shape=shape, dtype='float32', name='vectors')]
     return [keras.InputSpec(shape=shape, dtype='uint8', name='images')]
 
 

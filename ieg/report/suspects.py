@@ -89,6 +89,8 @@ def pictures(
                 'There are no images: the data differ from those of the run, '
                 'in their examples or their labels.'
             )
+        if part.vectors is not None:
+            continue
         try:
             images = _fetch(part, places)
         # TensorFlow's, Pillow's and the operating system's have no common one.

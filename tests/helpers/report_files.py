@@ -21,6 +21,7 @@ class Split:
     indices: np.ndarray
     images: np.ndarray | None
     fetch: object = None
+    vectors: object = None
 
 
 def entries(epochs, tracked=True):

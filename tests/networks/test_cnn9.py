@@ -9,7 +9,7 @@ from recordings import in_keras_layout
 
 from ieg.errors import UsageError
 from ieg.networks import create_network
-from ieg.networks.cnn9 import ChannelDropout
+from ieg.networks.layers import ChannelDropout
 
 NARROW = (8, 8, 8, 12, 12, 12, 16, 12, 8)
 COLOUR = (32, 32, 3)

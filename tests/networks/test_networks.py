@@ -17,7 +17,8 @@ SMALL = ['lenet', 'cnn', 'resnet29', 'wrn28-2']
 
 
 def test_every_network_is_covered_here():
-    assert NETWORKS.names() == sorted(IMAGE_SHAPES)
+    of_vectors = ['linear', 'mlp']  # In test_vectors.py.
+    assert NETWORKS.names() == sorted([*IMAGE_SHAPES, *of_vectors])
 
 
 # wrn28-2 by hand: stem 432; convolutions 9 * (16 * 32 + 7 * 32**2

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from ieg.data.augment import image_ops, policies
 from ieg.data.dataset import Preprocessing
+from ieg.data.vectors import standardise
 from ieg.ops import random as random_ops
 
 # Named, so that no device or compiler takes another one.
@@ -67,7 +68,12 @@ View = Callable[[tf.Tensor, Draws, Preprocessing], tf.Tensor]
 
 
 def normalise(images: tf.Tensor, recipe: Preprocessing) -> tf.Tensor:
-    """Returns uint8 images as float32, standardized per channel."""
+    """Returns uint8 images as float32, standardized per channel.
+
+    Or vectors [b, d], per column.
+    """
+    if len(images.shape) == 2:
+        return standardise(images, recipe.mean, recipe.std)
     scale, shift = _standard(recipe)
     return tf.cast(images, tf.float32) * scale + shift
 

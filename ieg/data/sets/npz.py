@@ -1,4 +1,4 @@
-"""Images in an npz file."""
+"""Images or vectors in an npz file."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,7 +16,14 @@ from ieg.data.dataset import (
     Part,
     Source,
 )
-from ieg.data.own import check_classes, complete, own_path, schedule
+from ieg.data.own import (
+    check_classes,
+    complete,
+    of_vectors,
+    own_path,
+    schedule,
+)
+from ieg.data.vectors import Vectors, checked
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS
 from ieg.utils.arrays import check_arrays_fit
@@ -27,6 +34,7 @@ from ieg.utils.text import in_order, listed, normal, tidy, unreadable
 _PARTS = {part: part for part in PARTS} | {'val': 'valid'}
 # The part that an array is of and what it is there, by its name.
 KEYS: dict[str, tuple[str, str]] = {
+    'views_train': ('train', 'views'),
     'images': ('train', 'images'),
     'labels': ('train', 'labels'),
     'clean_labels': ('train', 'clean'),
@@ -58,11 +66,13 @@ def read_npz(path: str) -> FoundArrays:
 
     A test part that is there but empty means that none is held out of training.
 
-    Images are uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3], labels integers
-    or strings [N] or [N, 1]. The classes are the labels and clean labels of
-    the training part, numbers in their order and strings in natural order
-    (see `in_order`). If there are `class_names` (strings [C]), they are the
-    classes instead: integer labels are then places in it, from 0 on.
+    Images are uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3]. Vectors are
+    floating [N, d]; `views_train`, floating [N, v, d], has further views of
+    the training vectors. Labels are integers or strings [N] or [N, 1]. The
+    classes are the labels and clean labels of the training part, numbers in
+    their order and strings in natural order (see `in_order`). If there are
+    `class_names` (strings [C]), they are the classes instead: integer labels
+    are then places in it, from 0 on.
 
     Args:
         path: of the file.
@@ -74,22 +84,25 @@ def read_npz(path: str) -> FoundArrays:
     arrays = _load(path)
     names = arrays.pop('class_names', None)
     by_part = _by_part(arrays, path)
+    stored = by_part['train'].pop('views', None)
+    are_vectors = _are_vectors(by_part['train']['images'].array)
+    read = _vectors if are_vectors else _images
     images = {
-        part: _images(held.pop('images'), path)
-        for part, held in by_part.items()
+        part: read(held.pop('images'), path) for part, held in by_part.items()
     }
     labels = {
         part: {role: _flat(named, path) for role, named in held.items()}
         for part, held in by_part.items()
     }
     _check_fit(images, labels, path)
+    views = stored and _views(stored, images['train'], path)
     if names is None:
         class_names, index = _own_classes(labels['train'])
     else:
         class_names, index = _given_classes(names, labels['train'], path)
     parts = {
         part: Part(
-            InMemory(images[part].array),
+            _examples(images[part].array, views if part == 'train' else None),
             **{
                 role: _indices(named, index, class_names, path)
                 for role, named in held.items()
@@ -209,14 +222,16 @@ def _images(named: _Named, path: str) -> _Named:
             f'{where} is {array.dtype}: {do} and store as uint8, 0 to 255.'
         )
     if array.dtype != np.uint8:
+        vectors = ', or vectors as float32' if array.ndim == 2 else ''
         raise UsageError(
             f'{where} is {array.dtype} and not uint8: store pixels as uint8, '
-            '0 to 255.'
+            f'0 to 255{vectors}.'
         )
     if array.ndim == 3:
         array = array[..., np.newaxis]
     if array.ndim != 4 or array.shape[-1] not in (1, 3):
         do = 'store as [N, H, W] or [N, H, W, 3]'
+        do += ', or vectors as float32' if array.ndim == 2 else ''
         if array.ndim == 4 and array.shape[-1] == 4:
             do = 'leave the fourth channel out'
         elif array.ndim == 4 and array.shape[1] in (1, 3):
@@ -231,6 +246,63 @@ def _images(named: _Named, path: str) -> _Named:
             'images: add some, or leave the part out.'
         )
     return _Named(key, array)
+
+
+def _are_vectors(array: np.ndarray) -> bool:
+    return array.ndim == 2 and array.dtype.kind == 'f'
+
+
+def _vectors(named: _Named, path: str) -> _Named:
+    """Returns vectors as float32 [N, d].
+
+    Raises:
+        UsageError: they are of another type or shape, or not finite.
+    """
+    key, array = named
+    where = f'{key} in {path}'
+    if not _are_vectors(array):
+        raise UsageError(
+            f'{where} is {array.dtype} of the shape {array.shape}, but the '
+            'training part has vectors: store floating numbers [N, d].'
+        )
+    if not array.size and (len(array) or KEYS[key][0] != 'test'):
+        raise UsageError(
+            f'{where} has the shape {array.shape}, so there are no vectors: '
+            'add some, or leave the part out.'
+        )
+    return _Named(key, checked(array, where))
+
+
+def _views(named: _Named, images: _Named, path: str) -> np.ndarray:
+    """Returns stored views [N, v, d].
+
+    Raises:
+        UsageError: they are of another type or shape than those of the
+            vectors, or not finite.
+    """
+    key, array = named
+    where, train = f'{key} in {path}', images.array
+    if train.ndim != 2:
+        raise UsageError(
+            f'{where} has views of vectors, but {images.key} has images: leave '
+            'it out.'
+        )
+    fits = array.ndim == 3 and array[:, 0].shape == train.shape
+    if array.dtype.kind != 'f' or not fits:
+        raise UsageError(
+            f'{where} is {array.dtype} of the shape {array.shape}: store '
+            f'floating numbers [{len(train)}, v, {train.shape[1]}], as '
+            f'{images.key} has the shape {train.shape}.'
+        )
+    # Half floats stay so in memory, and are cast when they are shown.
+    half = array.dtype == np.float16
+    return checked(array, where, np.float16 if half else np.float32)
+
+
+def _examples(
+    array: np.ndarray, views: np.ndarray | None
+) -> InMemory | Vectors:
+    return Vectors(array, views) if array.ndim == 2 else InMemory(array)
 
 
 def _flat(named: _Named, path: str) -> _Named:
@@ -288,15 +360,15 @@ def _check_fit(
     for part, (key, array) in images.items():
         if array.shape[1:] != train.array.shape[1:]:
             raise UsageError(
-                f'{key} in {path} has images of {_size(array)}, but '
+                f'{key} in {path} has examples of {_size(array)}, but '
                 f'{train.key} has {_size(train.array)}: store all in one size.'
             )
         for named in labels[part].values():
             if len(named.array) != len(array):
                 raise UsageError(
-                    f'{key} in {path} has {len(array):,} images, but '
+                    f'{key} in {path} has {len(array):,} examples, but '
                     f'{named.key} has {len(named.array):,} labels: store one '
-                    'label per image.'
+                    'label per example.'
                 )
             if named.array.dtype.kind != given.array.dtype.kind:
                 raise UsageError(
@@ -306,6 +378,8 @@ def _check_fit(
 
 
 def _size(images: np.ndarray) -> str:
+    if images.ndim == 2:
+        return f'{images.shape[1]} numbers'
     return '{}x{}x{}'.format(*images.shape[1:])
 
 
@@ -395,15 +469,16 @@ def of_arrays(found: FoundArrays) -> Source:
     """Returns a user's arrays as a data set."""
     fingerprint = hashlib.sha256()
     for name, part in sorted(found.parts.items()):
-        fingerprint.update(
-            name.encode() + np.asarray(part.images.array).tobytes()
-        )
+        fingerprint.update(name.encode())
+        fingerprint.update(np.ascontiguousarray(part.images.array).data)
+        if isinstance(part.images, Vectors) and part.images.views is not None:
+            fingerprint.update(np.ascontiguousarray(part.images.views).data)
         fingerprint.update(part.labels.astype('<i4').tobytes())
     return complete(
         found.parts,
         found.class_names,
         found.remarks,
-        flip=found.parts['train'].images.shape[-1] == 3,
+        flip=found.parts['train'].images.shape[2:] == (3,),
         fingerprint=fingerprint.hexdigest(),
     )
 
@@ -416,10 +491,13 @@ def load(data_dir: str | None) -> Opened:
 
 
 def _advice(found: FoundArrays) -> Advice:
-    train = found.parts['train']
+    train, classes = found.parts['train'], len(found.class_names)
+    if isinstance(train.images, Vectors):
+        (width,) = train.images.shape
+        return of_vectors('npz', len(train), width, classes)
     height, width, channels = train.images.shape
     return Advice(
         schedule(min(height, width), len(train), channels),
-        f'npz: {len(train)} training images of {len(found.class_names)} '
+        f'npz: {len(train)} training images of {classes} '
         f'classes, {width} x {height} pixels.',
     )

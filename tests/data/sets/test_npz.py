@@ -210,11 +210,11 @@ def test_classes_that_parts_lack(save):
         ),
         (
             {'y_train': LABELS[:5]},
-            'x_train in {} has 6 images, but y_train has 5 labels',
+            'x_train in {} has 6 examples, but y_train has 5 labels',
         ),
         (
             {'clean_train': LABELS[:5]},
-            'x_train in {} has 6 images, but clean_train has 5 labels',
+            'x_train in {} has 6 examples, but clean_train has 5 labels',
         ),
         (
             {'clean_train': STRINGS},
@@ -226,7 +226,7 @@ def test_classes_that_parts_lack(save):
         ),
         (
             {'x_test': RGB, 'y_test': LABELS},
-            'x_test in {} has images of 4x5x3, but x_train has 4x5x1',
+            'x_test in {} has examples of 4x5x3, but x_train has 4x5x1',
         ),
         (
             {'x_test': GREY, 'y_test': LABELS + 1},
@@ -326,7 +326,7 @@ def test_an_empty_test_part_means_that_none_is_held_out(save):
     found = load('npz', data_dir=path)
     assert found.test is None and len(found.train) == len(LABELS)
     assert found.remarks == ()
-    with pytest.raises(UsageError, match='x_test in .* has images of 0x5x1'):
+    with pytest.raises(UsageError, match='x_test in .* has examples of 0x5x1'):
         empty = GREY[:0, :0]
         read_npz(
             save(x_train=GREY, y_train=LABELS, x_test=empty, y_test=LABELS[:0])
@@ -358,3 +358,59 @@ def test_arrays_larger_than_the_memory_are_not_unpacked(tmp_path, monkeypatch):
             read(path)
     monkeypatch.setattr(arrays, 'memory_bytes', lambda: 2 * images.nbytes)
     assert len(read_npz(path).parts['train']) == 900
+
+
+# Vectors.
+
+X = RNG.normal(size=(6, 3))
+BAD = np.full((6, 3), np.nan)
+
+
+def test_vectors(save):
+    arrays = dict(x_train=X, y_train=LABELS, x_test=X[:0], y_test=LABELS[:0])
+    found = read_npz(save(**arrays))
+    vectors, labels, _ = columns(found.parts['train'])
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors, X.astype(np.float32))
+    assert labels.tolist() == [1, 0, 0, 2, 1, 2]
+    assert found.parts['test'].images.shape == (3,)
+
+
+@pytest.mark.parametrize('kind', [np.float16, np.float32, np.float64])
+def test_stored_views(save, kind):
+    views = np.stack([X, X + 1], axis=1).astype(kind)
+    path = save(x_train=X, y_train=LABELS, views_train=views)
+    held = read_npz(path).parts['train'].images.views
+    assert held.dtype == (np.float16 if kind == np.float16 else np.float32)
+    np.testing.assert_array_equal(held, views.astype(held.dtype))
+
+
+@pytest.mark.parametrize(
+    'changed, facts',
+    [
+        (dict(views_train=X), ['views_train', '(6, 3)', '[6, v, 3]']),
+        (dict(views_train=X[:, None, :2]), ['views_train', '(6, 1, 2)']),
+        (dict(views_train=X[:5, None]), ['views_train', '(5, 1, 3)']),
+        (dict(views_train=LABELS), ['views_train', 'int64']),
+        (dict(views_train=BAD[:, None]), ['views_train', 'row 0']),
+        (dict(x_train=BAD), ['x_train', 'row 0', 'column 0']),
+        (
+            dict(x_test=X[:, :2], y_test=LABELS),
+            ['x_test', '2 numb', '3 numb'],
+        ),
+        (dict(x_test=RGB, y_test=LABELS), ['x_test', 'uint8', 'vectors']),
+        (dict(x_train=X[:, :0]), ['x_train', '(6, 0)', 'no vectors']),
+        (dict(x_train=RGB, views_train=X), ['views_train', 'images']),
+        (dict(x_train=X[:, :, None]), ['x_train', 'float64', 'uint8']),
+        (dict(x_train=X[:, :, None, None]), ['x_train', 'float64', 'uint8']),
+        (dict(x_train=X.astype(int)), ['x_train', 'int64', 'float32']),
+        (dict(x_train=GREY[0], y_train=LABELS[:4]), ['x_train', 'float32']),
+        (dict(x_train=X.astype(complex)), ['x_train', 'complex128']),
+        (dict(x_train=X.astype(object)), ['x_train', 'Python objects']),
+    ],
+)
+def test_vectors_that_cannot_be_used(save, changed, facts):
+    arrays = dict(x_train=X, y_train=LABELS) | changed
+    said = refusal(save(**arrays))
+    for fact in facts:
+        assert fact in said
