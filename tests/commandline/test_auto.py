@@ -13,7 +13,7 @@ from ieg.errors import UsageError
 from ieg.methods.supervised import Supervised
 
 IMAGES = Advice({'network_name': 'cnn', 'max_epoch': 7}, 'Images.')
-VECTORS = Advice({'network_name': 'cnn', 'max_epoch': 5}, 'Vectors.', True)
+VECTORS = Advice({'network_name': 'linear', 'max_epoch': 5}, 'Vectors.', True)
 OWN = [{'dataset': base, 'data_dir': 'x'} for base in ('folder', 'csv', 'npz')]
 
 
