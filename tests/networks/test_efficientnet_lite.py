@@ -13,13 +13,13 @@ PARAMETERS = {'lite0': 3_350_000, 'lite1': 4_108_848, 'lite2': 4_782_024}
 
 @pytest.fixture(scope='module')
 def network():
-    return lite.efficientnet_lite(lite.SIZES['lite0'], 'lite0')
+    return lite.efficientnet_lite(lite.SIZES['lite0'])
 
 
 def test_structure(network):
     for name, parameters in PARAMETERS.items():
         size = lite.SIZES[name]
-        model = lite.efficientnet_lite(size, name)
+        model = lite.efficientnet_lite(size)
         assert model.count_params() == parameters
         assert model.input_shape == (None, size.side, size.side, 3)
         assert model.output_shape == (None, lite.WIDTH)
