@@ -46,14 +46,21 @@ def unusable(error: OSError) -> RunError | None:
     Returns:
         None if the error is not about a file.
     """
-    what = _UNUSABLE.get(error.errno or 0)
-    if what is None and error.filename is None:
+    if error.errno not in _UNUSABLE and error.filename is None:
         return None
-    file = 'the output' if error.filename is None else error.filename
     return RunError(
-        f'{file} {what or f"cannot be accessed: {error.strerror}"}. Once that '
-        'is solved, run the same command again; a training resumes.'
+        f'{failed(error)}. Once that is solved, run the same command again; a '
+        'training resumes.'
     )
+
+
+def failed(error: OSError) -> str:
+    """Returns which file cannot be used and why: 'a.csv cannot be written: its
+    disk is full'.
+    """
+    what = _UNUSABLE.get(error.errno or 0)
+    file = 'the output' if error.filename is None else error.filename
+    return f'{file} {what or f"cannot be accessed: {error.strerror}"}'
 
 
 def as_os_error(message: str) -> OSError | None:

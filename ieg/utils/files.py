@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, BinaryIO, Literal, NamedTuple
@@ -181,17 +182,36 @@ def _sync(path: str) -> None:
         os.close(descriptor)
 
 
-def clear_leftovers(folder: str, also: re.Pattern[str] | None = None) -> None:
+def is_temporary(name: str) -> bool:
+    """Returns whether `atomic_path` gives such names until a file is whole."""
+    return bool(_TEMPORARY.fullmatch(name))
+
+
+def clear_leftovers(
+    folder: str, also: re.Pattern[str] | None = None, older: float = 0.0
+) -> None:
     """Removes what `atomic_path` leaves in a folder if its process is killed.
 
     Args:
         folder: the folder; it may be missing.
         also: names of other files and folders to remove.
+        older: seconds for which they must not have changed, where another
+            process may be writing.
     """
     names = os.listdir(folder) if os.path.isdir(folder) else []
     for name in names:
-        if _TEMPORARY.fullmatch(name) or (also and also.fullmatch(name)):
-            remove(os.path.join(folder, name))
+        if is_temporary(name) or (also and also.fullmatch(name)):
+            path = os.path.join(folder, name)
+            if not older or _age(path) > older:
+                remove(path)
+
+
+def _age(path: str) -> float:
+    """Returns for how many seconds a file has not changed; 0 if unknown."""
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:

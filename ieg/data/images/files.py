@@ -48,6 +48,7 @@ class Framing:
         aspect: smallest and largest width of the rectangle over its height.
         fraction: side of the square over the short side of the image; also
             of the centre crop of evaluation.
+        squares: whether Pillow makes all of it, see `SquareImages`.
     """
 
     size: int
@@ -56,6 +57,7 @@ class Framing:
     area: tuple[float, float] = (0.08, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
     fraction: float = 224 / 256
+    squares: bool = False
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.channels not in (1, 3):
@@ -263,10 +265,18 @@ def inspect(
     )
 
 
-def progress_bar(total: int, what: str = 'Checking') -> tqdm:
-    """Returns a bar for work on files, one line if it is not a terminal."""
-    if total >= _MANY and not sys.stderr.isatty():
-        print(f'{what} {total:,} image files.', file=sys.stderr, flush=True)
+def progress_bar(
+    total: int, what: str = 'Checking', announced: int = _MANY
+) -> tqdm:
+    """Returns a bar for work on files, one line if it is not a terminal.
+
+    Args:
+        total: number of files.
+        what: is done to them.
+        announced: the fewest files for which that line is printed.
+    """
+    if total >= announced and not sys.stderr.isatty():
+        print(f'{what} {total:,} images.', file=sys.stderr, flush=True)
     return tqdm(
         total=total,
         desc=f'{what.lower()} images',
@@ -447,6 +457,36 @@ def _area(size: tf.Tensor, seed: tf.Tensor, framing: Framing) -> tf.Tensor:
     room = size - sides[first]
     place = tf.where(first < ATTEMPTS, _place(numbers[-1], room), room // 2)
     return tf.concat([place, sides[first]], 0)
+
+
+def areas(sizes: np.ndarray, seeds: np.ndarray, framing: Framing) -> np.ndarray:
+    """Returns windows of random area and aspect in images.
+
+    Args:
+        sizes: height and width of n images, int32 [n, 2].
+        seeds: int32 [n, 2].
+        framing: gives the limits of both.
+
+    Returns:
+        Top, left, height and width, int32 [n, 4].
+    """
+    return _areas(framing)(sizes, seeds).numpy()
+
+
+@functools.cache
+def _areas(framing: Framing) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
+    """Returns `areas` as one graph for all numbers of images."""
+
+    def batch(sizes: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        with tf.device('CPU:0'):
+            return tf.map_fn(
+                lambda row: _area(row[0], row[1], framing),
+                (sizes, seeds),
+                fn_output_signature=tf.TensorSpec([4], tf.int32),
+            )
+
+    signature = [tf.TensorSpec([None, 2], tf.int32)] * 2
+    return tf.function(batch, input_signature=signature, autograph=False)
 
 
 def _cut(image: tf.Tensor, window: tf.Tensor) -> tf.Tensor:

@@ -176,29 +176,27 @@ def _examine(path: Path, full: bool) -> _Facts:
         if not status.st_size:
             return _Facts(problem='is empty')
         with open(path, 'rb') as file:
-            return _facts(_open(file), full)
+            return _facts(open_image(file), full)
     except Exception as error:
-        return _Facts(problem=_reason(path, error))
+        return _Facts(problem=reason(path, error))
 
 
 def _facts(image: ImageFile.ImageFile, full: bool) -> _Facts:
-    turn = _orientation(image)
+    turn = orientation(image)
     odd = turn != 1 or not _is_plain(image)
-    width, height = image.size
-    if turn in _SIDEWAYS:
-        width, height = height, width
+    height, width = upright(image.size, turn)
     grey = image.mode in _GREY
     if full:
         # Of a JPEG, an eighth of each side, for which all of it is read.
         image.draft(None, (1, 1))
         if odd:
-            _flatten(image, 'RGB')
+            flattened(image, 'RGB')
         else:
             image.load()
     return _Facts(height, width, odd, grey)
 
 
-def _reason(path: Path, error: Exception) -> str:
+def reason(path: Path, error: Exception) -> str:
     """Returns in a few words why a file could not be read."""
     match error:
         case _Unusable():
@@ -224,7 +222,7 @@ def _too_large() -> str:
     return f'has more than {MAX_PIXELS / 1e6:.0f} million pixels'
 
 
-def _open(file: BinaryIO) -> ImageFile.ImageFile:
+def open_image(file: BinaryIO) -> ImageFile.ImageFile:
     """Returns an image of which only the header has been read."""
     image = Image.open(file, formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
@@ -236,7 +234,7 @@ def _open(file: BinaryIO) -> ImageFile.ImageFile:
     return image
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """Returns EXIF's orientation, 1 to 8; 1 where it is not to be had."""
     # EXIF behind the pixels of a PNG would have all of it read.
     if image.format == 'PNG' and 'exif' not in image.info:
@@ -246,6 +244,22 @@ def _orientation(image: Image.Image) -> int:
     except Exception:
         return 1
     return turn if turn in _UPRIGHT else 1
+
+
+def upright(size: tuple[int, int], turn: int) -> tuple[int, int]:
+    """Returns height and width of an upright image.
+
+    Args:
+        size: width and height as they are stored.
+        turn: EXIF's orientation.
+    """
+    width, height = size
+    return (width, height) if turn in _SIDEWAYS else (height, width)
+
+
+def turned(image: Image.Image, turn: int) -> Image.Image:
+    """Returns an image upright, which has EXIF's orientation `turn`."""
+    return image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
 
 
 def _is_plain(image: ImageFile.ImageFile) -> bool:
@@ -287,16 +301,15 @@ def read_odd(content_or_path: bytes | Path, channels: int) -> np.ndarray:
     else:
         file = open(content_or_path, 'rb')
     with file:
-        opened = _open(file)
+        opened = open_image(file)
         # Before the pixels, as in the survey.
-        turn = _orientation(opened)
-        image = _flatten(opened, 'L' if channels == 1 else 'RGB')
-    if turn in _UPRIGHT:
-        image = image.transpose(_UPRIGHT[turn])
+        turn = orientation(opened)
+        image = flattened(opened, 'L' if channels == 1 else 'RGB')
+    image = turned(image, turn)
     return np.array(image).reshape(image.height, image.width, channels)
 
 
-def _flatten(image: Image.Image, mode: str) -> Image.Image:
+def flattened(image: Image.Image, mode: str) -> Image.Image:
     """Returns an image in the mode 'L' or 'RGB', on white."""
     if image.mode.startswith('I') or image.mode == 'F':
         image = Image.fromarray(_to_bytes(np.asarray(image)))
