@@ -4,12 +4,17 @@ A process can have one mirrored strategy only.
 """
 
 import os
+import signal
 
 from ieg.utils.cli import import_tensorflow
 
 # Test processes share the cores; more threads would only wait for each other.
 os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '1')
 os.environ['CUDA_VISIBLE_DEVICES'] = '-1'
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell ignores it for a command in the background, whose processes
+    # inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 import_tensorflow()  # First, and without its notes.
 
 import keras  # noqa: E402

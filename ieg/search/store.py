@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 
 from ieg.errors import UsageError
-from ieg.utils.files import append, atomic_open, atomic_write, from_json
+from ieg.utils.files import (
+    append,
+    atomic_open,
+    atomic_write,
+    clear_leftovers,
+    from_json,
+)
 
 # Score of a trial without an accuracy.
 LOWEST = -2.0
@@ -95,6 +101,7 @@ class Store:
                 'choose another --checkpoint_path.'
             ) from error
         self._check(json.loads(json.dumps(head)), introduced)
+        clear_leftovers(folder)
         self.results: dict[str, Result] = {}
         self.trials: dict[str, Trial] = {}
         text = ''

@@ -1,11 +1,13 @@
 """The folder of a search: what is written, and what survives damage."""
 
 import os
+import pathlib
 
 import pytest
 
 from ieg.errors import UsageError
 from ieg.search.store import Result, Store, Trial
+from ieg.utils.files import atomic_path
 
 HEAD = {'search': 'keep_schedule', 'length': [2, 0]}
 TRIALS = [
@@ -54,6 +56,15 @@ def test_lines_that_are_no_text_are_dropped(tmp_path):
     with open(tmp_path / 'trials.jsonl', 'ab') as file:
         file.write(b'\xff\xfe\x00')
     assert len(Store(str(tmp_path), HEAD, {}).trials) == 3
+
+
+def test_what_a_kill_has_left_goes(tmp_path):
+    with atomic_path(tmp_path / 'best.json') as temporary:
+        left = pathlib.Path(temporary)
+        left.touch()
+    left.touch()
+    filled(tmp_path)
+    assert not left.exists()
 
 
 @pytest.mark.parametrize('text', ['', '{"search": ', '7', '[1]', '\0'])
