@@ -34,6 +34,11 @@ class Backbone:
     sha256: str
     network: keras.Model
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(side, side, 3)."""
+        return self.side, self.side, 3
+
     @functools.cached_property
     def compute(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """The network as a compiled function of uint8 images."""

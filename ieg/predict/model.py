@@ -17,6 +17,7 @@ import ieg.networks  # noqa: F401  # Registers the layers of a file.
 from ieg.data.augment.views import normalise
 from ieg.data.images.files import Framing
 from ieg.errors import UsageError
+from ieg.features import backbones
 from ieg.utils.files import (
     atomic_path,
     atomic_write,
@@ -44,10 +45,13 @@ class Classifier(keras.Model):
     as in evaluation. The networks compute in the precision of their training.
     All arguments are in the saved file.
 
+    With a backbone, the networks take its features: images go in all the same.
+
     Args:
         networks: networks, float images [b, H, W, channels] -> logits [b, C].
         image_shape: (H, W, channels); (d,) of vectors.
-        mean: mean per channel, of pixels in [0, 1]; per column of vectors.
+        mean: mean per channel, of pixels in [0, 1]; per column of vectors or
+            features.
         std: standard deviation, likewise.
         class_names: one name per class.
         dataset: the data set that the networks were trained on.
@@ -55,6 +59,8 @@ class Classifier(keras.Model):
             `channels` and `fraction`; None for networks that were trained on
             arrays, where files are resized as a whole.
         ieg_version: version of ieg that exported the model.
+        backbone: images of 0 to 255 [b, H, W, 3] -> features [b, d]; None for
+            networks that see the images.
         **kwargs: arguments of `keras.Model`.
     """
 
@@ -68,6 +74,7 @@ class Classifier(keras.Model):
         dataset: str,
         framing: Framing | Mapping[str, Any] | None = None,
         ieg_version: str = ieg.__version__,
+        backbone: keras.Model | None = None,
         **kwargs: Any,
     ):
         # The networks have their own dtype policies.
@@ -82,6 +89,7 @@ class Classifier(keras.Model):
             framing = Framing(**framing)
         self.framing = framing
         self.ieg_version = ieg_version
+        self.backbone = backbone
         self.built = True
 
     def build(self, input_shape: Any = None) -> None:
@@ -91,6 +99,8 @@ class Classifier(keras.Model):
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns probabilities, float32 [b, C]."""
         del training
+        if self.backbone is not None:
+            images = self.backbone(images, training=False)
         views = normalise(images, self)
         logits = [net(views, training=False) for net in self.networks]
         total = tf.add_n([tf.cast(part, tf.float32) for part in logits])
@@ -116,6 +126,9 @@ class Classifier(keras.Model):
             'dataset': self.dataset,
             'framing': framing,
             'ieg_version': self.ieg_version,
+            'backbone': None
+            if self.backbone is None
+            else keras.saving.serialize_keras_object(self.backbone),
         }
 
     @classmethod
@@ -125,7 +138,10 @@ class Classifier(keras.Model):
             keras.saving.deserialize_keras_object(net)
             for net in config['networks']
         ]
-        return cls(**{**config, 'networks': networks})
+        backbone = config.get('backbone')
+        if backbone is not None:
+            backbone = keras.saving.deserialize_keras_object(backbone)
+        return cls(**{**config, 'networks': networks, 'backbone': backbone})
 
     def in_full_precision(self) -> 'Classifier':
         """Returns a copy whose networks compute in float32."""
@@ -339,14 +355,16 @@ def save_model(
         OSError: the file cannot be written.
     """
     preprocessing = data.preprocessing
+    backbone = backbones.load(data.backbone) if data.backbone else None
     model = Classifier(
         method.evaluated_networks,
-        image_shape=data.image_shape,
+        image_shape=backbone.image_shape if backbone else data.image_shape,
         mean=preprocessing.mean,
         std=preprocessing.std,
         class_names=data.class_names,
         dataset=str(data.spec),
         framing=framing or preprocessing.framing,
+        backbone=backbone and backbone.network,
     )
     with atomic_path(path, '.keras') as temporary, _quiet():
         model.save(temporary)
