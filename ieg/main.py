@@ -6,7 +6,6 @@ subcommand: `ieg --dataset=... --method=... [--mode=evaluation]`.
 
 import contextlib
 import importlib
-import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -15,17 +14,15 @@ from typing import TYPE_CHECKING, Any
 from absl import app
 
 from ieg import __version__
-from ieg.commandline import arguments, catalog, usage
+from ieg.commandline import arguments, plugged, usage
 from ieg.commandline.catalog import Catalog
 from ieg.data import spec, whereabouts
 from ieg.errors import RunError, UsageError, nearest
 from ieg.options import DataConfig
 from ieg.registry import SEARCHERS
-from ieg.run_folder import CONFIG
 from ieg.utils import cli
 from ieg.utils.interrupt import Interrupt
 from ieg.utils.plugins import names as imported
-from ieg.utils.plugins import recorded
 
 if TYPE_CHECKING:
     from ieg.config import Config
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
 
 # Subcommand -> value of --mode.
 MODES = {'train': 'train', 'evaluate': 'evaluation'}
-HELP = {'--help', '-help', '-h', '--helpshort', '-helpshort'}
-HELP_FULL = {'--helpfull', '-helpfull'}
 TABLE = (
     ('test accuracy, last', 'test_accuracy_last', '{:.2%}'),
     ('test accuracy, mean of last 10', 'test_accuracy_last10', '{:.2%}'),
@@ -146,15 +141,9 @@ def parse(argv: Sequence[str], command: str = '') -> dict[str, Any]:
         UsageError: a plugin, an option or a name is unknown, or a value is
             impossible.
     """
-    imported.clear()
-    plugins = _plugins(argv)
-    known = _with_plugins(plugins) if plugins else catalog.shipped()
-    if not plugins:
-        catalog.announce(known)
-    asked = set(argv[1:])
-    if asked & (HELP | HELP_FULL):
-        show = HELP_TEXTS[command]
-        print(usage.full(known) if asked & HELP_FULL else show(known))
+    known = plugged.known(argv)
+    if text := usage.asked(argv, known, HELP_TEXTS[command]):
+        print(text)
         sys.exit(0)
     given = arguments.parse_flags(list(argv), known=known)
     if command and given.setdefault('mode', MODES[command]) != MODES[command]:
@@ -163,10 +152,9 @@ def parse(argv: Sequence[str], command: str = '') -> dict[str, Any]:
         )
     arguments.check(given, known)
     _check_data(given)
-    if not plugins:
-        if 'searcher' in given:
-            SEARCHERS.check(given['searcher'])
-        _import_methods()
+    if not imported and 'searcher' in given:
+        SEARCHERS.check(given['searcher'])
+    plugged.import_methods()
     return given
 
 
@@ -188,38 +176,6 @@ def _check_data(given: dict[str, Any]) -> None:
         whereabouts.check(base, given.get('data_dir'))
         if given.get('probe_dir'):
             whereabouts.check('folder', given['probe_dir'])
-
-
-def _with_plugins(plugins: Sequence[str]) -> Catalog:
-    """Imports plugins, and returns the catalog with what they register."""
-    _import_methods()
-    for module in plugins:
-        cli.import_plugin(module)
-    return catalog.current()
-
-
-def _import_methods() -> None:
-    cli.import_tensorflow()
-    importlib.import_module('ieg.experiment')
-
-
-def _plugins(argv: Sequence[str]) -> list[str]:
-    """Returns the modules in --plugin, before any flag is defined.
-
-    Without it, those that a run has recorded which --config or --run names.
-    """
-    given: dict[str, list[str]] = {'plugin': [], 'config': [], 'run': []}
-    for place, text in enumerate(argv):
-        name, equals, value = text.lstrip('-').partition('=')
-        if text.startswith('-') and name in given:
-            follows = argv[place + 1 : place + 2]
-            given[name].append(value if equals else ''.join(follows))
-    paths = given['config'] + [
-        os.path.join(os.path.expanduser(folder), CONFIG)
-        for folder in given['run']
-    ]
-    modules = given['plugin'] or map(recorded, paths[-1:])
-    return [name for text in modules for name in text.split(',') if name]
 
 
 def _experiment(argv: list[str], command: str = '') -> None:
@@ -252,7 +208,8 @@ def main() -> None:
         return 0
 
     # What a training prints is in the run folder, too.
-    sys.exit(cli.run(chosen, needs_no_reader=trains))
+    silent = trains or command == 'audit'
+    sys.exit(cli.run(chosen, needs_no_reader=silent))
 
 
 def _unknown_command(command: str) -> UsageError:

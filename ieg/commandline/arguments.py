@@ -49,22 +49,28 @@ def define_flags(
     values: flags.FlagValues = flags.FLAGS, known: Catalog | None = None
 ) -> None:
     """Defines one flag for each option of the run and of all methods."""
-    makers: dict[type, Any] = {
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        str: flags.DEFINE_string,
-        bool: flags.DEFINE_bool,
-    }
-    for name, (option, _) in (known or catalog.current()).options().items():
-        if name not in values:
-            makers[option.type](name, None, option.help, flag_values=values)
-            values[name].parser = _Parser(option, values[name].parser)
+    for option, _ in (known or catalog.current()).options().values():
+        define_flag(option, values)
     for name, text in SOURCES.items():
         if name not in values:
             flags.DEFINE_string(name, None, text, flag_values=values)
     for old, new in ALIASES.items():
         if old not in values:
             flags.DEFINE_alias(old, new, flag_values=values)
+
+
+def define_flag(option: Option, values: flags.FlagValues) -> None:
+    """Defines the flag of an option, unless there is one."""
+    makers: dict[type, Any] = {
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+        bool: flags.DEFINE_bool,
+    }
+    name = option.name
+    if name not in values:
+        makers[option.type](name, None, option.help, flag_values=values)
+        values[name].parser = _Parser(option, values[name].parser)
 
 
 def parse_flags(
@@ -84,20 +90,30 @@ def parse_flags(
             the file cannot be read.
     """
     known = known or catalog.current()
+    if words := parse_words(argv, values, known):
+        raise UsageError(
+            f'Unexpected argument {words[0]!r}: options are written as '
+            '--name=value.'
+        )
+    return from_flags(values, known)
+
+
+def parse_words(
+    argv: list[str], values: flags.FlagValues, known: Catalog
+) -> list[str]:
+    """Parses the flags in a command line, and returns what are none.
+
+    Raises:
+        UsageError: a flag is unknown, or a value not of its type.
+    """
     define_flags(values, known)
     try:
-        rest = values(argv)
+        return values(argv)[1:]
     except flags.UnrecognizedFlagError as error:
         raise _unknown(error.flagname, known) from None
     except flags.Error as error:
         text = ' '.join(str(error).split())
         raise UsageError(f'{text.rstrip(".")}.') from error
-    if len(rest) > 1:
-        raise UsageError(
-            f'Unexpected argument {rest[1]!r}: options are written as '
-            '--name=value.'
-        )
-    return from_flags(values, known)
 
 
 def from_flags(

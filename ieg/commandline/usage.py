@@ -1,7 +1,7 @@
 """What `--help` and `--helpfull` print."""
 
 import textwrap
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ieg.commandline.catalog import SOURCES, Catalog, Option
 from ieg.data.noise.human import HUMAN_SETS
@@ -9,6 +9,7 @@ from ieg.data.spec import TFDS_PREFIX
 
 WIDTH = 79
 COMMANDS = {
+    'audit': 'List the wrong labels of a folder, a .csv or an .npz file.',
     'train': 'Train a classifier and list the labels that are probably wrong.',
     'evaluate': 'Evaluate a checkpoint of a run.',
     'compare': 'Recommend one of several runs, without clean labels.',
@@ -56,6 +57,26 @@ _NOT_IN_EVALUATION = {
     'stop_on_memorization',
     'export',
 }
+
+
+_HELP = {'--help', '-help', '-h', '--helpshort', '-helpshort'}
+_HELP_FULL = {'--helpfull', '-helpfull'}
+
+
+def asked(
+    argv: Sequence[str], known: Catalog, show: Callable[[Catalog], str]
+) -> str:
+    """Returns the help that a command line asks for, '' if it does not.
+
+    Args:
+        argv: the name of the command, and its arguments.
+        known: the options.
+        show: makes the text for `--help`.
+    """
+    given = set(argv[1:])
+    if given & _HELP_FULL:
+        return full(known)
+    return show(known) if given & _HELP else ''
 
 
 def overview(known: Catalog) -> str:
@@ -113,6 +134,49 @@ def training(known: Catalog) -> str:
             _names(known),
             _DEFAULTS,
             *_groups(known, left_out={'mode'}),
+        ]
+    )
+
+
+# Those of `ieg train` that `ieg audit --help` shows.
+_AUDITING = (
+    'run_name',
+    'method',
+    'network_name',
+    'image_size',
+    'max_epoch',
+    'probe_dir',
+    'seed',
+    'export',
+)
+
+
+def auditing(known: Catalog, budget: Option) -> str:
+    """Returns the usage of `ieg audit`, which has one option of its own."""
+    options = {name: option for name, (option, _) in known.options().items()}
+    output = options['checkpoint_path']
+    entries = [
+        (f'--output={output.default}', output.help),
+        (f'--{budget.name}={budget.default:g}', budget.help),
+        *(
+            (f'--{name}={options[name].default}', options[name].help)
+            for name in _AUDITING
+        ),
+    ]
+    return _join(
+        [
+            'Usage: ieg audit PATH [--OPTION=VALUE ...]',
+            'Finds labels that are probably wrong. PATH is a folder with one '
+            'folder of images per class (in it, or in its folders train and '
+            'test), a .csv file or an .npz file.',
+            'Says what it will do and how long that takes, trains a '
+            'classifier, and writes label_issues.csv, report.html and '
+            'model.keras into a run folder. The same command resumes, or '
+            'prints the result again.',
+            'Options, with their defaults:\n'
+            + _columns((flag, _summary(text)) for flag, text in entries),
+            'All other options of `ieg train` can be given, too, but for those '
+            'that name the data or the run: `ieg audit --helpfull`.',
         ]
     )
 

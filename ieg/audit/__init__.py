@@ -1,0 +1,1 @@
+"""`ieg audit PATH`: which labels of a user's own data are probably wrong."""

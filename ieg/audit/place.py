@@ -1,0 +1,206 @@
+"""What is at the PATH of `ieg audit`, found without TensorFlow."""
+
+import collections
+import contextlib
+import dataclasses
+import os
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+
+from ieg.data import spec
+from ieg.data.images import class_folders
+from ieg.data.images.survey import EXTENSIONS
+from ieg.errors import UsageError
+from ieg.utils import tables
+from ieg.utils.files import check_local, is_ours
+from ieg.utils.text import counted, shown, unreadable
+
+WANTED = 'a folder of images in class folders, a .csv or an .npz file'
+# With fewer examples, the label of a class is not judged but guessed.
+LEAST = 5
+_ARCHIVES = ('.zip', '.tar', '.gz', '.tgz', '.bz2', '.xz', '.7z', '.rar')
+_NAMED = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A user's data.
+
+    Attributes:
+        path: as typed.
+        kind: the data set that reads it: folder, csv or npz.
+        counts: training examples of each class, before any of them are held
+            out; empty where only the reader can tell.
+        others: further examples by the name of their part.
+        remarks: sentences about what is not used.
+    """
+
+    path: str
+    kind: str
+    counts: Mapping[str, int]
+    others: Mapping[str, int]
+    remarks: tuple[str, ...] = ()
+
+
+def kind(path: str) -> str:
+    """Returns the data set that reads a path.
+
+    Raises:
+        UsageError: there is none, or nothing is there.
+    """
+    check_local(path)
+    place = os.path.expanduser(path)
+    try:
+        os.stat(place)
+    except OSError as error:
+        if _is_name(path):
+            raise UsageError(
+                f'{path} is the name of a data set, and no file or folder here '
+                f'is called so: give {WANTED}, or train on that data set with '
+                f'`ieg train --dataset={path}`.'
+            ) from None
+        raise unreadable('file or folder', place, error) from None
+    extension = os.path.splitext(place)[1].lower()
+    if os.path.isdir(place):
+        if is_ours(place):
+            raise UsageError(
+                f'{path} is a run folder: give the data, {WANTED}; '
+                f'`ieg report {path}` shows the results of the run.'
+            )
+        return 'folder'
+    if extension in ('.csv', '.npz'):
+        return extension[1:]
+    hint = ''
+    if extension in _ARCHIVES:
+        hint = '; unpack it first'
+    elif extension in EXTENSIONS:
+        hint = '; this is a single image'
+    elif extension in ('.tsv', '.txt', '.xls', '.xlsx', '.parquet', '.json'):
+        hint = '; save tables as CSV'
+    elif extension == '.npy':
+        hint = '; save x_train and y_train with numpy.savez_compressed'
+    raise UsageError(f'{path} is a file of another kind: give {WANTED}{hint}.')
+
+
+def look(path: str, kind: str, probe_dir: str = '') -> Place:
+    """Returns what is at a path.
+
+    Args:
+        path: as typed.
+        kind: see `kind`.
+        probe_dir: option of that name.
+
+    Raises:
+        UsageError: it is nothing that can be audited.
+    """
+    place = os.path.expanduser(path)
+    if kind == 'folder':
+        found = _folder(path, class_folders.find(place, probe_dir))
+    elif kind == 'csv':
+        found = Place(path, kind, _of_table(place), {})
+    else:
+        found = Place(path, kind, _of_arrays(place), {})
+    if len(found.counts) == 1:
+        raise UsageError(
+            f'{path} has examples of only the class {next(iter(found.counts))!r}'
+            ': add examples of another class.'
+        )
+    most = max(found.counts.values(), default=LEAST)
+    if most < LEAST:
+        raise UsageError(
+            f'{path} has at most {counted(most, "example")} of a class, but '
+            f'labels are judged by {LEAST} or more: add examples, or merge '
+            'classes.'
+        )
+    return found
+
+
+def describe(place: Place) -> str:
+    """Returns how many examples there are, in one line; '' if unknown."""
+    if not place.counts:
+        return ''
+    sizes = place.counts.values()
+    noun = 'image' if place.kind == 'folder' else 'example'
+    each = f'{min(sizes):,} to {max(sizes):,} each'
+    if min(sizes) == max(sizes):
+        each = f'{max(sizes):,} each'
+    parts = ''.join(
+        f', and {count:,} in the {part} part'
+        for part, count in place.others.items()
+    )
+    return (
+        f'{place.path}: {counted(sum(sizes), noun)} of '
+        f'{len(sizes):,} classes, {each}{parts}.'
+    )
+
+
+def warning(place: Place) -> str:
+    """Returns a sentence about classes that are too small; '' without any."""
+    small = {c: n for c, n in place.counts.items() if n < LEAST}
+    if not small:
+        return ''
+    named = ', '.join(
+        f'{name!r} ({count})' for name, count in list(small.items())[:_NAMED]
+    )
+    more = f' and {len(small) - _NAMED:,} more' if len(small) > _NAMED else ''
+    return (
+        f'Fewer than {LEAST} examples: {named}{more}. Do not rely on what is '
+        'said of these labels.'
+    )
+
+
+def _is_name(text: str) -> bool:
+    """Returns whether a text is what `--dataset` takes, or begins like it."""
+    if text.startswith(spec.TFDS_PREFIX):
+        return True
+    try:
+        return spec.parse(text).base not in spec.OWN
+    except UsageError:
+        return False
+
+
+def _folder(path: str, found: class_folders.ClassFolders) -> Place:
+    """Returns the images in class folders."""
+    train = found.images['train']
+    others = {
+        part: sum(map(len, by_class.values()))
+        for part, by_class in found.images.items()
+        if part != 'train' and any(by_class.values())
+    }
+    counts = {shown(name): len(train[name]) for name in found.names}
+    return Place(path, 'folder', counts, others, tuple(found.notes.sentences()))
+
+
+def _of_table(path: str) -> dict[str, int]:
+    """Returns the training rows of each label; empty without such a column.
+
+    Raises:
+        UsageError: the file is no table.
+    """
+    table = tables.Table(path, ('path', 'label', 'split'))
+    if 'label' not in table.header:
+        return {}
+    rows = (fields for _, fields in table.rows())
+    return dict(
+        collections.Counter(
+            row['label']
+            for row in rows
+            if row.get('split', 'train').lower() == 'train'
+        )
+    )
+
+
+def _of_arrays(path: str) -> dict[str, int]:
+    """Returns the training examples of each label; empty if unclear."""
+    # The reader says what is wrong with a file.
+    with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
+        with np.load(path, allow_pickle=False) as arrays:
+            for key in ('y_train', 'train_labels', 'labels'):
+                if key in arrays.files:
+                    values, counts = np.unique(arrays[key], return_counts=True)
+                    return dict(
+                        zip(map(str, values), counts.tolist(), strict=True)
+                    )
+    return {}
