@@ -15,7 +15,7 @@ import json
 import os
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import keras
@@ -461,12 +461,14 @@ def train(
     opened: Opened | None = None,
     data: Data | None = None,
     interrupt: Interrupt | None = None,
+    said: Collection[str] = (),
 ) -> dict[str, Any]:
     """Trains to the end, resuming from the last checkpoint if there is one.
 
     Args:
         progress: whether to print the progress and remarks; or where to print
             the progress, which is standard error otherwise.
+        said: remarks about the data that have been printed before.
 
     Returns:
         The content of `summary.json`; and `not_written`, a sentence for each
@@ -490,11 +492,14 @@ def train(
             config, callbacks, strategy, opened, data, interrupt=interrupt
         )
         with one_sentence(experiment.data):
-            return _train(experiment, progress, started)
+            return _train(experiment, progress, started, said)
 
 
 def _train(
-    experiment: Experiment, progress: bool | TextIO, started: float
+    experiment: Experiment,
+    progress: bool | TextIO,
+    started: float,
+    said: Collection[str],
 ) -> dict[str, Any]:
     config, trainer = experiment.config, experiment.trainer
     _track(experiment)
@@ -510,7 +515,7 @@ def _train(
         if progress:
             for text in (
                 *_precision_advice(config),
-                *experiment.data.remarks,
+                *(r for r in experiment.data.remarks if r not in said),
                 *trainer.remarks,
             ):
                 _print(text)

@@ -15,6 +15,7 @@ PAGES += ['scripts/README.md', 'benchmarks/README.md']
 # Flags of other commands, of example plug-ins, and two of IEG's own command
 # line that the pages declare as missing.
 OTHERS = {'config', 'help', 'helpfull', 'plugin', 'apply', 'output', 'check'}
+OTHERS |= {'time_budget'}
 OTHERS |= {
     'backbone',
     'bonus',

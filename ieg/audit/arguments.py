@@ -20,6 +20,7 @@ _REFUSED = {
     'restore_step': 'use `ieg train`',
     'search': 'use `ieg train`',
 }
+OUTPUT = 'output'
 BUDGET = Option(
     'time_budget',
     float,
@@ -58,9 +59,10 @@ def parse(argv: Sequence[str], known: Catalog) -> Asked:
     """
     values = flags.FlagValues()
     arguments.define_flags(values, known)
-    flags.DEFINE_alias('output', 'checkpoint_path', flag_values=values)
+    flags.DEFINE_alias(OUTPUT, 'checkpoint_path', flag_values=values)
     arguments.define_flag(BUDGET, values)
-    words = arguments.parse_words(list(argv), values, known)
+    own = (OUTPUT, BUDGET.name)
+    words = arguments.parse_words(list(argv), values, known, own)
     for name, remedy in {**_REFUSED, 'config': 'use `ieg train`'}.items():
         if values[name].value is not None:
             raise UsageError(

@@ -1,11 +1,10 @@
 """What is at the PATH of `ieg audit`, found without TensorFlow."""
 
 import collections
-import contextlib
 import dataclasses
 import os
-import zipfile
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import numpy as np
 
@@ -14,7 +13,8 @@ from ieg.data.images import class_folders
 from ieg.data.images.survey import EXTENSIONS
 from ieg.errors import UsageError
 from ieg.utils import tables
-from ieg.utils.files import check_local, is_ours
+from ieg.utils.arrays import check_arrays_fit
+from ieg.utils.files import check_local, is_ours, open_regular
 from ieg.utils.text import counted, shown, unreadable
 
 WANTED = 'a folder of images in class folders, a .csv or an .npz file'
@@ -103,9 +103,10 @@ def look(path: str, kind: str, probe_dir: str = '') -> Place:
     else:
         found = Place(path, kind, _of_arrays(place), {})
     if len(found.counts) == 1:
+        (name,) = found.counts
         raise UsageError(
-            f'{path} has examples of only the class {next(iter(found.counts))!r}'
-            ': add examples of another class.'
+            f'{path} has examples of only the class {name!r}: add examples of '
+            'another class.'
         )
     most = max(found.counts.values(), default=LEAST)
     if most < LEAST:
@@ -194,13 +195,21 @@ def _of_table(path: str) -> dict[str, int]:
 
 def _of_arrays(path: str) -> dict[str, int]:
     """Returns the training examples of each label; empty if unclear."""
-    # The reader says what is wrong with a file.
-    with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
-        with np.load(path, allow_pickle=False) as arrays:
-            for key in ('y_train', 'train_labels', 'labels'):
-                if key in arrays.files:
-                    values, counts = np.unique(arrays[key], return_counts=True)
-                    return dict(
-                        zip(map(str, values), counts.tolist(), strict=True)
-                    )
+    try:
+        with open_regular(path) as file:
+            check_arrays_fit(file, path)
+            return _label_counts(file)
+    except UsageError:
+        raise
+    # A damaged file can raise anything, and its reader says what is wrong.
+    except Exception:
+        return {}
+
+
+def _label_counts(file: BinaryIO) -> dict[str, int]:
+    with np.load(file, allow_pickle=False) as arrays:
+        for key in ('y_train', 'train_labels', 'labels'):
+            if key in arrays.files:
+                values, counts = np.unique(arrays[key], return_counts=True)
+                return dict(zip(map(str, values), counts.tolist(), strict=True))
     return {}

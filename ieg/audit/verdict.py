@@ -5,30 +5,35 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ieg import report, run_folder
 from ieg.label_issues import Issues
 from ieg.label_issues.score import LIKELY, PRECISION
+from ieg.utils.text import listed
 
 if TYPE_CHECKING:
-    from ieg.data.dataset import Split
+    from ieg.data.dataset import Data
+
+# Networks that mark a larger share of all labels are wrong themselves.
+MOST = 0.4
 
 
 def lines(
-    summary: Mapping[str, Any], issues: Issues | None, test: 'Split | None'
+    summary: Mapping[str, Any], issues: Issues | None, data: 'Data'
 ) -> list[tuple[str, str]]:
     """Returns the lines, as (title, text).
 
     Args:
         summary: the content of `summary.json`.
         issues: the rows of `label_issues.csv`; None if there are none.
-        test: the test part.
+        data: the data of the run.
     """
     folder = summary['folder']
-    figures = summary['label_issues']
-    return [
+    found = [
         ('labels to check', _to_check(issues)),
-        ('wrong among them', _share(figures)),
-        ('held-out accuracy', _accuracy(summary, test)),
+        ('wrong among them', _share(summary['label_issues'], issues)),
+        ('held-out accuracy', _accuracy(summary, data)),
         (
             'report and list',
             f'{os.path.join(folder, report.NAME)}, '
@@ -36,6 +41,10 @@ def lines(
         ),
         ('next', _next(folder)),
     ]
+    if missing := _never_predicted(issues):
+        text = f'{listed(missing)}: do not rely on what is said of these labels'
+        found.insert(2, ('never predicted', text))
+    return found
 
 
 def _to_check(issues: Issues | None) -> str:
@@ -45,23 +54,23 @@ def _to_check(issues: Issues | None) -> str:
     marked = issues.is_issue & train
     text = f'{marked.sum():,} of {train.sum():,} training labels'
     if len(issues) > train.sum():
-        held_out = issues.is_issue & ~train
-        text += (
-            f'; after them {held_out.sum():,} of {(~train).sum():,} held out'
-        )
+        others = issues.is_issue & ~train
+        text += f'; after them {others.sum():,} of {(~train).sum():,} held out'
     return text
 
 
-def _share(figures: Mapping[str, Any]) -> str:
+def _share(figures: Mapping[str, Any], issues: Issues | None) -> str:
     if 'never_predicted' not in figures:
-        return (
-            'unknown: only runs on vectors and frozen features (--backbone) '
-            'measure it'
-        )
+        if issues is not None and issues.is_issue.mean() > MOST:
+            return (
+                'few: the network is too weak to tell right labels from wrong '
+                'ones; train longer, or on features (--backbone)'
+            )
+        return 'unknown: only runs on vectors or features measure it'
     low, high = figures['noise_rate_interval']
     if figures['noise_rate'] is None:
         return (
-            f'unknown, as the network is too weak: at most {high:.0%} of all '
+            f'unknown: the network is too weak; at most {high:.0%} of all '
             'labels are wrong'
         )
     if not figures['count']:
@@ -73,20 +82,29 @@ def _share(figures: Mapping[str, Any]) -> str:
     )
 
 
-def _accuracy(summary: Mapping[str, Any], test: 'Split | None') -> str:
+def _never_predicted(issues: Issues | None) -> list[str]:
+    """Returns the classes of training labels that no example looks like."""
+    if issues is None:
+        return []
+    train = issues.split == 'train'
+    given, suggested = issues.given[train], issues.suggested[train]
+    return np.setdiff1d(given, suggested).tolist()
+
+
+def _accuracy(summary: Mapping[str, Any], data: 'Data') -> str:
     accuracy = summary.get('test_accuracy_last')
-    if accuracy is None or test is None:
+    if accuracy is None or data.test is None:
         return 'unknown: nothing was held out'
     by = 'their given labels, hence approximate'
-    if test.clean_labels is not None:
-        by = 'true labels'
-    return f'{accuracy:.1%} of {len(test):,} examples, by {by}'
+    if data.train.clean_labels is not None:
+        by = 'their true labels'
+    return f'{accuracy:.1%} of {len(data.test):,} examples, by {by}'
 
 
 def _next(folder: str) -> str:
     run = shlex.quote(folder)
     return (
-        'open the report, save your corrections, then '
+        'open the report, correct labels there, then '
         f'ieg report {run} --apply=corrected.csv; '
         f'or ieg predict {run} IMAGES'
     )

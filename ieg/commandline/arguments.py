@@ -6,7 +6,7 @@ registered; `given` are options by name.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -99,9 +99,18 @@ def parse_flags(
 
 
 def parse_words(
-    argv: list[str], values: flags.FlagValues, known: Catalog
+    argv: list[str],
+    values: flags.FlagValues,
+    known: Catalog,
+    further: Sequence[str] = (),
 ) -> list[str]:
     """Parses the flags in a command line, and returns what are none.
+
+    Args:
+        argv: the name of the command and its arguments.
+        values: where the flags are defined.
+        known: the options.
+        further: names of flags that a command has besides.
 
     Raises:
         UsageError: a flag is unknown, or a value not of its type.
@@ -110,7 +119,7 @@ def parse_words(
     try:
         return values(argv)[1:]
     except flags.UnrecognizedFlagError as error:
-        raise _unknown(error.flagname, known) from None
+        raise _unknown(error.flagname, known, further) from None
     except flags.Error as error:
         text = ' '.join(str(error).split())
         raise UsageError(f'{text.rstrip(".")}.') from error
@@ -282,10 +291,10 @@ def _check_name(name: str) -> None:
         )
 
 
-def _unknown(flag: str, known: Catalog) -> UsageError:
-    """Returns the mistake that a flag is unknown."""
+def _unknown(flag: str, known: Catalog, further: Sequence[str]) -> UsageError:
+    """Returns the mistake that a flag is unknown; see `parse_words`."""
     options = known.options()
-    names = [*options, *SOURCES]
+    names = [*options, *SOURCES, *further]
     if flag.startswith('no'):
         names += [f'no{n}' for n, (o, _) in options.items() if o.type is bool]
     return UsageError(f'Unknown option --{flag}.{nearest(flag, names, "--")}')

@@ -141,7 +141,6 @@ def training(known: Catalog) -> str:
 # Those of `ieg train` that `ieg audit --help` shows.
 _AUDITING = (
     'run_name',
-    'method',
     'network_name',
     'image_size',
     'max_epoch',
@@ -158,6 +157,7 @@ def auditing(known: Catalog, budget: Option) -> str:
     entries = [
         (f'--output={output.default}', output.help),
         (f'--{budget.name}={budget.default:g}', budget.help),
+        ('--method=auto', 'Training method; auto chooses one.'),
         *(
             (f'--{name}={options[name].default}', options[name].help)
             for name in _AUDITING
@@ -174,9 +174,9 @@ def auditing(known: Catalog, budget: Option) -> str:
             'model.keras into a run folder. The same command resumes, or '
             'prints the result again.',
             'Options, with their defaults:\n'
-            + _columns((flag, _summary(text)) for flag, text in entries),
-            'All other options of `ieg train` can be given, too, but for those '
-            'that name the data or the run: `ieg audit --helpfull`.',
+            + '\n'.join(_described(flag, text) for flag, text in entries),
+            'Takes all options of `ieg train`, too, but for those that name '
+            'the data or the run: `ieg audit --helpfull`.',
         ]
     )
 

@@ -367,7 +367,10 @@ class Examples:
 def audit(
     parts: Sequence[Examples], class_names: Sequence[str]
 ) -> tuple[Issues, dict[str, Any]]:
-    """Ranks labels by their score.
+    """Ranks labels by their score, those of training examples first.
+
+    Evidence of examples that were trained on and of others differs in kind, so
+    they are not sorted together.
 
     Args:
         parts: the training examples, then others, which are compared with the
@@ -382,9 +385,9 @@ def audit(
     train = parts[0]
     noise = estimate(train.evidence)
     names = np.array(class_names, object)
-    table = pd.concat(
-        [_judged(part, names, noise.threshold) for part in parts]
-    ).sort_values('score', kind='stable')
+    table = pd.concat([_judged(part, names, noise.threshold) for part in parts])
+    table['is_other'] = table['split'] != train.split
+    table = table.sort_values(['is_other', 'score'], kind='stable')
     table['rank'] = np.arange(1, len(table) + 1)
     rows = Issues(
         **{

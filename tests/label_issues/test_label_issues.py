@@ -220,11 +220,14 @@ def audited():
     return rows, figures, clean, given
 
 
-def test_rows_come_most_suspicious_first(audited):
+def test_rows_come_most_suspicious_first_those_of_training_before_all(audited):
     rows, figures, clean, given = audited
     assert len(rows) == 2000
     np.testing.assert_array_equal(rows.rank, np.arange(1, 2001))
-    assert (np.diff(rows.score) >= 0).all()
+    assert (rows.split[:1500] == 'train').all()
+    for part in (rows.score[:1500], rows.score[1500:]):
+        assert (np.diff(part) >= 0).all()
+    assert rows.score[1500] < rows.score[1499]
     assert figures['count'] == rows.is_issue.sum() > 0
     assert figures['hard'] == rows.is_hard.sum()
     assert not (rows.is_issue & rows.is_hard).any()

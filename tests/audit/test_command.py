@@ -1,0 +1,151 @@
+"""The command `ieg audit`, from a PATH to the lines at its end."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from command import assert_mistake, ieg
+from tiny_sets import make_folder
+
+from ieg import label_issues
+from ieg.audit import plan
+
+# Quick to compile.
+IMAGES = ('--network_name=tiny', '--image_size=16', '--max_epoch=4')
+TITLES = ('labels to check', 'wrong among them', 'held-out accuracy')
+
+
+def audit(*arguments):
+    """Returns what the command prints, each paragraph in one line."""
+    code, out, err = ieg('audit', *map(str, arguments))
+    assert code == 0, err
+    return out
+
+
+def one_line(text):
+    return ' '.join(text.split())
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data') / 'photos'
+    make_folder(folder, per_class=20, splits=())
+    (folder / 'cat' / 'x.heic').touch()
+    return folder
+
+
+@pytest.fixture(scope='module')
+def audited(photos, tiny, tmp_path_factory):
+    """The run folder of an audit, and what the audit printed."""
+    runs = tmp_path_factory.mktemp('runs')
+    out = audit(photos, f'--output={runs}', *IMAGES)
+    (folder,) = runs.glob('*/*')
+    return folder, out
+
+
+def test_it_says_what_it_found_and_ends_with_what_matters(audited, photos):
+    folder, out = audited
+    assert (folder.parent.name, folder.name) == (
+        'folder-photos',
+        'supervised_tiny_s1',
+    )
+    text = one_line(out)
+    assert f'{photos}: 80 images of 4 classes' in text
+    assert out.count('1 HEIC file') == 1
+    assert '--method=supervised' in text
+    last = text[text.index('labels to check') :]
+    rows = label_issues.read(str(folder / 'label_issues.csv'))
+    train = rows.split == 'train'
+    marked = int(rows.is_issue[train].sum())
+    assert f'{marked} of {train.sum()} training labels' in last
+    assert f'of {(~train).sum()} held out' in last
+    summary = json.loads((folder / 'summary.json').read_text())
+    assert f'{summary["test_accuracy_last"]:.1%} of 16 examples' in last
+    assert 'approximate' in last
+    for name in ('report.html', 'label_issues.csv'):
+        assert str(folder / name) in last
+    assert f'ieg report {folder} --apply=' in last
+    assert f'ieg predict {folder} ' in last
+    # Those held out come after all others.
+    assert train[: train.sum()].all()
+
+
+def test_the_run_is_one_like_any_other(audited, photos):
+    folder, _ = audited
+    config = json.loads((folder / 'config.json').read_text())
+    assert config['data_dir'] == str(photos)
+    assert config['method_asked'] == 'auto'
+    assert (folder / 'model.keras').exists()
+    for command in (
+        ('report', folder),
+        ('predict', folder, photos / 'cat'),
+    ):
+        code, _, err = ieg(*map(str, command))
+        assert code == 0, err
+
+
+def test_the_same_command_prints_the_lines_again(
+    audited, photos, tiny, tmp_path
+):
+    folder, out = audited
+    shutil.copytree(folder.parents[1], tmp_path / 'runs')
+    again = audit(photos, f'--output={tmp_path / "runs"}', *IMAGES)
+    assert 'complete already' in again
+    for title in TITLES:
+        (line,) = [x for x in out.splitlines() if x.startswith(title)]
+        assert line in again.splitlines()
+
+
+def test_other_options_need_another_name(audited, photos, tiny, monkeypatch):
+    folder, _ = audited
+    runs = f'--output={folder.parents[1]}'
+    log = (folder / 'log.jsonl').read_bytes()
+
+    def fail(*arguments):
+        raise AssertionError('the data are not needed')
+
+    monkeypatch.setattr('ieg.experiment.load_data', fail)
+    result = ieg('audit', str(photos), runs, *IMAGES, '--learning_rate=0.3')
+    assert_mistake(result, 'learning_rate was 0.02', 'now 0.3', '--run_name')
+    assert (folder / 'log.jsonl').read_bytes() == log
+
+
+def test_vectors_with_true_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    true = rng.integers(3, size=240)
+    vectors = rng.normal(size=(240, 8)) + 4 * np.eye(3, 8)[true]
+    given = np.where(rng.random(240) < 0.1, (true + 1) % 3, true)
+    np.savez(
+        tmp_path / 'v.npz', x_train=vectors, y_train=given, clean_train=true
+    )
+    options = (f'--output={tmp_path}', '--max_epoch=5', '--track_memorization')
+    text = one_line(audit(tmp_path / 'v.npz', *options))
+    assert '240 examples of 3 classes' in text
+    assert '--method=supervised --loss=gce' in text
+    assert 'true labels' in text and 'approximate' not in text
+    (folder,) = tmp_path.glob('npz-v/*')
+    assert folder.name == 'supervised_linear_s1'
+    code, out, err = ieg('compare', str(folder), f'--out={tmp_path}/compared')
+    assert code == 0 and 'supervised_linear_s1' in out, err
+
+
+def test_a_budget_shortens_a_run_and_is_kept(
+    photos, tiny, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(plan, 'LEAST_EPOCHS', 2)
+    options = (photos, f'--output={tmp_path}', '--network_name=tiny')
+    options = (*options, '--image_size=16', '--time_budget=1')
+    for epoch in (20.0, 0.1):
+        # However fast the machine is when the same command resumes.
+        planned = plan.Plan(100, epoch)
+        monkeypatch.setattr(plan, 'of_run', lambda *_, p=planned: p)
+        text = one_line(audit(*options))
+        assert ('--time_budget=1: --max_epoch=2' in text) == (epoch > 1)
+        (folder,) = tmp_path.glob('*/*')
+        config = json.loads((folder / 'config.json').read_text())
+        assert config['max_epoch'] == 2
+    slow = plan.Plan(100, 1000.0)
+    monkeypatch.setattr(plan, 'of_run', lambda *_: slow)
+    result = ieg('audit', *map(str, options), '--run_name=other')
+    assert_mistake(result, '--time_budget=1', '2 epochs need 34 minutes')
