@@ -80,14 +80,16 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             suspicious first; `pandas.DataFrame` accepts it. Fields: rank (from
             1), index (row of X), split ('train' or 'valid'), given_label,
             suggested_label, score (as `quality_scores_`), margin, agreement,
-            in_selection (NaN if the method does not select), is_issue, is_hard.
+            in_selection (NaN if the method does not select), is_issue, is_hard;
+            for vectors also mark ('certain', 'likely', 'possible' or '').
         quality_scores_: [n], quality of each given label in [0, 1], in the
             order of X. A low score means that the label is probably wrong; NaN
             means that the run did not use the example.
-        noise_rate_: estimated share of wrong labels.
+        noise_rate_: estimated share of wrong labels; None if the networks are
+            too weak to tell.
         noise_rate_interval_: interval (low, high) of the estimate.
         transition_matrix_: [C, C], estimated share of each given label (column)
-            per true class (row).
+            per true class (row); None for vectors.
         history_: the log, one dictionary per epoch.
         run_folder_: the run folder, or None.
     """
@@ -357,7 +359,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         figures = run_folder.read_object(path)['label_issues']
         self.noise_rate_ = figures['noise_rate']
         self.noise_rate_interval_ = tuple(figures['noise_rate_interval'])
-        self.transition_matrix_ = np.array(figures['transition_matrix'])
+        matrix = figures.get('transition_matrix')
+        self.transition_matrix_ = None if matrix is None else np.array(matrix)
         rows = label_issues.read(os.path.join(folder, 'label_issues.csv'))
         self.label_issues_ = _table(rows, self.classes_)
         self.quality_scores_ = np.full(count, np.nan)
@@ -382,6 +385,8 @@ def _table(rows: label_issues.Issues, classes: np.ndarray) -> np.ndarray:
         for column, (field, _) in label_issues.COLUMNS.items()
         if column not in ('path', 'corrected_label')
     } | {'split': rows.split.astype(str)}
+    if rows.mark is not None:
+        columns['mark'] = rows.mark.astype(str)
     for column in ('given_label', 'suggested_label'):
         columns[column] = classes[[places[name] for name in columns[column]]]
     table = np.empty(

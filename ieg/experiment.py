@@ -25,7 +25,7 @@ import tensorflow as tf
 import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
 from ieg import config as ieg_config
-from ieg import results, run_folder
+from ieg import folds, results, run_folder
 from ieg.commandline.arguments import complete
 from ieg.config import Config, folder_of
 from ieg.data import load
@@ -34,6 +34,7 @@ from ieg.data.images.files import lost
 from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import parse
 from ieg.errors import RunError, UsageError, as_os_error
+from ieg.folds import Fold
 from ieg.memorization import PATIENCE, MemorizationTracker
 from ieg.methods import checks
 from ieg.methods.base import Info, Method, steps_for
@@ -44,6 +45,7 @@ from ieg.predict import model as predict_model
 from ieg.registry import METHODS, introduced
 from ieg.training import devices
 from ieg.training.callbacks import Progress, TensorBoardScalars
+from ieg.training.checkpoint import Rewind
 from ieg.training.devices import has_gpu
 from ieg.training.trainer import Settings, Trainer
 from ieg.utils import plugins
@@ -296,6 +298,19 @@ class Experiment:
         )
         return dataclasses.replace(self, config=config, folder=folder)
 
+    def exchange(self, data: Data, folder: str) -> 'Experiment':
+        """Returns the experiment for another run on other data.
+
+        Args:
+            data: with as many training examples, on the host.
+            folder: run folder of the new run.
+        """
+        self.trainer.exchange(data)
+        self.trainer.restart(
+            folder, _identity(self.config, self.strategy, data)
+        )
+        return dataclasses.replace(self, data=data, folder=folder)
+
     @property
     def is_chief(self) -> bool:
         """Whether this process writes the run folder."""
@@ -482,6 +497,7 @@ def train(
         Interrupted: `interrupt` received a signal.
     """
     started = time.monotonic()
+    interrupt = interrupt or Interrupt()
     with devices.restoring(), contextlib.ExitStack() as stack:
         strategy = strategy or devices.make_strategy(
             config.run.distribution_strategy, config.run.num_replicas
@@ -492,7 +508,7 @@ def train(
             config, callbacks, strategy, opened, data, interrupt=interrupt
         )
         with one_sentence(experiment.data):
-            return _train(experiment, progress, started, said)
+            return _train(experiment, progress, started, said, interrupt)
 
 
 def _train(
@@ -500,6 +516,7 @@ def _train(
     progress: bool | TextIO,
     started: float,
     said: Collection[str],
+    interrupt: Interrupt,
 ) -> dict[str, Any]:
     config, trainer = experiment.config, experiment.trainer
     _track(experiment)
@@ -522,10 +539,11 @@ def _train(
             costs = trainer.method.epoch_costs()
             stream = None if isinstance(progress, bool) else progress
             trainer.add_callback(Progress(costs, start, stream))
+    parts = _folds(experiment, interrupt, _print if progress else _ignore)
     trainer.train(start)
     if progress and len(trainer.log.entries) == start:
         _print('The run was complete already: nothing was trained.')
-    outcome = results.conclude(trainer, experiment.data)
+    outcome = results.conclude(trainer, experiment.data, parts)
     summary = results.summarize(
         experiment.folder,
         config,
@@ -544,6 +562,89 @@ def _train(
         )
         write_sums(folder, run_folder.SEALED)
     return summary
+
+
+def _folds(
+    experiment: Experiment, interrupt: Interrupt, say: Callable[[str], None]
+) -> list[Fold]:
+    """Returns the folds of a run on vectors; none for images.
+
+    Makes the run remember what it predicts until the epoch that they choose.
+    """
+    trainer, data = experiment.trainer, experiment.data
+    if not data.is_vectors or trainer.method.visits is None:
+        return []
+
+    parts = folds.train(
+        _FoldBuilder(experiment, interrupt),
+        data,
+        experiment.folder,
+        experiment.config.train.seed,
+        experiment.settings.total_steps,
+        experiment.is_chief,
+        interrupt,
+        say if experiment.is_chief else _ignore,
+    )
+    trainer.add_callback(folds.Early(trainer, folds.middle_epoch(parts)))
+    return parts
+
+
+class _FoldBuilder:
+    """Builds the trainer of each fold of a run, at its beginning.
+
+    The compiled steps of the first fold serve all of them, unless images live
+    on a device, or the method is a plugin's, which may have compiled labels.
+
+    Args:
+        experiment: of the run.
+        interrupt: of the run.
+    """
+
+    def __init__(self, experiment: Experiment, interrupt: Interrupt):
+        self._run, self._interrupt = experiment, interrupt
+        ours = type(experiment.trainer.method).__module__.startswith('ieg.')
+        self._reuses = ours and not experiment.settings.on_device
+        self._built: tuple[Experiment, Rewind] | None = None
+
+    def __call__(self, data: Data, folder: str) -> Trainer:
+        """Returns a trainer for the data and run folder of a fold."""
+        if self._built:
+            experiment, rewind = self._built
+            rewind.apply()
+            return experiment.exchange(data, folder).trainer
+        experiment = build(
+            _fold_config(self._run, len(data.train)),
+            strategy=self._run.strategy,
+            data=data,
+            trial_folder=folder,
+            interrupt=self._interrupt,
+        )
+        if self._reuses:
+            self._built = experiment, Rewind(experiment.trainer.method)
+        return experiment.trainer
+
+
+def _fold_config(experiment: Experiment, count: int) -> Config:
+    """Returns the configuration of a fold with `count` training examples."""
+    train = experiment.config.train
+    share = count / len(experiment.data.train)
+    return dataclasses.replace(
+        experiment.config,
+        train=dataclasses.replace(
+            train,
+            batch_size=min(
+                train.batch_size,
+                count // experiment.strategy.num_replicas_in_sync,
+            ),
+            max_iteration=round(share * train.max_iteration),
+            # They may have learned the labels that are held out.
+            initial_weights='',
+        ),
+    )
+
+
+def _ignore(text: str) -> None:
+    """Says nothing."""
 
 
 def _print(text: str) -> None:

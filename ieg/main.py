@@ -50,18 +50,24 @@ TABLE = (
     ('AUC of their list', 'roc_auc', '{:.4f}'),
     ('run folder, with report.html', 'folder', '{}'),
 )
+WIDTH = max(len(title) for title, _, _ in TABLE)
 
 
 def table(summary: dict[str, Any]) -> str:
     """Returns the few lines that a run ends with."""
-    width = max(len(title) for title, _, _ in TABLE)
+    from ieg.label_issues.ranking import statement
+
     figures = summary['label_issues'] | summary
+    sentences = statement(summary['label_issues'])
+    # These say the same.
+    left_out = ('noise_rate', 'noise_rate_interval') if sentences else ()
     lines = []
     for title, key, form in TABLE:
         value = figures.get(key)
         shown = '-' if value is None else form.format(value)
-        lines.append(f'{title:<{width}}  {shown}')
-    return '\n'.join(lines)
+        if key not in left_out:
+            lines.append(f'{title:<{WIDTH}}  {shown}')
+    return '\n'.join([*lines, *(textwrap.fill(s, 79) for s in sentences)])
 
 
 def run(given: dict[str, Any], plugins: Sequence[str]) -> None:

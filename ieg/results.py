@@ -13,13 +13,14 @@ import tensorflow as tf
 from scipy.special import softmax
 
 import ieg
-from ieg import label_issues, report, run_folder
+from ieg import folds, label_issues, report, run_folder
 from ieg.commandline import auto
 from ieg.config import Config
 from ieg.data.dataset import Data, Split
 from ieg.data.noise import labels as noise_labels
-from ieg.data.spec import OWN
-from ieg.label_issues import Evidence, Examples
+from ieg.folds import Fold
+from ieg.label_issues import Evidence, Examples, floor, ranking
+from ieg.label_issues.score import Scored
 from ieg.methods import checks
 from ieg.methods.base import Method
 from ieg.ops.visits import Visits
@@ -126,12 +127,15 @@ class Outcome:
     remarks: list[str]
 
 
-def conclude(trainer: Trainer, data: Data) -> Outcome:
+def conclude(
+    trainer: Trainer, data: Data, parts: Sequence[Fold] = ()
+) -> Outcome:
     """Returns the results about labels; every worker must call it.
 
     Args:
         trainer: the trainer at the end of its run.
         data: the data of the run.
+        parts: its folds; none where labels are judged without.
     """
     if trainer.method.visits is None:
         text = (
@@ -141,7 +145,12 @@ def conclude(trainer: Trainer, data: Data) -> Outcome:
         )
         return Outcome({}, None, {}, [text])
     arrays = collect(trainer, data)
-    rows, figures = judge(arrays, data, trainer.method)
+    if parts:
+        mean = arrays['train_probabilities']
+        arrays |= folds.evidence(trainer, data, parts, mean)
+        rows, figures = judge_folds(arrays, data, trainer.method)
+    else:
+        rows, figures = judge(arrays, data, trainer.method)
     late = int((arrays['train_visits'] < 1).sum())
     figures['judged_at_end'] = late
     remarks = []
@@ -248,18 +257,61 @@ def judge(
             train.clean_labels,
         )
     ]
-    own = data.spec.base in OWN and train.clean_labels is None
-    for name in ('valid', 'test') if own else ('valid',):
-        split = data.split(name)
-        if split is not None:
-            probabilities = _probabilities(arrays[f'{name}_logits'])
-            held_out = Evidence.of_predictions(split.labels, probabilities)
-            parts.append(
-                label_issues.Examples(
-                    name, split.indices, _paths(split), held_out
-                )
-            )
+    for name in folds.judged(data):
+        split = data[name]
+        probabilities = _probabilities(arrays[f'{name}_logits'])
+        held_out = Evidence.of_predictions(split.labels, probabilities)
+        parts.append(
+            label_issues.Examples(name, split.indices, _paths(split), held_out)
+        )
     return label_issues.audit(parts, data.class_names)
+
+
+def judge_folds(
+    arrays: Mapping[str, np.ndarray], data: Data, method: Method
+) -> tuple[label_issues.Issues, dict[str, Any]]:
+    """Ranks the same labels with the evidence of folds.
+
+    Args:
+        arrays: see `collect` and `ieg.folds.evidence`.
+        data: the data of the run.
+        method: the trained method, for its selection.
+
+    Returns:
+        See `ieg.label_issues.ranking.rank`.
+    """
+    train, numbers = data.train, arrays['train_fold']
+    held_out = arrays['train_held_out'].astype(np.float64)
+    estimate = floor.estimate(
+        [
+            (held_out[numbers == number], train.labels[numbers == number])
+            for number in np.unique(numbers)
+        ]
+    )
+    mean = Scored(train.labels, arrays['train_probabilities'])
+    scored = Scored(train.labels, arrays['train_evidence'])
+    parts = [
+        ranking.Judged(
+            'train',
+            train.indices,
+            _paths(train),
+            scored,
+            mean.score,
+            arrays['train_agreement'],
+            _chosen(method),
+            train.clean_labels,
+        )
+    ]
+    for name in folds.judged(data):
+        split = data[name]
+        scored = Scored(split.labels, arrays[f'{name}_evidence'])
+        agrees = (scored.suggested == split.labels).astype(float)
+        parts.append(
+            ranking.Judged(
+                name, split.indices, _paths(split), scored, scored.score, agrees
+            )
+        )
+    return ranking.rank(parts, data.class_names, estimate)
 
 
 def _paths(split: Split) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import json
 import math
 import os
@@ -26,7 +27,10 @@ _FILES = (
 )
 # Files that only a training changes.
 SEALED = (IDENTITY, LOG, SUMMARY, NOISE, ADVICE, PREDICTIONS, MODEL)
-_FOLDERS = ('checkpoints', 'tensorboard', 'search')
+# Of networks that judge labels they were not trained on: `NUMBER.npz`, and a
+# folder `NUMBER` for one that has not been trained to its end.
+FOLDS = 'folds'
+_FOLDERS = ('checkpoints', 'tensorboard', 'search', FOLDS)
 # Run folders that this process writes, and the thread that does.
 _written: dict[str, int] = {}
 DROP = 'susceptibility_drop'
@@ -171,13 +175,12 @@ def check(folder: str) -> None:
 
 
 def is_trained(folder: str) -> bool:
-    """Returns whether a run folder has a checkpoint, or results."""
-    names: list[str] = []
-    with contextlib.suppress(OSError):
-        names = os.listdir(os.path.join(folder, 'checkpoints'))
+    """Returns whether a run folder has a checkpoint, a fold, or results."""
+    place = glob.escape(folder)
     return os.path.exists(os.path.join(folder, SUMMARY)) or any(
-        name.endswith(('.index', '.npz')) and not name.startswith('.')
-        for name in names
+        glob.glob(os.path.join(place, pattern, end))
+        for pattern in ('checkpoints', FOLDS, f'{FOLDS}/*/checkpoints')
+        for end in ('*.index', '*.npz')
     )
 
 

@@ -127,6 +127,15 @@ class Pipeline:
             shuffle=stream.shuffle,
         )
 
+    def exchange(self, data: Data) -> None:
+        """Replaces the data by others, of the same kind.
+
+        Views must be computed on the host: devices keep their images.
+        """
+        assert not self._on_device
+        self._data = data
+        self._datasets.clear()
+
     # Training batches.
 
     def batches(

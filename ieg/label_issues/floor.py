@@ -141,7 +141,6 @@ class Floor:
         return {
             'noise_rate': None if self.refused else self.point,
             'noise_rate_interval': [lower, self.upper],
-            'noise_rate_refused': self.refused,
         }
 
 

@@ -50,7 +50,9 @@ class Scored:
         """Given classes that no example looks like, int, in order."""
         return np.setdiff1d(self.given, self.suggested)
 
-    def marks(self, floor: Floor) -> np.ndarray:
+    def marks(
+        self, floor: Floor, unseen: np.ndarray | None = None
+    ) -> np.ndarray:
         """Returns 'certain', 'likely', 'possible' or '' for each example [n].
 
         As many as the point says, the most suspicious first, are likely wrong
@@ -60,12 +62,15 @@ class Scored:
 
         Args:
             floor: how many are wrong.
+            unseen: classes that are never predicted; by default those that
+                none of these examples looks like.
         """
+        unseen = self.unseen if unseen is None else unseen
         marks = np.full(len(self.given), '', object)
         if floor.refused or not floor.point:
             return marks
         differs = self.suggested != self.given
-        differs &= ~np.isin(self.given, self.unseen)
+        differs &= ~np.isin(self.given, unseen)
         marks[differs] = POSSIBLE
         order = np.argsort(self.score, kind='stable')
         for rate, mark in ((floor.point, LIKELY), (floor.lower, CERTAIN)):
@@ -75,21 +80,15 @@ class Scored:
 
 
 def evidence(
-    mean: np.ndarray,
-    early: np.ndarray,
-    neighbours: np.ndarray,
-    raw: np.ndarray | None = None,
+    mean: np.ndarray, early: np.ndarray, *neighbours: np.ndarray
 ) -> np.ndarray:
     """Returns the evidence about training examples [n, C].
 
     Args:
         mean: mean probabilities over all epochs [n, C].
         early: the same until the epoch that explains held-out labels best.
-        neighbours: shares of the labels of the nearest other examples, by the
-            network's features.
-        raw: the same by the vectors that the network gets, if it gets vectors.
+        *neighbours: shares of the labels of the nearest other examples [n, C],
+            by the network's features; and by the vectors that the network
+            gets, if it gets vectors.
     """
-    parts = [(mean + early) / 2, neighbours]
-    if raw is not None:
-        parts.append(raw)
-    return np.mean(parts, axis=0)
+    return np.mean([(mean + early) / 2, *neighbours], axis=0)

@@ -355,6 +355,16 @@ class Method(keras.Model):
         """Per-example step behind evaluation: `logits` `[b, n, C]`."""
         return {'logits': self.network_logits(batch['images'][0])}
 
+    def features_step(self, batch: Examples) -> Logs:
+        """Per-example step behind neighbours: `features` `[b, d]`.
+
+        What the last layer of the last evaluated network gets.
+        """
+        network = self.evaluated_networks[-1]
+        inner = keras.Model(network.inputs, network.layers[-1].input)
+        features = inner(batch['images'][0], training=False)
+        return {'features': tf.reshape(features, [features.shape[0], -1])}
+
     # What to report.
 
     def _visits(self) -> keras.Variable | None:

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ieg.data.spec import OWN
+from ieg.label_issues.ranking import statement
 from ieg.report import suspects
 from ieg.report.html import NOTHING, count, render
 from ieg.report.run import ISSUES, PREDICTIONS, RunFolder
@@ -61,6 +62,7 @@ def build(run: RunFolder) -> Markup:
         wrong=wrong,
         shown=shown,
         issue_summary=run.issue_summary,
+        statement=statement(run.issue_summary),
         interval=run.issue_summary.get('noise_rate_interval'),
         realised=run.realised_rate,
         nominal=run.summary.get('noise_rate_nominal'),

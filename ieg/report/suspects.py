@@ -178,6 +178,7 @@ def build(run: RunFolder, data: 'Data | None', reason: str) -> Markup:
         ],
         first=len(first),
         hard=len(hard),
+        are_marked=issues.mark is not None,
         total=len(issues.rank),
         wrong=int(issues.is_issue.sum()),
         each_class=EACH_CLASS,
@@ -203,6 +204,8 @@ def _card(
 ) -> dict[str, Any]:
     """Returns the content of the card of an example."""
     notes = []
+    if issues.mark is not None and issues.mark[row]:
+        notes.append(issues.mark[row])
     if not issues.is_issue[row] and not issues.is_hard[row]:
         notes.append('not counted as wrong')
     if math.isfinite(used := float(issues.in_selection[row])):

@@ -165,6 +165,18 @@ class Trainer:
         self._saved_at = 0.0
         self._omit = ''
 
+    def exchange(self, data: Data) -> None:
+        """Replaces the data by others with as many training examples.
+
+        The compiled step functions are kept, callbacks are not. The caller
+        resets the method and calls `restart`.
+        """
+        self._data = data
+        self._pipeline.exchange(data)
+        info = dataclasses.replace(self.method.info, labels=data.train.labels)
+        self.method.info = info
+        self._callbacks = []
+
     def add_callback(self, callback: keras.callbacks.Callback) -> None:
         """Adds a Keras callback before training starts."""
         self._callbacks.append(callback)

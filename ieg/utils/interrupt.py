@@ -35,11 +35,12 @@ class Interrupt:
     Attributes:
         kept: where the same command would resume, such as 'in epoch 3'; ''
             if nothing is kept.
+        part: of the command which that belongs to, such as 'in fold 2, '.
         number: the signal that was received, or 0.
     """
 
     def __init__(self) -> None:
-        self.kept = ''
+        self.kept = self.part = ''
         self.number = 0
         self._since = 0.0
         self._waits = False
@@ -80,7 +81,8 @@ class Interrupt:
     def error(self, number: int = 0) -> Interrupted:
         """Returns the exception for a signal, by default the received one."""
         sentence = (
-            f'Interrupted. Run the same command again to resume {self.kept}.'
+            'Interrupted. Run the same command again to resume '
+            f'{self.part}{self.kept}.'
             if self.kept
             else 'Interrupted before anything new was saved. Run the same '
             'command again.'

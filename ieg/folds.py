@@ -1,0 +1,364 @@
+"""Folds: labels judged by networks that were not trained on them.
+
+A run on vectors first trains five other networks, in its own way, each on four
+fifths of the training examples. What they predict for the other fifth says how
+many labels are wrong (`ieg.label_issues.floor`), and which epoch explains the
+labels best; validation and test labels are judged by the mean of all five.
+"""
+
+import dataclasses
+import gc
+import os
+import shutil
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+
+from ieg import run_folder
+from ieg.data.dataset import Data, Split
+from ieg.data.spec import OWN
+from ieg.label_issues import floor, neighbours, score
+from ieg.ops.visits import Visits
+from ieg.training.callbacks import Callback
+from ieg.training.trainer import Trainer
+from ieg.utils.files import atomic_open
+from ieg.utils.interrupt import Interrupt
+from ieg.utils.randomness import generator
+
+FOLDS = 5
+# The split of the examples that a fold is not trained on.
+HELD_OUT = 'held_out'
+# In `Method.host_state`.
+EPOCH, LOSS, BEST, EARLY = 'best_epoch', 'best_loss', 'best_', 'early'
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fold:
+    """What the networks of a fold say of examples not trained on.
+
+    Attributes:
+        rows: ids of the training examples, int [m].
+        epoch: whose networks are used, counted from 0.
+        predictions: float32 [m, C] for these examples (`HELD_OUT`), and for
+            all examples of other splits, by name: the mean of probabilities
+            and of the shares of the neighbours' labels.
+    """
+
+    rows: np.ndarray
+    epoch: int
+    predictions: Mapping[str, np.ndarray]
+
+
+def judged(data: Data) -> list[str]:
+    """Returns the splits, other than 'train', whose labels are judged.
+
+    Test labels are, if they are a user's own and the truth is unknown.
+    """
+    own = data.spec.base in OWN and data.train.clean_labels is None
+    names = ('valid', 'test') if own else ('valid',)
+    return [name for name in names if data.split(name) is not None]
+
+
+def assign(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Returns the fold of each example, int [n], balanced in each class.
+
+    Args:
+        labels: given labels, int [n].
+        seed: of the run.
+    """
+    order = generator(seed, 'folds').permutation(len(labels))
+    order = order[np.argsort(labels[order], kind='stable')]
+    numbers = np.empty(len(labels), int)
+    numbers[order] = np.arange(len(labels)) % FOLDS
+    return numbers
+
+
+def data_of(data: Data, rows: np.ndarray) -> Data:
+    """Returns the data of the fold that is not trained on some examples.
+
+    All folds train on as many, so that compiled steps serve all of them: where
+    their number does not divide the examples, some leave the last one out.
+
+    Args:
+        data: of the run, vectors.
+        rows: ids of these training examples.
+    """
+    count = len(data.train)
+    kept = np.setdiff1d(np.arange(count), rows)[: count - -(-count // FOLDS)]
+    return dataclasses.replace(
+        data,
+        train=_taken(data.train, kept),
+        further={HELD_OUT: _taken(data.train, rows)},
+    )
+
+
+def _taken(split: Split, rows: np.ndarray) -> Split:
+    assert split.vectors is not None
+    vectors, clean = split.vectors.take(rows), split.clean_labels
+    return Split(
+        fetch=vectors.fetch,
+        labels=split.labels[rows],
+        clean_labels=None if clean is None else clean[rows],
+        indices=split.indices[rows],
+        vectors=vectors,
+    )
+
+
+def log_probabilities(trainer: Trainer, split: str) -> np.ndarray:
+    """Returns logarithms of the networks' mean probabilities [n, C]."""
+    return floor.combined(trainer.score('logits_step', split=split)['logits'])
+
+
+class Best(Callback):
+    """Keeps the predictions of the epoch that explains held-out labels best.
+
+    They are in the host state of the method, hence in its checkpoints.
+
+    Args:
+        trainer: of a fold.
+        data: of the fold.
+    """
+
+    def __init__(self, trainer: Trainer, data: Data):
+        super().__init__()
+        self._trainer = trainer
+        self._given = data[HELD_OUT].labels
+        self._others = judged(data)
+
+    def figures(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Looks at the held-out examples after an epoch."""
+        state = self._trainer.method.host_state
+        logs = log_probabilities(self._trainer, HELD_OUT)
+        shot = floor.snapshot(entry['epoch'], logs, self._given)
+        if shot.loss < state.get(LOSS, np.inf):
+            state[LOSS], state[EPOCH] = (
+                np.array(shot.loss),
+                np.array(shot.epoch),
+            )
+            state[BEST + HELD_OUT] = shot.probabilities.astype(np.float32)
+            for name in self._others:
+                logs = log_probabilities(self._trainer, name)
+                scaled = softmax(shot.temperature * logs, axis=1)
+                state[BEST + name] = scaled.astype(np.float32)
+        return {}
+
+
+class Early(Callback):
+    """Keeps the mean probabilities of training examples until an epoch.
+
+    The networks at its end make one more visit, since the first visit of each
+    example does not count.
+
+    Args:
+        trainer: of the run.
+        epoch: counted from 0.
+    """
+
+    def __init__(self, trainer: Trainer, epoch: int):
+        super().__init__()
+        self._trainer, self._epoch = trainer, epoch
+
+    def figures(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Looks at the training examples after the epoch."""
+        method = self._trainer.method
+        if entry['epoch'] == self._epoch and method.visits is not None:
+            visits = Visits.of_columns(method.visits.numpy())
+            total = np.exp(log_probabilities(self._trainer, 'train'))
+            total += visits.probabilities
+            mean = total / (visits.counted[:, np.newaxis] + 1)
+            method.host_state[EARLY] = mean.astype(np.float32)
+        return {}
+
+
+def train(
+    build: Callable[[Data, str], Trainer],
+    data: Data,
+    folder: str,
+    seed: int,
+    steps: int,
+    chief: bool,
+    interrupt: Interrupt,
+    say: Callable[[str], None],
+) -> list[Fold]:
+    """Trains the folds of a run, or reads those that are in its folder.
+
+    Args:
+        build: (data, run folder) of a fold -> its trainer.
+        data: of the run.
+        folder: of the run.
+        seed: of the run.
+        steps: of the run; folds of a run of another length are not read.
+        chief: whether this process writes the folder.
+        interrupt: of the run.
+        say: gets a line about each fold that was trained.
+    """
+    numbers, before = assign(data.train.labels, seed), interrupt.kept
+    folds = []
+    for number in range(FOLDS):
+        rows = np.flatnonzero(numbers == number)
+        place = os.path.join(folder, run_folder.FOLDS, str(number + 1))
+        fold = _read(f'{place}.npz', rows, steps)
+        if fold is None:
+            interrupt.part, interrupt.kept = (
+                f'in fold {number + 1}, ',
+                'from its start',
+            )
+            started = time.monotonic()
+            fold = _trained(build, data_of(data, rows), rows, place, chief)
+            if chief:
+                _write(f'{place}.npz', fold, steps)
+                shutil.rmtree(place)
+            said = fold.predictions[HELD_OUT].argmax(axis=1)
+            agree = np.mean(said == data.train.labels[rows])
+            say(
+                f'fold {number + 1}/{FOLDS}: predicts {agree:.2%} of '
+                f'{len(rows):,} held-out labels '
+                f'({time.monotonic() - started:.1f} s)'
+            )
+        folds.append(fold)
+    interrupt.part, interrupt.kept = '', before
+    return folds
+
+
+def _trained(
+    build: Callable[[Data, str], Trainer],
+    data: Data,
+    rows: np.ndarray,
+    folder: str,
+    chief: bool,
+) -> Fold:
+    """Trains a fold, from its checkpoint if there is one."""
+    if chief:
+        os.makedirs(folder, exist_ok=True)
+    trainer = build(data, folder)
+    trainer.add_callback(Best(trainer, data))
+    trainer.train(trainer.restore())
+    train = features(trainer, 'train')
+    state = trainer.method.host_state
+    predictions = {}
+    for name in (HELD_OUT, *judged(data)):
+        near = neighbour_shares(
+            features(trainer, name), train, data.train.labels, data.num_classes
+        )
+        predictions[name] = np.mean([state[BEST + name], *near], axis=0)
+    fold = Fold(rows, int(state[EPOCH]), predictions)
+    del trainer
+    # Models have reference cycles.
+    gc.collect()
+    return fold
+
+
+def features(trainer: Trainer, split: str) -> np.ndarray:
+    """Returns what the last layer of the last network gets [n, d]."""
+    return trainer.score('features_step', split=split)['features']
+
+
+def _are_too_many(queries: np.ndarray, references: np.ndarray) -> bool:
+    """Returns whether neighbours are left out, because they take hours."""
+    work = neighbours.operations(len(queries), *references.shape)
+    return work > neighbours.MOST_OPERATIONS
+
+
+def neighbour_shares(
+    queries: np.ndarray,
+    references: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+) -> list[np.ndarray]:
+    """Returns shares of the labels of the nearest references, one [m, C].
+
+    None of it if there are so many examples that they would take hours.
+
+    Args:
+        queries: vectors [m, d]. If they are the references, no example is its
+            own neighbour.
+        references: vectors [n, d].
+        labels: of the references, int [n].
+        classes: C.
+    """
+    if _are_too_many(queries, references):
+        return []
+    same = queries is references
+    ids, _ = neighbours.nearest(
+        queries, references, neighbours.NEIGHBOURS, same
+    )
+    return [neighbours.shares(ids, labels, classes).astype(np.float32)]
+
+
+def middle_epoch(folds: Sequence[Fold]) -> int:
+    """Returns the epoch in the middle of those that the folds use."""
+    return int(np.median([fold.epoch for fold in folds]))
+
+
+def evidence(
+    trainer: Trainer, data: Data, folds: Sequence[Fold], mean: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Returns the evidence about labels, as `predictions.npz` has it.
+
+    Args:
+        trainer: at the end of the run.
+        data: of the run.
+        folds: of the run, 5 of them.
+        mean: mean probabilities of the training examples [n, C].
+
+    Returns:
+        `train_held_out`, the predictions of the folds [n, C], with the fold of
+        each example, `train_fold` [n]; `train_evidence` [n, C], from the run
+        itself; and the same of each other split that is judged, by the folds.
+    """
+    labels, classes = data.train.labels, data.num_classes
+    assert data.train.vectors is not None
+    number = np.empty(len(labels), np.int8)
+    held_out = np.empty((len(labels), classes), np.float32)
+    for place, fold in enumerate(folds):
+        number[fold.rows] = place
+        held_out[fold.rows] = fold.predictions[HELD_OUT]
+    # A run that was begun by an earlier version has none.
+    early = trainer.method.host_state.get(EARLY, mean)
+    near = [
+        shares
+        for vectors in (features(trainer, 'train'), data.train.vectors.array)
+        for shares in neighbour_shares(vectors, vectors, labels, classes)
+    ]
+    shares = score.evidence(mean, early, *near).astype(np.float32)
+    others = {
+        f'{name}_evidence': np.mean(
+            [fold.predictions[name] for fold in folds], axis=0
+        )
+        for name in judged(data)
+    }
+    return {
+        'train_held_out': held_out,
+        'train_fold': number,
+        'train_evidence': shares,
+        **others,
+    }
+
+
+def _write(path: str, fold: Fold, steps: int) -> None:
+    """Writes a fold of a run of so many steps."""
+    arrays: dict[str, Any] = dict(fold.predictions)
+    with atomic_open(path, 'wb') as file:
+        np.savez(file, rows=fold.rows, epoch=fold.epoch, steps=steps, **arrays)
+
+
+def _read(path: str, rows: np.ndarray, steps: int) -> Fold | None:
+    """Reads a fold; None where it is missing, damaged, or of another run."""
+    try:
+        # NumPy leaves a file that it opened itself open when it is damaged.
+        with open(path, 'rb') as raw, np.load(raw) as file:
+            arrays = dict(file)
+        saved, epoch = arrays.pop('rows'), int(arrays.pop('epoch'))
+    except (
+        OSError, EOFError, KeyError, ValueError,
+        zipfile.BadZipFile, zlib.error,
+    ):  # fmt: skip
+        return None
+    if arrays.pop('steps', None) != steps or not np.array_equal(saved, rows):
+        return None
+    return Fold(saved, epoch, arrays)
