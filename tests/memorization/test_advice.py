@@ -58,20 +58,21 @@ def early(entries):
 @pytest.mark.parametrize('mode', ['mark', 'stop'])
 def test_a_run_is_marked_or_stopped(mode, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(memorization, 'recommend', early)
-    monkeypatch.setattr(memorization, 'PATIENCE', 3)
+    monkeypatch.setattr(memorization, 'PATIENCE', 1)
     config = tracked_settings(
         'supervised',
         ONE,
         tmp_path,
-        max_epoch=5,
+        max_epoch=3,
+        keep_checkpoints=1,
         stop_on_memorization=mode,
     )
     run = train(config, ONE)
     log = run.log()
-    assert len(log) == (4 if mode == 'stop' else 5)
+    assert len(log) == (2 if mode == 'stop' else 3)
     told = [e['epoch'] for e in log if 'remarks' in e]
-    assert told == [3]
-    assert '--restore_step=8' in log[3]['remarks'][0]
+    assert told == [1]
+    assert '--restore_step=8' in log[1]['remarks'][0]
     if mode == 'stop':
         assert os.path.exists(run.folder / 'checkpoints' / 'ckpt-8.npz')
         assert train(config, ONE).log() == log
