@@ -92,7 +92,23 @@ def test_a_method_trains(method, tmp_path, tiny, bfloat16):
         assert losses and np.isfinite(losses).all()
 
 
-@pytest.mark.parametrize('name', sorted(IMAGE_SHAPES))
+# Each has the code of another one, and seconds of layers to build.
+DEEP = (
+    'inception_resnet_v2',
+    'resnet34',
+    'resnet34-same',
+    'resnet50v2',
+    'wrn28-10',
+)
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in DEEP else ())
+        for name in sorted(IMAGE_SHAPES)
+    ],
+)
 def test_a_network_learns(name, precision):
     precision('mixed_bfloat16')
     options = {'widths': NARROW} if name == 'preact_resnet18' else {}

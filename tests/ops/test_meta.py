@@ -165,11 +165,24 @@ def check_kinds(setting, floatx):
             close(ours, theirs, TOLERANCE[floatx], kind)
 
 
-@pytest.mark.parametrize(
-    'setting',
-    list(itertools.product([0.0, 1 / ROWS], [0.0, 0.9], [0.0, 5e-3], [0, 1])),
-    ids=lambda s: 'w={:.2f} m={} l2={} leak={}'.format(*s),
-)
+def settings():
+    """Yields weights, momenta, penalties and leaks.
+
+    Half of them are quick to check; each three of the four are in all
+    combinations there.
+    """
+    for setting in itertools.product(
+        [0.0, 1 / ROWS], [0.0, 0.9], [0.0, 5e-3], [0, 1]
+    ):
+        half = sum(map(bool, setting)) % 2 == 0
+        yield pytest.param(
+            setting,
+            id='w={:.2f} m={} l2={} leak={}'.format(*setting),
+            marks=() if half else pytest.mark.slow,
+        )
+
+
+@pytest.mark.parametrize('setting', [*settings()])
 def test_it_is_back_propagation_through_the_look_ahead(setting, precision):
     precision('float64', 'float64')
     check_kinds(setting, 'float64')
