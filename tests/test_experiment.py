@@ -98,7 +98,19 @@ SEARCH = (
 )
 
 
-@pytest.mark.parametrize('more', [(), SEARCH], ids=['run', 'search'])
+@pytest.mark.parametrize(
+    ('own', 'more'),
+    [
+        pytest.param('npz', (), id='npz-run'),
+        pytest.param('folder', (), id='folder-run'),
+        pytest.param('npz', SEARCH, id='npz-search'),
+        # After it is opened, a folder is no different.
+        pytest.param(
+            'folder', SEARCH, id='folder-search', marks=pytest.mark.slow
+        ),
+    ],
+    indirect=['own'],
+)
 def test_a_run_reads_own_data_once(own, more, tmp_path, tiny):
     flags, reads, once = own
     path = tmp_path / 'runs'
