@@ -11,7 +11,7 @@ from paths import ROOT
 from ieg.registry import DATASETS
 
 FOLDER = ROOT / 'benchmarks'
-STEP = ('--network=cnn', '--batch=4', '--rounds=1')
+STEP = ('--network=tiny', '--batch=4', '--rounds=1')
 SMALLEST = {
     'augmentation': ('--examples=100', '--batch=50', '--rounds=1'),
     'coteaching_step': STEP,
@@ -31,8 +31,8 @@ SMALLEST = {
     'streaming_memory': ('--counts=40', '--steps=1'),
     'tracker': ('--examples=200', '--rounds=1'),
 }
-# They compile XLA or start processes.
-SLOW = ('augmentation', 'meta_step', 'streaming_memory')
+# They compile XLA, train six times or start processes.
+SLOW = ('augmentation', 'label_issues', 'meta_step', 'streaming_memory')
 
 
 def test_every_benchmark_is_covered_here():
