@@ -183,14 +183,23 @@ def build(run: RunFolder, data: 'Data | None', reason: str) -> Markup:
         wrong=int(issues.is_issue.sum()),
         each_class=EACH_CLASS,
         no_pictures='' if images else reason or why,
-        filters=[
-            ('given', 'Given label', _counts(issues.given[rows])),
-            ('suggested', 'Suggested label', _counts(issues.suggested[rows])),
-        ],
+        filters=_filters(issues, rows),
         command=command(run.folder),
         names=sorted({*run.class_names, *map(str, issues.given)}),
         file=ISSUES,
     )
+
+
+def _filters(
+    issues: Issues, rows: np.ndarray
+) -> list[tuple[str, str, list[tuple[str, int]]]]:
+    """Returns what some rows can be filtered by: name, title, choices."""
+    filters = [
+        ('given', 'Given label', _counts(issues.given[rows])),
+        ('suggested', 'Suggested label', _counts(issues.suggested[rows])),
+    ]
+    parts = _counts(issues.split[rows])
+    return filters + [('split', 'Part', parts)] * (len(parts) > 1)
 
 
 def _counts(labels: np.ndarray) -> list[tuple[str, int]]:

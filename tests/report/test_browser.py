@@ -130,6 +130,7 @@ HASHES = {
     'pair': '#given=dog&suggested=cat',
     'evil': f'#given={urllib.parse.quote(EVIL)}',
     'path': '#path=/1',
+    'held': '#split=valid',
     'nobody': '#given=nobody',
 }
 
@@ -173,7 +174,7 @@ def dark(tmp_path_factory, text):
     return harness.run('--blink-settings=preferredColorScheme=0')
 
 
-def expected(run, given=None, suggested=None, path=''):
+def expected(run, given=None, suggested=None, split=None, path=''):
     """Returns the indices of the suspects that a filter leaves."""
     issues = run.issues
     rows = np.concatenate(suspects.choose(issues))
@@ -182,6 +183,7 @@ def expected(run, given=None, suggested=None, path=''):
         for row in rows
         if given in (None, issues.given[row])
         and suggested in (None, issues.suggested[row])
+        and split in (None, issues.split[row])
         and path in issues.path[row]
     ]
 
@@ -198,6 +200,7 @@ def test_the_address_filters(light, run):
         ('pair', {'given': 'dog', 'suggested': 'cat'}),
         ('evil', {'given': EVIL}),
         ('path', {'path': '/1'}),
+        ('held', {'split': 'valid'}),
     ):
         shown = [card['index'] for card in light[name]['cards']]
         assert shown == expected(run, **wanted) and shown

@@ -91,6 +91,14 @@ def test_the_cards_of_suspects(whole, run):
     options = whole.one('select', id='given')['inside']
     values = [one['value'] for one in options]
     assert values == ['', *sorted(NAMES)]
+    parts = whole.one('select', id='split')['inside']
+    assert [one['value'] for one in parts] == ['', 'train', 'valid']
+
+
+def test_a_single_part_needs_no_filter(run):
+    rows = np.flatnonzero(run.issues.split == 'train')
+    names = [name for name, *_ in suspects._filters(run.issues, rows)]
+    assert names == ['given', 'suggested']
 
 
 def test_the_numbers_above_the_cards_are_those_of_the_cards(whole, run):

@@ -49,7 +49,8 @@ const cards = all('.card');
 const lists = all('.cards');
 const STEP = 60;
 if (!cards.length) return;
-const KEYS = ['given', 'suggested', 'path'];
+// Runs whose examples are all of one part do not ask for it.
+const KEYS = ['given', 'suggested', 'split', 'path'].filter(byId);
 let most = lists.map(() => STEP);
 
 // The filter is in the address: report.html#given=cat&path=photos
@@ -65,10 +66,9 @@ function write(filter) {
   location.replace(`#${found.toString() || 'suspects'}`);
 }
 function fits(card, filter) {
-  const {given, suggested, path} = card.dataset;
-  return (!filter.given || given === filter.given) &&
-    (!filter.suggested || suggested === filter.suggested) &&
-    path.toLowerCase().includes(filter.path.toLowerCase());
+  return KEYS.every((key) => key === 'path' ?
+    card.dataset.path.toLowerCase().includes(filter.path.toLowerCase()) :
+    !filter[key] || card.dataset[key] === filter[key]);
 }
 function show() {
   const filter = read();
