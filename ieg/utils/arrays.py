@@ -24,11 +24,34 @@ def check_arrays_fit(file: BinaryIO, path: str) -> None:
         UsageError: they do not.
         zipfile.BadZipFile: the file is damaged.
     """
+    needed = sum(
+        math.prod(shape) * dtype.itemsize
+        for shape, dtype in headers(file).values()
+    )
+    if needed > (memory := memory_bytes()):
+        raise UsageError(
+            f'the arrays in {path} need {needed / 2**30:,.1f} GiB, but this '
+            f'machine has {memory / 2**30:,.1f} GiB of memory: store fewer or '
+            'smaller images.'
+        )
+
+
+def headers(file: BinaryIO) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Returns shape and type of the arrays in an .npz file, by name.
+
+    Damaged members are left out.
+
+    Args:
+        file: the open file, which is at its start afterwards.
+
+    Raises:
+        zipfile.BadZipFile: the file is damaged.
+    """
     read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }
-    needed = 0
+    found = {}
     with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():
             # Damage can raise anything.
@@ -36,14 +59,9 @@ def check_arrays_fit(file: BinaryIO, path: str) -> None:
                 version = np.lib.format.read_magic(member)
                 if version in read_header:
                     shape, _, dtype = read_header[version](member)
-                    needed += math.prod(shape) * dtype.itemsize
+                    found[name.removesuffix('.npy')] = shape, dtype
     file.seek(0)
-    if needed > (memory := memory_bytes()):
-        raise UsageError(
-            f'the arrays in {path} need {needed / 2**30:,.1f} GiB, but this '
-            f'machine has {memory / 2**30:,.1f} GiB of memory: store fewer or '
-            'smaller images.'
-        )
+    return found
 
 
 def memory_bytes() -> int:
