@@ -1,5 +1,7 @@
 """Supervised, L2R and IEG steps against the recorded reference."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -170,9 +172,28 @@ VIEWS = {
 }
 
 
-@pytest.mark.parametrize('method_class', VIEWS, ids=lambda c: c.__name__)
-@pytest.mark.parametrize('kind', meta.KINDS)
-@pytest.mark.parametrize('case', ['one class', 'other probe size', 'compiled'])
+def cases():
+    """Yields methods, kinds and cases, of which XLA takes seconds to compile.
+
+    L2R shows that each kind can be compiled; finite differences are two passes
+    more.
+    """
+    every = itertools.product(
+        ('one class', 'other probe size', 'compiled'), meta.KINDS, VIEWS
+    )
+    for case, kind, method_class in every:
+        kinds = ('jvp',) if method_class is IEG else set(meta.KINDS) - {'fd'}
+        costly = case == 'compiled' and kind not in kinds
+        yield pytest.param(
+            method_class,
+            kind,
+            case,
+            id=f'{case}-{kind}-{method_class.__name__}',
+            marks=pytest.mark.slow if costly else (),
+        )
+
+
+@pytest.mark.parametrize(('method_class', 'kind', 'case'), [*cases()])
 def test_a_step_is_sound_in_unusual_cases(method_class, kind, case):
     labels = [3] * 8 if case == 'one class' else None
     method, batch = one_step(

@@ -319,7 +319,9 @@ def test_a_model_file_keeps_weights_and_mode(tmp_path, dropout_mode):
     assert varies(lambda: loaded(images, training=True))
 
 
-@pytest.mark.parametrize('jit_compile', [False, True])
+@pytest.mark.parametrize(
+    'jit_compile', [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_mixed_precision(precision, jit_compile):
     full = create('off')
     precision('mixed_bfloat16')
