@@ -8,12 +8,20 @@ import sys
 import pytest
 from paths import ROOT
 
+from ieg.features import names
 from ieg.registry import DATASETS
 
 FOLDER = ROOT / 'benchmarks'
 STEP = ('--network=tiny', '--batch=4', '--rounds=1')
 SMALLEST = {
     'augmentation': ('--examples=100', '--batch=50', '--rounds=1'),
+    'backbone': (
+        '--row',
+        '--threads=1',
+        '--calls=1',
+        '--batch=1',
+        '--rounds=1',
+    ),
     'coteaching_step': STEP,
     'decode': ('--images=2', '--size=32', '--rounds=1'),
     'dividemix_step': STEP,
@@ -70,6 +78,8 @@ def script(monkeypatch, restored):
 def test_it_runs(name, script, capsys, tiny):
     if name == 'label_issues':
         pytest.importorskip('cleanlab')
+    if name == 'backbone' and names.BACKBONES['lite0'].find() is None:
+        pytest.skip('the weights of lite0 are not installed')
     script(name, *SMALLEST[name])
     text = capsys.readouterr().out
     # Rows of a table or lines of JSON.

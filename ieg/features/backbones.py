@@ -7,12 +7,17 @@ import sys
 from collections.abc import Callable, Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ieg.errors import UsageError
 from ieg.features import keras_models, names, torch_file
 from ieg.networks import efficientnet_lite
 from ieg.networks.applications import with_fused_normalization
+
+# Images that a CPU computes together. Of lite0 at 224 pixels, 4 images are 7%
+# faster than 32 with oneDNN, and 40% faster without it.
+_FEW = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,19 +44,39 @@ class Backbone:
         """(side, side, 3)."""
         return self.side, self.side, 3
 
+    def compute(self, images: np.ndarray) -> tf.Tensor:
+        """Returns features; the fastest way on this machine.
+
+        A few images at a time: their maps stay in the cache of the core, and
+        below the size from which on each map gets pages of its own.
+
+        Args:
+            images: uint8 [b, side, side, 3].
+
+        Returns:
+            float32 [b, width].
+        """
+        if len(images) == 0:
+            return tf.zeros((0, self.width))
+        gpu = tf.config.list_physical_devices('GPU')
+        few = len(images) if gpu else _FEW
+        parts = [
+            self._graph(images[start : start + few])
+            for start in range(0, len(images), few)
+        ]
+        return tf.concat(parts, 0)
+
     @functools.cached_property
-    def compute(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """The network as a compiled function of uint8 images."""
-        shape = (None, self.side, self.side, 3)
-
+    def _graph(self) -> Callable[[np.ndarray], tf.Tensor]:
         # XLA is ten times slower on a CPU.
-        @tf.function(
-            input_signature=[tf.TensorSpec(shape, tf.uint8)], jit_compile=False
+        return tf.function(
+            lambda images: self.network(images, training=False),
+            input_signature=[
+                tf.TensorSpec((None, *self.image_shape), tf.uint8)
+            ],
+            jit_compile=False,
+            autograph=False,
         )
-        def features(images: tf.Tensor) -> tf.Tensor:
-            return self.network(images, training=False)
-
-        return features
 
 
 def load(name: str) -> Backbone:
@@ -77,7 +102,11 @@ def load(name: str) -> Backbone:
         else:
             network, sha256 = keras_models.from_file(name)
     _, side, _, _ = network.input_shape
-    return Backbone(name, side, network.output_shape[1], sha256, network)
+    width = network.output_shape[1]
+    backbone = Backbone(name, side, width, sha256, network)
+    # Once, before several threads ask for it.
+    _ = backbone._graph
+    return backbone
 
 
 @contextlib.contextmanager

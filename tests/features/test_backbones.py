@@ -73,6 +73,18 @@ def test_every_lite_backbone_loads():
         assert names.BACKBONES[name].megabytes == round(megabytes)
 
 
+def test_any_number_of_images():
+    backbone = installed('lite0')
+    shape = (5, *backbone.image_shape)
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    together = backbone.compute(images)
+    assert together.shape == (5, backbone.width)
+    for count in (0, 1, 3):
+        some = backbone.compute(images[:count])
+        np.testing.assert_allclose(some, together[:count], atol=3e-5)
+    assert not np.allclose(together[0], together[4], atol=0.1)
+
+
 def test_floats_and_bytes_give_the_same_features(precision):
     precision('mixed_bfloat16')
     backbone = installed('lite0')
