@@ -567,14 +567,14 @@ def _train(
 def _folds(
     experiment: Experiment, interrupt: Interrupt, say: Callable[[str], None]
 ) -> list[Fold]:
-    """Returns the folds of a run on vectors; none for images.
+    """Returns the folds of a run on vectors; none for images, or too few.
 
     Makes the run remember what it predicts until the epoch that they choose.
     """
     trainer, data = experiment.trainer, experiment.data
-    if not data.is_vectors or trainer.method.visits is None:
+    enough = len(data.train) >= folds.LEAST
+    if not data.is_vectors or trainer.method.visits is None or not enough:
         return []
-
     parts = folds.train(
         _FoldBuilder(experiment, interrupt),
         data,

@@ -31,6 +31,8 @@ from ieg.utils.interrupt import Interrupt
 from ieg.utils.randomness import generator
 
 FOLDS = 5
+# Examples without which nothing can be said.
+LEAST = 2 * FOLDS
 # The split of the examples that a fold is not trained on.
 HELD_OUT = 'held_out'
 # In `Method.host_state`.

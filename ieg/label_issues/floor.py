@@ -65,9 +65,11 @@ def combined(logits: np.ndarray) -> np.ndarray:
     """Returns the logarithms of the networks' mean probabilities [m, C].
 
     Args:
-        logits: [m, networks, C].
+        logits: [m, networks, C]; an example of which one is not finite counts
+            as equally probable in all classes.
     """
-    logs = log_softmax(logits.astype(np.float64), axis=-1)
+    bad = ~np.isfinite(logits).all(axis=(1, 2), keepdims=True)
+    logs = log_softmax(np.where(bad, 0.0, logits).astype(np.float64), axis=-1)
     return logsumexp(logs, axis=1) - np.log(logits.shape[1])
 
 

@@ -92,7 +92,7 @@ class StepRunner:
             )
             return records.stack()
 
-        return run, names
+        return _without_warning(run), names
 
     def score(
         self,
@@ -157,7 +157,7 @@ class StepRunner:
                 for name, values in outputs.items()
             }
 
-        return run
+        return _without_warning(run)
 
     def average_statistics(self) -> None:
         """Sets the BatchNorm statistics of all replicas to their mean.
@@ -257,3 +257,14 @@ class StepRunner:
                 function.experimental_get_tracing_count()
             )
         return counts
+
+
+def _without_warning(function: Any) -> Any:
+    """Returns a compiled function that may be one of many of the same code.
+
+    TensorFlow counts traces by code and advises against many, but each step,
+    split, and fold has its own. The attribute has no effect where TensorFlow
+    does not know it.
+    """
+    function._omit_frequent_tracing_warning = True
+    return function

@@ -129,3 +129,6 @@ def test_several_networks_are_one_by_their_mean_probability():
     logits = np.random.default_rng(4).normal(size=(6, 2, CLASSES))
     mean = softmax(logits, axis=-1).mean(axis=1)
     np.testing.assert_allclose(np.exp(floor.combined(logits)), mean)
+    logits[2, 1, 0] = np.nan
+    mean[2] = 1 / CLASSES
+    np.testing.assert_allclose(np.exp(floor.combined(logits)), mean)
