@@ -154,6 +154,16 @@ def measure(options: dict) -> dict[str, float]:
     }
 
 
+def row(values: list) -> str:
+    """Returns a row of a table; NaN is a dash."""
+    texts = [
+        value if not isinstance(value, float)
+        else '-' if np.isnan(value) else f'{value:.3f}'
+        for value in values
+    ]  # fmt: skip
+    return f'| {" | ".join(map(str, texts))} |'
+
+
 def failures(cells: dict[str, dict[str, float]]) -> list[str]:
     """Returns what does not hold."""
     missed = []
@@ -175,6 +185,7 @@ def main() -> None:
     """Prints a line for each cell, the means, and what does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--sets', nargs='+', default=[*KINDS], choices=KINDS)
+    parser.add_argument('--noises', nargs='+', help='instead of all of a set')
     parser.add_argument('--networks', nargs='+', default=['linear', 'mlp'])
     parser.add_argument('--losses', nargs='+', default=[*LOSSES])
     parser.add_argument('--seeds', type=int, default=2)
@@ -188,7 +199,7 @@ def main() -> None:
         run
         for name in asked.sets
         for run in itertools.product(
-            [name], KINDS[name], asked.networks, asked.losses,
+            [name], asked.noises or KINDS[name], asked.networks, asked.losses,
             range(asked.seeds),
         )
     ]  # fmt: skip
@@ -200,13 +211,18 @@ def main() -> None:
                 options['max_epoch'] = asked.epochs
             started = time.monotonic()
             cell = f'{name} {kind or "clean"} {network} {loss} {seed}'
-            cells[cell] = measure(options)
-            shown = ' '.join(f'{k} {v:.3f}' for k, v in cells[cell].items())
+            figures = measure(options)
+            if not cells:
+                print(row(['cell', *figures, 'seconds']))
+                print(row(['---'] * (2 + len(figures))))
+            cells[cell] = figures
             seconds = time.monotonic() - started
-            print(f'{cell:<42} {shown} ({seconds:.0f} s)', flush=True)
-    for name in next(iter(cells.values())):
-        values = [cell[name] for cell in cells.values()]
-        print(f'mean {name} {np.nanmean(values):.3f}')
+            print(row([cell, *figures.values(), round(seconds)]), flush=True)
+    means = [
+        np.nanmean([*values]) if np.isfinite([*values]).any() else np.nan
+        for values in zip(*(c.values() for c in cells.values()), strict=True)
+    ]
+    print(row(['mean', *means, '']))
     if missed := failures(cells):
         sys.exit('\n'.join(missed))
 

@@ -25,6 +25,11 @@ SMALLEST = {
     'coteaching_step': STEP,
     'decode': ('--images=2', '--size=32', '--rounds=1'),
     'dividemix_step': STEP,
+    'evidence': (
+        *('--sets', 'digits', '--networks', 'linear'),
+        *('--losses', 'cross_entropy', '--seeds=1', '--epochs=2'),
+        *('--noises', 'symmetric_0.2'),
+    ),
     'label_issues': (
         '--dataset=fake_uniform_0.4',
         '--method=supervised',
