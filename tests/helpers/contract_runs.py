@@ -159,6 +159,14 @@ def train_only(config, strategy):
     return Run(config, built.trainer, folder, {})
 
 
+def assert_replicas_agree(run, strategy):
+    """Checks that two replicas hold the same numbers."""
+    for variable in run.method.variables:
+        copies = strategy.experimental_local_results(variable.value)
+        assert len(copies) == 2
+        np.testing.assert_array_equal(*copies)
+
+
 def assert_same(one, two):
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)

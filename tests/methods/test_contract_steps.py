@@ -4,7 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from contract_runs import CHANCE, settings, train, train_only
+from contract_runs import (
+    CHANCE,
+    assert_replicas_agree,
+    settings,
+    train,
+    train_only,
+)
 
 from ieg.errors import RunError
 from ieg.methods.supervised import Supervised
@@ -73,6 +79,8 @@ def test_two_replicas_compute_what_one_does(
         )
         for strategy in (tf.distribute.get_strategy(), two_replicas)
     )
+    assert_replicas_agree(two, two_replicas)
+    assert set(two.trainer.steps.trace_counts().values()) == {1}
     for a, b in zip(one.arrays(), two.arrays(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
 

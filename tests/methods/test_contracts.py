@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from contract_runs import (
     CHANCE,
+    assert_replicas_agree,
     assert_same,
     check_figures,
     check_same,
@@ -39,8 +40,13 @@ NAMES = [name for name in METHODS.names() if does_something_new(name)]
 # of Me-Momentum, with its state on the host, goes on in
 # test_me_momentum_weights.py.
 GO_ON_TWO_REPLICAS = ('coteaching', 'elr', 'fsr', 'ieg')
+# What goes on after a whole epoch: less is kept then than in its middle.
+GO_ON_AFTER_AN_EPOCH = ('coteaching',)
+# What runs on two replicas in test_contract_steps.py and in
+# test_me_momentum_weights.py.
+TWO_REPLICAS_ELSEWHERE = ('l2r', 'me_momentum')
 # On the other number of replicas, and with other methods, it takes minutes.
-TRACKED = [('dividemix', 1, 'optimizer'), ('supervised', 2, 'optimizer')]
+TRACKED = [('coteaching', 1, 'optimizer'), ('supervised', 2, 'optimizer')]
 # The step of the optimizer moves most: velocities and the number of steps, too.
 TRACKINGS = [(name, n, 'optimizer') for name in NAMES for n in (1, 2)]
 TRACKINGS.append(('dividemix', 2, 'sgd'))
@@ -59,6 +65,14 @@ def slow_unless(chosen, *values):
 
 
 every_method = pytest.mark.parametrize('method', NAMES)
+on_one_replica_and_on_two = pytest.mark.parametrize(
+    ('method', 'strategy'),
+    [
+        slow_unless(n == 1 or name not in TWO_REPLICAS_ELSEWHERE, name, n)
+        for name, n in itertools.product(NAMES, (1, 2))
+    ],
+    indirect=['strategy'],
+)
 pytestmark = pytest.mark.usefixtures('tiny')
 
 
@@ -79,7 +93,7 @@ def finished(tmp_path_factory):
     return get
 
 
-@every_method
+@on_one_replica_and_on_two
 def test_it_learns(method, strategy, finished):
     run = finished(method, strategy)
     log = run.log()
@@ -91,16 +105,15 @@ def test_it_learns(method, strategy, finished):
     assert run.summary['test_accuracy_last'] == log[-1]['test_accuracy']
 
 
-@every_method
+@pytest.mark.parametrize(
+    'method',
+    [slow_unless(name not in TWO_REPLICAS_ELSEWHERE, name) for name in NAMES],
+)
 def test_replicas_hold_the_same_numbers(method, two_replicas, finished):
-    run = finished(method, two_replicas)
-    for variable in run.method.variables:
-        copies = two_replicas.experimental_local_results(variable.value)
-        assert len(copies) == 2
-        np.testing.assert_array_equal(*copies)
+    assert_replicas_agree(finished(method, two_replicas), two_replicas)
 
 
-@every_method
+@on_one_replica_and_on_two
 def test_every_run_lists_the_labels_that_look_wrong(method, strategy, finished):
     run = finished(method, strategy)
     rows = label_issues.read(str(run.folder / 'label_issues.csv'))
@@ -121,7 +134,7 @@ def test_every_run_lists_the_labels_that_look_wrong(method, strategy, finished):
     assert 0 <= low <= found['noise_rate'] <= high <= 1
 
 
-@every_method
+@on_one_replica_and_on_two
 def test_no_step_is_traced_twice(method, strategy, finished):
     counts = finished(method, strategy).trainer.steps.trace_counts()
     assert counts and set(counts.values()) == {1}
@@ -146,7 +159,11 @@ def go_on(whole, strategy, path, after):
     ('method', 'after'),
     [
         slow_unless(
-            (after == MIDDLE) != (name in GO_ON_TWO_REPLICAS), name, after
+            name not in GO_ON_TWO_REPLICAS
+            if after == MIDDLE
+            else name in GO_ON_AFTER_AN_EPOCH,
+            name,
+            after,
         )
         for name, after in itertools.product(NAMES, (2, MIDDLE))
     ],

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from contract_runs import assert_same, settings, train
+from contract_runs import assert_replicas_agree, assert_same, settings, train
 
 from ieg import config as ieg_config
 from ieg.errors import RunError
@@ -257,6 +257,8 @@ def test_a_run_goes_on_bitwise_and_traces_once(strategy, tiny, tmp_path):
     assert log[0]['class_weights'] != log[1]['class_weights']
     assert log[-1]['test_accuracy'] > 0.5
     assert set(whole.trainer.steps.trace_counts().values()) == {1}
+    if strategy.num_replicas_in_sync == 2:
+        assert_replicas_agree(whole, strategy)
     # From the middle of a refinement, whose weights are not drawn up anew.
     config = weighted('resumed', restore_step=log[1]['step'])
     shutil.copytree(whole.folder, ieg_config.folder_of(config))
