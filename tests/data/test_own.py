@@ -30,6 +30,11 @@ def load(name, folder, **options):
     return loading.load(name, data_dir=str(folder), **options)
 
 
+def listed(name, folder, **options):
+    """Loads a data set whose images are not decoded, which takes longer."""
+    return load(name, folder, image_size=STREAMED, **options)
+
+
 def write(path, colour, size=(20, 20)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new('RGB', size, colour).save(path)
@@ -110,7 +115,7 @@ def test_too_few_images_to_hold_some_out_are_refused(tmp_path):
 
 
 def test_nobody_knows_the_true_labels_of_a_folder(folder):
-    found = load('folder', folder)
+    found = listed('folder', folder)
     assert found.train.clean_labels is None and found.noise is None
     with pytest.raises(UsageError, match='--probe_dir'):
         load('folder', folder, probe_ratio=0.1)
@@ -118,7 +123,7 @@ def test_nobody_knows_the_true_labels_of_a_folder(folder):
 
 def test_noise_may_be_put_on_a_folder_that_is_right(tmp_path):
     coloured(tmp_path, 20)
-    found = load('folder_symmetric_0.3', tmp_path, probe_ratio=0.2)
+    found = listed('folder_symmetric_0.3', tmp_path, probe_ratio=0.2)
     assert found.noise.realised_rate > 0.1
     np.testing.assert_array_equal(found.probe.labels, [0, 1] * 4)
     wrong = found.train.labels != found.train.clean_labels
@@ -143,7 +148,7 @@ def test_a_probe_folder_is_the_probe_class_by_class(tmp_path):
 
 def test_own_validation_images_win_over_a_share(tmp_path):
     coloured(tmp_path, 10, ('train', 'test', 'valid'))
-    found = load('folder', tmp_path, valid_ratio=0.25)
+    found = listed('folder', tmp_path, valid_ratio=0.25)
     assert (len(found.train), len(found.valid)) == (20, 20)
 
 
@@ -155,7 +160,7 @@ def test_what_is_no_image_is_left_out_and_said(tmp_path):
     (tmp_path / 'train' / 'red' / 'bad.jpg').write_text('no image')
     whole = (tmp_path / 'train' / 'red' / '3.png').read_bytes()
     (tmp_path / 'train' / 'blue' / 'cut.png').write_bytes(whole[:-30])
-    found = load('folder', tmp_path)
+    found = listed('folder', tmp_path)
     assert len(found.train) == 20
     names = [path.rpartition('/')[2] for path, _ in found.skipped]
     assert names == ['cut.png', 'bad.jpg'] and all(r for _, r in found.skipped)
@@ -178,7 +183,7 @@ def test_a_table_with_true_labels_has_a_known_noise(made):
     path = f'{folder}/labels.csv'
     with open(path, encoding='utf-8', newline='') as file:
         rows = list(csv.DictReader(file))
-    found = load('csv', path)
+    found = listed('csv', path)
     train = [row for row in rows if row.get('split', 'train') == 'train']
     wrong = np.mean([row['label'] != row['clean_label'] for row in train])
     assert 0 < wrong == found.noise.realised_rate
@@ -211,7 +216,7 @@ def test_arrays_are_taken_as_they_are(tmp_path):
 
 def test_test_images_have_the_true_labels_where_they_are_known(made):
     folder, _ = made('csv')
-    found = load('csv', f'{folder}/labels.csv')
+    found = listed('csv', f'{folder}/labels.csv')
     np.testing.assert_array_equal(found.test.labels, found.test.clean_labels)
 
 
@@ -246,10 +251,14 @@ def test_a_file_that_is_there_twice_is_on_one_side(tmp_path):
 
 def test_two_folders_of_equal_counts_are_two_data_sets(tmp_path):
     one, two = coloured(tmp_path / 'one'), coloured(tmp_path / 'two')
-    assert load('folder', one).fingerprint == load('folder', two).fingerprint
+    assert (
+        listed('folder', one).fingerprint == listed('folder', two).fingerprint
+    )
     (two / 'train' / 'red' / '3.png').rename(two / 'train' / 'blue' / 'x.png')
     (two / 'train' / 'blue' / '4.png').rename(two / 'train' / 'red' / 'y.png')
-    assert load('folder', one).fingerprint != load('folder', two).fingerprint
+    assert (
+        listed('folder', one).fingerprint != listed('folder', two).fingerprint
+    )
 
 
 def test_the_same_folder_twice_has_the_same_labels_and_another_has_others(
@@ -258,7 +267,7 @@ def test_the_same_folder_twice_has_the_same_labels_and_another_has_others(
     make_folder(str(tmp_path / 'a'))
     make_folder(str(tmp_path / 'b'), noise=0.0)
     one, again, other = (
-        load('folder', tmp_path / name).labels_sha256 for name in 'aab'
+        listed('folder', tmp_path / name).labels_sha256 for name in 'aab'
     )
     assert one == again != other
 
