@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.data.augment.views import normalise
-from ieg.data.dataset import Data
+from ieg.data.dataset import Data, Split
 from ieg.data.images.files import FileImages, Framing, inspect
 from ieg.data.images.survey import EXTENSIONS
 from ieg.errors import UsageError
@@ -104,6 +104,11 @@ def held_out(data: Data, folder: str = '') -> Pool:
 
 
 def _from_folder(data: Data, folder: str) -> Pool:
+    if data.is_vectors:
+        raise UsageError(
+            f'--unlabeled_dir={folder} has images, but the examples are '
+            'vectors: leave it out to measure with the test examples.'
+        )
     height, width, channels = data.image_shape
     if height != width or channels not in (1, 3):
         raise UsageError(
@@ -248,6 +253,16 @@ def some_examples(count: int) -> np.ndarray:
     size = max(500, count // 100)
     rng = generator(SEED, 'fit')
     return np.sort(rng.choice(count, size, replace=False))
+
+
+def _raw(split: Split, ids: np.ndarray) -> np.ndarray | tf.Tensor:
+    """Returns examples as they are.
+
+    `fetch` would hold a second copy of all that are in memory.
+    """
+    if split.vectors is not None:
+        return split.vectors.rows(ids)
+    return split.fetch(ids, None) if split.images is None else split.images[ids]
 
 
 class MemorizationTracker(Callback):
@@ -398,10 +413,7 @@ class MemorizationTracker(Callback):
         train, batches = self._data.train, []
         for start in range(0, len(self._examples), ROWS):
             ids = self._examples[start : start + ROWS]
-            # `fetch` would hold a second copy of all images in memory.
-            held = train.images
-            raw = train.fetch(ids, None) if held is None else held[ids]
-            images = self._plain(tf.convert_to_tensor(raw))
+            images = self._plain(tf.convert_to_tensor(_raw(train, ids)))
             batches.append(self._classes(images).numpy())
         return np.concatenate(batches)
 

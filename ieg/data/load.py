@@ -13,7 +13,7 @@ from ieg.data.noise import labels as noise_labels
 from ieg.data.noise.labels import SAMPLERS, NoisyLabels
 from ieg.data.sets import tfds
 from ieg.data.spec import TFDS_PREFIX, DatasetSpec, parse
-from ieg.data.vectors import Vectors
+from ieg.data.vectors import Vectors, standardise
 from ieg.errors import UsageError
 from ieg.options import DataConfig, RunConfig
 from ieg.registry import DATASETS
@@ -372,17 +372,25 @@ def _seen(
 ) -> np.ndarray | None:
     """Returns the images that the noise depends on, if it does.
 
+    They are uint8 [n, H, W, channels], or standardised vectors float32 [n, d].
+
     Raises:
         UsageError: they are not in memory.
     """
     if spec.noise is None or not noise_labels.needs_images(spec.noise):
         return None
-    if source.train.images.array is None:
+    images = source.train.images
+    if isinstance(images, Vectors):
+        # As networks see them, so that no column outweighs all others.
+        recipe = source.preprocessing
+        raw = images.rows(rest)
+        return standardise(raw, recipe.mean, recipe.std).numpy()
+    if images.array is None:
         raise UsageError(
             f'the noise {spec.noise!r} looks at all images at once, and those '
             f'of {spec.base} are read from files: choose another kind.'
         )
-    return source.train.images.take(rest).array
+    return images.array[rest]
 
 
 def _is_valid(

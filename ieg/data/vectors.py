@@ -161,14 +161,24 @@ def statistics(
 
 
 def standardise(
-    vectors: tf.Tensor, mean: tuple[float, ...], std: tuple[float, ...]
+    vectors: tf.Tensor,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    over: float = 1.0,
 ) -> tf.Tensor:
     """Returns vectors float32 [b, d], minus mean, over deviation.
 
     Columns without a deviation become 0. The mean is subtracted first, because
     that loses nothing where it is far larger than the deviation.
+
+    Args:
+        vectors: [b, d].
+        mean: of each column.
+        std: of each column.
+        over: number by which all are divided in addition: in one product,
+            which no optimizer of graphs can put into another order.
     """
     center, scale = np.array(mean, np.float32), np.array(std)
     with np.errstate(divide='ignore'):
-        inverse = np.where(scale > 1 / LARGEST, 1 / scale, 0.0)
+        inverse = np.where(scale > 1 / LARGEST, 1 / scale, 0.0) / over
     return (tf.cast(vectors, tf.float32) - center) * inverse.astype(np.float32)

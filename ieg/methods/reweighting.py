@@ -248,12 +248,12 @@ class Reweighting(AveragingMethod):
     def mixed(
         self, batch: Batch, rows: tf.Tensor, targets: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns images `[b, H, W, channels]` and targets `[b, C]`, mixed."""
+        """Returns images `[b, ...]` and targets `[b, C]`, mixed."""
         numbers, partners = self.mixing(batch, tf.shape(rows)[0])
         shares = losses.dominant_share(tf.cast(numbers, rows.dtype))
-        shares = shares[:, tf.newaxis]
-        images = losses.mix(rows, partners, shares[:, tf.newaxis, tf.newaxis])
-        return images, losses.mix(targets, partners, shares)
+        of_rows = tf.reshape(shares, [-1] + [1] * (len(rows.shape) - 1))
+        images = losses.mix(rows, partners, of_rows)
+        return images, losses.mix(targets, partners, shares[:, tf.newaxis])
 
     # Reports.
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from ieg.data.augment.views import VIEWS, Draws, View, plain
 from ieg.data.dataset import Preprocessing
+from ieg.data.vectors import standardise
 
 # In the middle of the steps of `uniform`, whose first one is 0.
 _HALF_STEP = 2.0**-24
@@ -37,12 +38,12 @@ class Dropped:
         self, vectors: tf.Tensor, draws: Draws, recipe: Preprocessing
     ) -> tf.Tensor:
         """See `View`."""
-        width, shown = vectors.shape[1], plain(vectors, draws, recipe)
+        width, share = vectors.shape[1], 1 - self.rate
+        shown = standardise(vectors, recipe.mean, recipe.std, share)
         if self.jitter:
             uniform = draws.lane(_JITTER_LANE).uniform(width) + _HALF_STEP
-            shown += self.jitter * tf.math.ndtri(uniform)
-        kept = draws.uniform(width) >= self.rate
-        return tf.where(kept, shown / (1 - self.rate), 0.0)
+            shown += self.jitter / share * tf.math.ndtri(uniform)
+        return tf.where(draws.uniform(width) >= self.rate, shown, 0.0)
 
 
 _STRONG = Dropped(0.3, jitter=0.1)

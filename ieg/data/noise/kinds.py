@@ -188,7 +188,7 @@ def instance(
 
     Args:
         images: uint8 [N, ...], pixels in the order in which the reference has
-            them: height, width, channels.
+            them: height, width, channels; or vectors float32 [N, d].
         labels: integers [N], true classes.
         rate: mean of the normal distribution of the rates, before it is cut
             off.
@@ -273,7 +273,7 @@ def _odds(
     """Returns the probability of each label.
 
     Args:
-        pixels: uint8 [N, S].
+        pixels: uint8 or float32 [N, S].
         labels: integers [N], true classes.
         rates: float64 [N], of the images.
         projections: C matrices [S, C], one for each true class; their type is

@@ -310,7 +310,8 @@ def corrupt(
         labels: integers [N] in 0..C-1, the true labels in the order of the
             data set.
         asked: what to draw.
-        images: uint8 [N, H, W, channels]; needed by an `ImageNoise` only.
+        images: uint8 [N, H, W, channels], or vectors [N, d]; needed by an
+            `ImageNoise` only.
         order: positions [N] in the order in which the draws are made, on
             which those of the reference samplers depend; None for 0..N-1.
 

@@ -1,0 +1,108 @@
+"""Every method learns from vectors, wherever their views are made."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from contract_runs import (
+    assert_same,
+    copy_middle,
+    train,
+    train_only,
+    train_whole,
+)
+from vector_files import CLASSES, blobs, make_npz
+
+from ieg import config as ieg_config
+from ieg import experiment, label_issues
+from ieg.registry import METHODS
+
+SMALL = {'dataset': 'npz', 'network_name': 'mlp', 'max_epoch': 3}
+OPTIONS = {
+    'dividemix': {'warm_up': 1},
+    'fsr': {'queue_capacity': 9, 'queue_bs': 6, 'meta_start_epoch': 1},
+    'me_momentum': {'early_epochs': 1, 'round_epochs': 1, 'valid_ratio': 0.2},
+    's2e': {'keep_schedule': 's2e:.1,.2,.3,.4,.5,.6', 'valid_ratio': 0.2},
+    'supervised': {'mixup': 1.0, 'use_ema': True},
+}
+FAST = ('supervised', 1)
+ALL = [
+    pytest.param(*run, marks=() if run == FAST else pytest.mark.slow)
+    for run in itertools.product(METHODS.names(), (1, 2))
+]
+
+
+@pytest.fixture(scope='module')
+def npz(tmp_path_factory):
+    x, _, true = blobs(30, 0, seed=5)
+    path = tmp_path_factory.mktemp('vectors') / 'blobs.npz'
+    return make_npz(path, views=2, x_probe=x, y_probe=true)
+
+
+@pytest.fixture
+def settings(npz, tmp_path):
+    """Returns a function to the configuration of a run."""
+
+    def resolve(method, place, **more):
+        given = SMALL | OPTIONS.get(method, {}) | {'method': method} | more
+        given |= {'data_dir': npz, 'checkpoint_path': str(tmp_path / place)}
+        given.setdefault('batch_size', 8)
+        return experiment.configure(given)[0]
+
+    return resolve
+
+
+@pytest.mark.parametrize(('method', 'strategy'), ALL, indirect=['strategy'])
+def test_a_method_learns_wherever_views_are_made(method, strategy, settings):
+    run = train(settings(method, 'host'), strategy)
+    log = run.log()
+    losses = [v for entry in log for k, v in entry.items() if 'loss' in k]
+    assert losses and np.isfinite(losses).all()
+    assert log[-1]['test_accuracy'] > 2 / CLASSES
+    rows = label_issues.read(str(run.folder / 'label_issues.csv'))
+    assert np.sum(rows.split == 'train') == len(run.method.info.labels)
+    assert run.summary['label_issues']['roc_auc'] > 0.5
+    device = train_only(
+        settings(method, 'device', augment_on='device'), strategy
+    )
+    assert_same(device.arrays(), run.arrays())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', METHODS.names())
+def test_going_on_changes_nothing(method, two_replicas, settings):
+    whole = settings(method, 'whole', checkpoint_minutes=1e-9)
+    whole = train_whole(whole, two_replicas, present=False)
+    resumed = settings(method, 'resumed')
+    copy_middle(whole, resumed)
+    resumed = train(resumed, two_replicas)
+    assert resumed.log_without_times() == whole.log_without_times()
+    assert_same(resumed.arrays(), whole.arrays())
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'selection': 'coteaching_plus', 'track_memorization': True},
+        pytest.param({'selection': 'jocor'}, marks=pytest.mark.slow),
+    ],
+    ids=lambda options: options['selection'],
+)
+def test_kinds_of_coteaching(options, settings):
+    config = settings('coteaching', 'run', network_name='linear', **options)
+    run = train(config, tf.distribute.get_strategy())
+    assert run.log()[-1]['test_accuracy'] > 1 / CLASSES
+    if config.run.track_memorization:
+        assert np.isfinite(run.log()[-1]['susceptibility'])
+
+
+def test_images_for_the_tracker_are_refused(settings, tmp_path):
+    config = settings(
+        'supervised',
+        'run',
+        track_memorization=True,
+        unlabeled_dir=str(tmp_path),
+    )
+    with pytest.raises(ieg_config.UsageError, match='unlabeled_dir.*vectors'):
+        experiment.train(config, progress=False)
