@@ -134,17 +134,17 @@ def statement(figures: Mapping[str, Any]) -> list[str]:
     if 'never_predicted' not in figures or interval is None:
         return []
     low, high = interval
+    least = f'At least {low:.1%} and at most' if low else 'At most'
     if point is None:
-        sentence = (
-            f'At most {high:.1%} of the labels are wrong; the network is too '
-            'weak to tell more, so none is marked.'
-        )
+        end = '; the network is too weak to tell more, so none is marked.'
+    elif not point:
+        end = ', perhaps none, so none is marked.'
     else:
-        sentence = (
-            f'At least {low:.1%} and at most {high:.1%} of the labels are '
-            f'wrong; about {point:.1%} if wrong labels are as '
-            'common among hard examples as among easy ones.'
+        end = (
+            f'; about {point:.1%} if wrong labels are as common among hard '
+            'examples as among easy ones.'
         )
+    sentence = f'{least} {high:.1%} of the labels are wrong{end}'
     sentences = [sentence]
     if count := figures.get('count'):
         mean, most = PRECISION[LIKELY]

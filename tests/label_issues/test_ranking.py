@@ -1,0 +1,74 @@
+"""The list with marks, and the sentences about it."""
+
+import numpy as np
+import pytest
+
+from ieg.label_issues import floor
+from ieg.label_issues.ranking import Judged, rank, statement
+from ieg.label_issues.score import Scored
+
+CLASSES = ('cat', 'dog', 'emu')
+
+
+def judged(split, count, wrong, seed):
+    """Returns examples of which the first ones are labeled wrong."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(count) % 3
+    shares = rng.dirichlet(np.ones(3), count) / 2 + np.eye(3)[truth] / 2
+    given = np.where(np.arange(count) < wrong, (truth + 1) % 3, truth)
+    scored = Scored(given, shares)
+    return Judged(
+        split, np.arange(count), None, scored, scored.score, np.ones(count)
+    )
+
+
+@pytest.fixture(scope='module')
+def estimate():
+    scored = judged('train', 400, 80, 1).scored
+    return floor.estimate([(scored.shares, scored.given)])
+
+
+def test_training_examples_come_first(estimate):
+    parts = [
+        judged('train', 200, 40, 2),
+        judged('valid', 30, 30, 3),
+        judged('test', 30, 0, 4),
+    ]
+    rows, figures = rank(parts, CLASSES, estimate)
+    assert set(rows.split[:200]) == {'train'}
+    assert set(rows.split[200:230]) == {'valid'}
+    assert rows.rank.tolist() == list(range(1, 261))
+    assert (np.diff(rows.score[:200]) >= 0).all()
+    assert 0 <= rows.score.min() and rows.score.max() <= 1
+    assert (rows.index[rows.is_issue & (rows.split == 'train')] < 40).all()
+    assert not rows.is_issue[rows.split == 'test'].any()
+    marks = figures['marks']
+    assert figures['count'] == marks['certain'] + marks['likely']
+    assert figures['hard'] == marks['possible'] == rows.is_hard.sum()
+    assert figures['never_predicted'] == []
+
+
+def test_sentences_say_at_least_and_at_most():
+    figures = {
+        'noise_rate': 0.16,
+        'noise_rate_interval': [0.04, 0.34],
+        'count': 1470,
+        'never_predicted': ['emu'],
+    }
+    rate, count, missing = statement(figures)
+    for fact in ('least 4.0%', 'most 34.0%', 'about 16.0%'):
+        assert fact in rate
+    for fact in ('1,470', 'about 85 of 100', '74 or more'):
+        assert fact in count
+    assert 'emu' in missing
+    weak = figures | {'noise_rate': None, 'count': 0, 'never_predicted': []}
+    (rate,) = statement(weak | {'noise_rate_interval': [0, 0.34]})
+    assert 'least' not in rate and 'too weak' in rate
+    clean = weak | {'noise_rate': 0.0, 'noise_rate_interval': [0, 0.05]}
+    (rate,) = statement(clean)
+    assert 'most 5.0%' in rate and 'none' in rate
+
+
+def test_runs_without_held_out_evidence_have_no_sentences():
+    older = {'noise_rate': 0.2, 'noise_rate_interval': [0.1, 0.3], 'count': 9}
+    assert statement(older) == statement({}) == []
