@@ -159,7 +159,8 @@ def _hold_out(parts: dict[str, Examples]) -> str:
         if train.clean is None
         else 'Test figures use their true labels.'
     )
-    return f'No test set found: held out {len(test)} images. {figures}'
+    held = counted(len(test), 'example')
+    return f'No test set found: held out {held}. {figures}'
 
 
 def _statistics(

@@ -313,6 +313,10 @@ def _flat(named: _Named, path: str) -> _Named:
     """
     key, array = named
     where = f'{key} in {path}'
+    if array.dtype.kind == 'f' and np.all(array == np.trunc(array)):
+        # Tables with empty cells turn integers into 1.0; beyond 2^53 not all
+        # of them have a float.
+        array = array.astype(np.int64) if np.all(abs(array) < 2**53) else array
     if array.dtype.kind not in 'iuSU':
         raise UsageError(
             f'{where} is {array.dtype}: store labels as integers or strings.'

@@ -191,7 +191,7 @@ def test_classes_that_parts_lack(save):
             'x_train in {} has the shape (0, 4, 5), so there are no images',
         ),
         (
-            {'y_train': LABELS.astype(float)},
+            {'y_train': LABELS + 0.5},
             'y_train in {} is float64: store labels as integers or strings',
         ),
         (
@@ -374,6 +374,19 @@ def test_vectors(save):
     np.testing.assert_array_equal(vectors, X.astype(np.float32))
     assert labels.tolist() == [1, 0, 0, 2, 1, 2]
     assert found.parts['test'].images.shape == (3,)
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf, 2.0**53, 0.5])
+def test_whole_numbers_are_labels_whatever_their_type(tmp_path, bad):
+    path = str(tmp_path / 'x.npz')
+    labels = np.array([1.0, 3.0, 1.0, 3.0, 1.0])
+    np.savez(path, x_train=np.ones((5, 2)), y_train=labels)
+    found = read_npz(path)
+    assert found.class_names == ('1', '3')
+    assert found.parts['train'].labels.tolist() == [0, 1, 0, 1, 0]
+    np.savez(path, x_train=np.ones((5, 2)), y_train=[*labels[:4], bad])
+    with pytest.raises(UsageError, match='y_train in .* is float64'):
+        read_npz(path)
 
 
 @pytest.mark.parametrize('kind', [np.float16, np.float32, np.float64])
