@@ -9,6 +9,7 @@ functions of this module in their place. It reads the zip files of PyTorch since
 import collections
 import dataclasses
 import io
+import math
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -53,8 +54,11 @@ class _Tensor:
             return np.zeros(self.shape, storage.dtype)
         pairs = zip(self.shape, self.strides, strict=True)
         last = sum((side - 1) * stride for side, stride in pairs)
-        if min((self.offset, *self.strides)) < 0 or (
-            self.offset + last >= storage.size
+        if (
+            min((self.offset, *self.strides)) < 0
+            or self.offset + last >= storage.size
+            # It would repeat some, as often as a damaged file says.
+            or math.prod(self.shape) > storage.size
         ):
             raise ValueError('a tensor exceeds its numbers')
         steps = [step * storage.itemsize for step in self.strides]

@@ -151,7 +151,12 @@ def test_more_than_a_table_of_tensors_is_refused(form, value, torch):
 @FORMS
 @pytest.mark.parametrize(
     'facts',
-    [((3, 4), (4, 1), 1), ((3, 4), (-4, 1), 8), ((3,), (1,), -1)],
+    [
+        ((3, 4), (4, 1), 1),
+        ((3, 4), (-4, 1), 8),
+        ((3,), (1,), -1),
+        ((9, 9), (0, 1), 0),
+    ],
     ids=str,
 )
 def test_a_tensor_outside_its_numbers_is_refused(form, facts, torch):
