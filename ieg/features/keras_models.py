@@ -79,7 +79,7 @@ def from_hub(name: str) -> tuple[keras.Model, str]:
 
     Returns:
         network: see `from_file`.
-        sha256: of its weights.
+        sha256: of its weights and its preprocessing.
 
     Raises:
         UsageError: it cannot be found, or cannot be used as a backbone.
@@ -107,7 +107,8 @@ def from_hub(name: str) -> tuple[keras.Model, str]:
             dtype='float32',
         ),
     )
-    return network, weights_hash(network)
+    text = f'{weights_hash(network)} {scale} {offset}'
+    return network, hashlib.sha256(text.encode()).hexdigest()
 
 
 def weights_hash(network: keras.Model) -> str:

@@ -176,9 +176,10 @@ def test_a_preset_of_keras_hub(tmp_path):
     )
     own.save_to_preset(str(tmp_path))
     scale, offset = [0.1, 0.2, 0.3], [-1.0, 0.0, 1.0]
-    keras_hub.layers.ResNetImageConverter(
+    converter = keras_hub.layers.ResNetImageConverter(
         image_size=(SIDE, SIDE), scale=scale, offset=offset
-    ).save_to_preset(str(tmp_path))
+    )
+    converter.save_to_preset(str(tmp_path))
     network, digest = keras_models.from_hub(str(tmp_path))
     assert network.input_shape == (None, SIDE, SIDE, 3)
     pooled = np.mean(own(images() * scale + offset), (1, 2))
@@ -186,6 +187,9 @@ def test_a_preset_of_keras_hub(tmp_path):
         network(images().astype(np.float32)), pooled, rtol=1e-4, atol=1e-5
     )
     assert keras_models.from_hub(str(tmp_path))[1] == digest
+    converter.scale = 0.1
+    converter.save_to_preset(str(tmp_path))
+    assert keras_models.from_hub(str(tmp_path))[1] != digest
     (tmp_path / 'image_converter.json').unlink()
     with pytest.raises(UsageError, match=str(tmp_path)):
         keras_models.from_hub(str(tmp_path))
