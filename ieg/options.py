@@ -176,6 +176,11 @@ class DataConfig:
         minimum=0,
         maximum=4096,
     )
+    feature_columns: str = option(
+        '',
+        'Columns of a table that are the vectors, separated by commas. Empty = '
+        'all columns of numbers, if the table has no column path.',
+    )
     flip: str = option(
         'auto',
         'Mirror images at random; auto = default of the data set.',

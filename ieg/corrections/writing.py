@@ -15,7 +15,8 @@ from ieg.data.sets import folder as folders
 from ieg.data.sets import npz
 from ieg.data.sets import table as table_sets
 from ieg.data.sets.npz import KEYS
-from ieg.data.sets.table import COLUMNS, part_of
+from ieg.data.sets.rows import part_of
+from ieg.data.sets.table import COLUMNS
 from ieg.errors import UsageError
 from ieg.utils import tables
 from ieg.utils.files import atomic_path, is_special, walk

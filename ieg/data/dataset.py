@@ -75,12 +75,15 @@ class Part:
         labels: int32 [N], as given.
         clean: int32 [N], the true classes; None where unknown.
         names: str [N], the files that the images come from; None without.
+        texts: str [N], what is shown of examples that are no images, such as
+            the sentence that a vector stands for; None without.
     """
 
     images: Images
     labels: np.ndarray
     clean: np.ndarray | None = None
     names: np.ndarray | None = None
+    texts: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -92,10 +95,13 @@ class Part:
 
     def take(self, indices: np.ndarray) -> 'Part':
         """Returns some examples, in that order."""
-        clean = None if self.clean is None else self.clean[indices]
-        names = None if self.names is None else self.names[indices]
-        images = self.images.take(indices)
-        return Part(images, self.labels[indices], clean, names)
+        return Part(
+            self.images.take(indices),
+            self.labels[indices],
+            None if self.clean is None else self.clean[indices],
+            None if self.names is None else self.names[indices],
+            None if self.texts is None else self.texts[indices],
+        )
 
     def decoded(self) -> 'Part':
         """Returns the same with all images in memory.
@@ -464,6 +470,7 @@ class Split:
             for vectors.
         names: str [N], the files that the images come from; None without.
         vectors: the examples, where they are no images.
+        texts: str [N], what is shown of them; None without.
     """
 
     fetch: Callable[..., tf.Tensor]
@@ -473,6 +480,7 @@ class Split:
     images: np.ndarray | None = None
     names: np.ndarray | None = None
     vectors: Vectors | None = None
+    texts: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -103,6 +103,7 @@ def _asked(options: DataConfig, run: RunConfig) -> dict[str, Any]:
         'image_size': options.image_size,
         'probe_dir': os.path.expanduser(options.probe_dir),
         'use_imagenet_as_eval': run.use_imagenet_as_eval,
+        'feature_columns': options.feature_columns,
     }
 
 
@@ -490,4 +491,5 @@ def _split(
         images=None if isinstance(images, Vectors) else images.array,
         names=None if part.names is None else part.names[indices],
         vectors=images if isinstance(images, Vectors) else None,
+        texts=None if part.texts is None else part.texts[indices],
     )

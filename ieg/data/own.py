@@ -19,6 +19,7 @@ from ieg.data import splits, whereabouts
 from ieg.data.dataset import (
     Advice,
     Examples,
+    FoundArrays,
     FoundFiles,
     Listing,
     Opened,
@@ -228,6 +229,34 @@ def complete(
     )
 
 
+def of_arrays(found: FoundArrays) -> Source:
+    """Returns a user's arrays as a data set."""
+    fingerprint = hashlib.sha256()
+    for name, part in sorted(found.parts.items()):
+        fingerprint.update(name.encode())
+        fingerprint.update(np.ascontiguousarray(part.images.array).data)
+        if isinstance(part.images, Vectors) and part.images.views is not None:
+            fingerprint.update(np.ascontiguousarray(part.images.views).data)
+        fingerprint.update(part.labels.astype('<i4').tobytes())
+    return complete(
+        found.parts,
+        found.class_names,
+        found.remarks,
+        flip=found.parts['train'].images.shape[2:] == (3,),
+        fingerprint=fingerprint.hexdigest(),
+    )
+
+
+def open_vectors(name: str, found: FoundArrays) -> Opened:
+    """Returns a user's vectors as a data set that has been opened."""
+    train = found.parts['train']
+    (width,) = train.images.shape
+    return Opened(
+        lambda _: of_arrays(found),
+        lambda _: of_vectors(name, len(train), width, len(found.class_names)),
+    )
+
+
 def _of_imagenet(
     channels: int,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -252,8 +281,8 @@ def held_out(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rest = np.setdiff1d(np.arange(len(labels)), test)
     if len(np.setdiff1d(labels, labels[rest])):
         raise UsageError(
-            f'{len(labels)} images are too few to hold a test part out; add '
-            'images, or a test part.'
+            f'{len(labels)} examples are too few to hold a test part out; add '
+            'some, or a test part.'
         )
     return rest, test
 
@@ -263,6 +292,12 @@ def held_out(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 # Parts that measure a model, where an image of the training part would lie.
 _MEASURING = ('test', 'valid')
 _SAMPLE_BYTES = 4096
+
+
+def _what(examples: Listing | Part) -> str:
+    """Returns what examples are called in sentences."""
+    images = examples.images if isinstance(examples, Part) else None
+    return 'example' if isinstance(images, Vectors) else 'image'
 
 
 def check_classes(
@@ -283,29 +318,29 @@ def check_classes(
     Raises:
         UsageError: there is one class only, or the probe part lacks one.
     """
-    names = list(class_names)
+    names, train = list(class_names), parts['train']
+    what = _what(train)
     if len(names) < 2:
         raise UsageError(
             f'{sources["train"]} has only the class {listed(names)}: add '
-            'images of another class.'
+            f'{what}s of another class.'
         )
-    train = parts['train']
     trained = set(train.labels.tolist()) | set(train.truth.tolist())
     remarks = []
-    for key, what in (
+    for key, how in (
         (str.casefold, 'differ only in upper and lower case'),
         # As '1' and '1.0', which tables with empty cells mix.
         (_number_or_name, 'are the same number'),
     ):
         remarks += [
-            f'The classes {listed(alike)} in {sources["train"]} {what}, but '
+            f'The classes {listed(alike)} in {sources["train"]} {how}, but '
             'are counted as different classes.'
             for alike in _alike(names, key)
         ]
     if idle := [name for i, name in enumerate(names) if i not in trained]:
         remarks.append(
-            f'{sources["train"]} has no training image of {listed(idle)}, so '
-            'the network never learns to predict it.'
+            f'{sources["train"]} has no training {what} of {listed(idle)}, '
+            'so the network never learns to predict it.'
         )
     for part, examples in parts.items():
         lacking = sorted(trained - set(examples.labels.tolist()))
@@ -314,12 +349,12 @@ def check_classes(
         wanted = [names[index] for index in lacking]
         if part == 'probe':
             raise UsageError(
-                f'{sources[part]} has no probe image of {listed(wanted)}: add '
-                'at least one of every class.'
+                f'{sources[part]} has no probe {what} of {listed(wanted)}: '
+                'add at least one of every class.'
             )
         remarks.append(
-            f'{sources[part]} has no {part} image of {listed(wanted)}, so '
-            f'nothing is measured on {"it" if len(wanted) == 1 else "them"}.'
+            f'{sources[part]} has no {part} {what} of {listed(wanted)}, '
+            f'so nothing is measured on {"it" if len(wanted) == 1 else "them"}.'
         )
     return remarks
 

@@ -1,5 +1,7 @@
 """Examples that are vectors of numbers: features of a network, or a table."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -40,10 +42,21 @@ class Vectors:
         array: float32 [N, d], finite.
         views: floating [N, v, d], further views of each example, such as the
             features of crops of an image; None for none.
+        columns: names of the d numbers; empty where they have none.
+
+    Attributes:
+        columns: see above.
+        shape: (d,).
     """
 
-    def __init__(self, array: np.ndarray, views: np.ndarray | None = None):
+    def __init__(
+        self,
+        array: np.ndarray,
+        views: np.ndarray | None = None,
+        columns: Sequence[str] = (),
+    ):
         self._held = _Held(array, views)
+        self.columns = tuple(columns)
         self._rows: np.ndarray | None = None
         self.shape: tuple[int, ...] = array.shape[1:]
 
@@ -73,6 +86,7 @@ class Vectors:
         """Returns some of them, which costs no second copy."""
         taken = Vectors.__new__(Vectors)
         taken._held, taken.shape = self._held, self.shape
+        taken.columns = self.columns
         taken._rows = indices if self._rows is None else self._rows[indices]
         return taken
 

@@ -1,6 +1,5 @@
 """Images or vectors in an npz file."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import BinaryIO, NamedTuple
 
@@ -14,12 +13,11 @@ from ieg.data.dataset import (
     InMemory,
     Opened,
     Part,
-    Source,
 )
 from ieg.data.own import (
     check_classes,
-    complete,
-    of_vectors,
+    of_arrays,
+    open_vectors,
     own_path,
     schedule,
 )
@@ -35,6 +33,8 @@ _PARTS = {part: part for part in PARTS} | {'val': 'valid'}
 # The part that an array is of and what it is there, by its name.
 KEYS: dict[str, tuple[str, str]] = {
     'views_train': ('train', 'views'),
+    'text': ('train', 'texts'),
+    'name': ('train', 'texts'),
     'images': ('train', 'images'),
     'labels': ('train', 'labels'),
     'clean_labels': ('train', 'clean'),
@@ -46,6 +46,8 @@ for _name, _part in _PARTS.items():
         f'y_{_name}': (_part, 'labels'),
         f'{_name}_images': (_part, 'images'),
         f'{_name}_labels': (_part, 'labels'),
+        f'text_{_name}': (_part, 'texts'),
+        f'name_{_name}': (_part, 'texts'),
     }
 
 
@@ -72,7 +74,8 @@ def read_npz(path: str) -> FoundArrays:
     classes are the labels and clean labels of the training part, numbers in
     their order and strings in natural order (see `in_order`). If there are
     `class_names` (strings [C]), they are the classes instead: integer labels
-    are then places in it, from 0 on.
+    are then places in it, from 0 on. `text_train` or `name_train` (strings
+    [N]), and so for other parts, is shown in reports.
 
     Args:
         path: of the file.
@@ -85,6 +88,7 @@ def read_npz(path: str) -> FoundArrays:
     names = arrays.pop('class_names', None)
     by_part = _by_part(arrays, path)
     stored = by_part['train'].pop('views', None)
+    texts = {part: held.pop('texts', None) for part, held in by_part.items()}
     are_vectors = _are_vectors(by_part['train']['images'].array)
     read = _vectors if are_vectors else _images
     images = {
@@ -107,6 +111,7 @@ def read_npz(path: str) -> FoundArrays:
                 role: _indices(named, index, class_names, path)
                 for role, named in held.items()
             },
+            texts=_texts(texts[part], images[part], path),
         )
         for part, held in labels.items()
     }
@@ -299,6 +304,42 @@ def _views(named: _Named, images: _Named, path: str) -> np.ndarray:
     return checked(array, where, np.float16 if half else np.float32)
 
 
+def _texts(
+    named: _Named | None, images: _Named, path: str
+) -> np.ndarray | None:
+    """Returns what is shown of the examples of a part, str [N].
+
+    Raises:
+        UsageError: it is not one string for each.
+    """
+    if named is None:
+        return None
+    key, array = named
+    if array.dtype.kind not in 'SU' or array.shape != images.array.shape[:1]:
+        raise UsageError(
+            f'{key} in {path} is {array.dtype} of the shape {array.shape}: '
+            f'store one string for each of the {len(images.array)} examples of '
+            f'{images.key}.'
+        )
+    return _decoded(named, path)
+
+
+def _decoded(named: _Named, path: str) -> np.ndarray:
+    """Returns strings as str.
+
+    Raises:
+        UsageError: they are not UTF-8.
+    """
+    if named.array.dtype.kind == 'U':
+        return named.array
+    try:
+        return np.char.decode(named.array, 'utf-8')
+    except UnicodeDecodeError:
+        raise UsageError(
+            f'{named.key} in {path} is not UTF-8: store it as str.'
+        ) from None
+
+
 def _examples(
     array: np.ndarray, views: np.ndarray | None
 ) -> InMemory | Vectors:
@@ -326,16 +367,10 @@ def _flat(named: _Named, path: str) -> _Named:
     if array.ndim != 1:
         raise UsageError(
             f'{where} has the shape {array.shape}, but labels are one per '
-            'image, [N]: of one-hot labels, store the argmax.'
+            'example, [N]: of one-hot labels, store the argmax.'
         )
-    if array.dtype.kind == 'S':
-        try:
-            array = np.char.decode(array, 'utf-8')
-        except UnicodeDecodeError:
-            raise UsageError(
-                f'{where} is not UTF-8: store labels as str.'
-            ) from None
-    if array.dtype.kind == 'U':
+    if array.dtype.kind in 'SU':
+        array = _decoded(_Named(key, array), path)
         if len(empty := np.flatnonzero(np.char.strip(array) == '')):
             raise UsageError(
                 f'{where} has an empty label at place {empty[0]}: fill it in.'
@@ -469,36 +504,17 @@ def _indices(
     return np.array([index[key] for key in keys], np.int32)[places]
 
 
-def of_arrays(found: FoundArrays) -> Source:
-    """Returns a user's arrays as a data set."""
-    fingerprint = hashlib.sha256()
-    for name, part in sorted(found.parts.items()):
-        fingerprint.update(name.encode())
-        fingerprint.update(np.ascontiguousarray(part.images.array).data)
-        if isinstance(part.images, Vectors) and part.images.views is not None:
-            fingerprint.update(np.ascontiguousarray(part.images.views).data)
-        fingerprint.update(part.labels.astype('<i4').tobytes())
-    return complete(
-        found.parts,
-        found.class_names,
-        found.remarks,
-        flip=found.parts['train'].images.shape[2:] == (3,),
-        fingerprint=fingerprint.hexdigest(),
-    )
-
-
 @DATASETS.register('npz')
 def load(data_dir: str | None) -> Opened:
     """Opens a user's arrays; see `read_npz`."""
     found = read_npz(own_path('npz', data_dir))
+    if isinstance(found.parts['train'].images, Vectors):
+        return open_vectors('npz', found)
     return Opened(lambda _: of_arrays(found), lambda _: _advice(found))
 
 
 def _advice(found: FoundArrays) -> Advice:
     train, classes = found.parts['train'], len(found.class_names)
-    if isinstance(train.images, Vectors):
-        (width,) = train.images.shape
-        return of_vectors('npz', len(train), width, classes)
     height, width, channels = train.images.shape
     return Advice(
         schedule(min(height, width), len(train), channels),

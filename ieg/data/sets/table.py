@@ -1,41 +1,30 @@
 """Images listed in a CSV file."""
 
 import dataclasses
-import decimal
 import os
-from collections.abc import Mapping
-
-import numpy as np
 
 from ieg.data.dataset import PARTS, Found, FoundFiles, Listing, Opened
 from ieg.data.own import (
     check_classes,
     leave_out_copies,
     open_own,
+    open_vectors,
     own_path,
+)
+from ieg.data.sets import columns
+from ieg.data.sets.rows import (
+    Row,
+    class_names,
+    classes_of,
+    has_clean,
+    read_row,
 )
 from ieg.errors import UsageError, nearest
 from ieg.registry import DATASETS
 from ieg.utils import tables
-from ieg.utils.text import counted, in_order, listed, normal, number
+from ieg.utils.text import counted, listed
 
 COLUMNS = ('path', 'label', 'clean_label', 'split')
-# The part that a value of the column 'split' is of, in lower case.
-_SPLITS = {part: part for part in PARTS} | {
-    'val': 'valid',
-    'validation': 'valid',
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Row:
-    """One row; `line` is the number of its last line, from 1 on."""
-
-    line: int
-    path: str
-    label: str
-    clean: str
-    part: str
 
 
 def read_csv(path: str) -> FoundFiles:
@@ -61,7 +50,11 @@ def read_csv(path: str) -> FoundFiles:
     """
     table = tables.Table(path, COLUMNS)
     _check_header(table.header, path)
-    rows = [_row(line, fields, path) for line, fields in table.rows()]
+    rows = []
+    for line, fields in table.rows():
+        row = read_row(line, fields, path, needed=('path', 'label'))
+        image = os.path.join(os.path.dirname(path), fields['path'])
+        rows.append(dataclasses.replace(row, path=image))
     if not rows:
         raise UsageError(f'{path} has a header, but no rows: list the images.')
     by_part = {p: [row for row in rows if row.part == p] for p in PARTS}
@@ -72,12 +65,14 @@ def read_csv(path: str) -> FoundFiles:
             'on.'
         )
     repeats = [_check_repeats(found, path) for found in by_part.values()]
-    with_clean = {p: _has_clean(found, path) for p, found in by_part.items()}
+    for found in by_part.values():
+        has_clean(found, path)
     _check_files(rows, path)
-    names = _class_names(by_part['train'])
-    index = {normal(name): i for i, name in enumerate(names)}
+    names = class_names(by_part['train'])
     parts = {
-        part: _listing(found, index, names, with_clean[part], path)
+        part: Listing(
+            [row.path for row in found], *classes_of(found, names, path)
+        )
         for part, found in by_part.items()
     }
     parts, remarks = leave_out_copies(parts, names)
@@ -85,7 +80,7 @@ def read_csv(path: str) -> FoundFiles:
     return Found(
         tuple(names),
         parts,
-        (*_remarks_on_names(names, path), *filter(None, repeats), *remarks),
+        (*filter(None, repeats), *remarks),
     )
 
 
@@ -115,46 +110,13 @@ def _check_header(header: list[str], path: str) -> None:
             )
 
 
-def _row(line: int, fields: Mapping[str, str], path: str) -> _Row:
-    """Returns one row.
-
-    Raises:
-        UsageError: it lacks something, or is of an unknown part.
-    """
-    for name in ('path', 'label'):
-        if not fields[name]:
-            raise UsageError(
-                f'line {line} of {path} has no {name}: fill it in, or remove '
-                'the line.'
-            )
-    split = fields.get('split', 'train')
-    part = part_of(split)
-    if part is None:
-        raise UsageError(
-            f'line {line} of {path} has the split {split!r}, which must be one '
-            f'of {", ".join(_SPLITS)}: correct it.{nearest(split, _SPLITS)}'
-        )
-    return _Row(
-        line,
-        os.path.join(os.path.dirname(path), fields['path']),
-        fields['label'],
-        fields.get('clean_label', ''),
-        part,
-    )
-
-
-def part_of(split: str) -> str | None:
-    """Returns the part that a value of the column 'split' is of, if any."""
-    return _SPLITS.get(split.lower())
-
-
-def _check_repeats(rows: list[_Row], path: str) -> str:
+def _check_repeats(rows: list[Row], path: str) -> str:
     """Returns a remark on images that one part lists twice, if any.
 
     Raises:
         UsageError: their labels differ.
     """
-    seen: dict[str, _Row] = {}
+    seen: dict[str, Row] = {}
     repeated = []
     for row in rows:
         first = seen.setdefault(os.path.normpath(row.path), row)
@@ -175,22 +137,7 @@ def _check_repeats(rows: list[_Row], path: str) -> str:
     )
 
 
-def _has_clean(rows: list[_Row], path: str) -> bool:
-    """Returns whether the rows of one part have clean labels.
-
-    Raises:
-        UsageError: some have, some have not.
-    """
-    without = [row for row in rows if not row.clean]
-    if without and len(without) < len(rows):
-        raise UsageError(
-            f'line {without[0].line} of {path} has no clean_label, but other '
-            f'{rows[0].part} rows have: fill in all of them or none.'
-        )
-    return not without
-
-
-def _check_files(rows: list[_Row], path: str) -> None:
+def _check_files(rows: list[Row], path: str) -> None:
     missing = [row for row in rows if not os.path.isfile(row.path)]
     if missing:
         raise UsageError(
@@ -201,59 +148,25 @@ def _check_files(rows: list[_Row], path: str) -> None:
         )
 
 
-def _class_names(rows: list[_Row]) -> list[str]:
-    """Returns the classes of training rows, each as it is written first."""
-    names: dict[str, str] = {}
-    for row in rows:
-        for name in filter(None, (row.label, row.clean)):
-            names.setdefault(normal(name), name)
-    return in_order(names.values())
-
-
-def _remarks_on_names(names: list[str], path: str) -> list[str]:
-    """Returns a remark on labels that differ as strings only, if any."""
-    first: dict[decimal.Decimal, str] = {}
-    for name in names:
-        if (value := number(name)) is not None:
-            same = first.setdefault(value, name)
-            if same != name:
-                return [
-                    f'The labels {same!r} and {name!r} in {path} are one '
-                    'number, but two classes.'
-                ]
-    return []
-
-
-def _listing(
-    rows: list[_Row],
-    index: Mapping[str, int],
-    names: list[str],
-    with_clean: bool,
-    path: str,
-) -> Listing:
-    """Returns the images of one part.
+def has_vectors(path: str, feature_columns: str) -> bool:
+    """Returns whether a table has vectors: some are asked for, or no paths.
 
     Raises:
-        UsageError: a label is of no training row.
+        UsageError: it cannot be read.
     """
-    for row in rows:
-        for name in filter(None, (row.label, row.clean)):
-            if normal(name) not in index:
-                raise UsageError(
-                    f'line {row.line} of {path} has the {row.part} label '
-                    f'{name!r}, which no training row has: correct it, or add '
-                    f'training images.{nearest(name, names)}'
-                )
-    labels = [index[normal(row.label)] for row in rows]
-    clean = [index[normal(row.clean)] for row in rows] if with_clean else None
-    return Listing(
-        [row.path for row in rows],
-        np.array(labels, np.int32),
-        None if clean is None else np.array(clean, np.int32),
-    )
+    if feature_columns:
+        return True
+    header = tables.Table(path, COLUMNS).header
+    return 'label' in header and 'path' not in header
 
 
-@DATASETS.register('csv', takes=('image_size',))
-def load(data_dir: str | None) -> Opened:
-    """Opens the images that a user's table lists; see `read_csv`."""
-    return open_own('csv', read_csv(own_path('csv', data_dir)))
+@DATASETS.register('csv', takes=('image_size', 'feature_columns'))
+def load(data_dir: str | None, feature_columns: str = '') -> Opened:
+    """Opens a user's table of images or vectors.
+
+    See `read_csv` and `columns.read_vectors`.
+    """
+    path = own_path('csv', data_dir)
+    if has_vectors(path, feature_columns):
+        return open_vectors('csv', columns.read_vectors(path, feature_columns))
+    return open_own('csv', read_csv(path))

@@ -197,7 +197,7 @@ def test_classes_that_parts_lack(save):
         (
             {'y_train': np.eye(6, dtype=int)},
             'y_train in {} has the shape (6, 6), but labels are one per '
-            'image, [N]: of one-hot labels, store the argmax',
+            'example, [N]: of one-hot labels, store the argmax',
         ),
         ({'y_train': np.int64(3)}, 'y_train in {} has the shape ()'),
         (
@@ -427,3 +427,18 @@ def test_vectors_that_cannot_be_used(save, changed, facts):
     said = refusal(save(**arrays))
     for fact in facts:
         assert fact in said
+
+
+@pytest.mark.parametrize('key', ['text', 'name', 'text_train', 'name_train'])
+def test_what_is_shown_of_vectors(save, key):
+    texts = np.array([f'sentence {n}' for n in range(5)] + [''])
+    found = read_npz(save(x_train=X, y_train=LABELS, **{key: texts}))
+    train = found.parts['train']
+    assert train.texts.tolist() == texts.tolist()
+    assert train.take(np.array([2])).texts.tolist() == ['sentence 2']
+
+
+def test_one_text_for_each_example(save):
+    for texts in (STRINGS[:5], LABELS, STRINGS[:, None]):
+        said = refusal(save(x_train=X, y_train=LABELS, text_train=texts))
+        assert 'text_train' in said and '6 examples' in said
