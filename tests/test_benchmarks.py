@@ -43,6 +43,7 @@ SMALLEST = {
     'search': ('--seeds=1',),
     'streaming_memory': ('--counts=40', '--steps=1'),
     'tracker': ('--examples=200', '--rounds=1'),
+    'vectors': ('--seeds=1', '--max_epoch=2'),
 }
 # They compile XLA, train six times or start processes.
 SLOW = ('augmentation', 'label_issues', 'meta_step', 'streaming_memory')
