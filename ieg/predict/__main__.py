@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ieg.data.images.survey import without_warnings
 from ieg.errors import RunError, UsageError
 from ieg.predict import inputs as predict_inputs
+from ieg.predict.inputs import Group, Table
 from ieg.utils import cli, tables
 from ieg.utils.files import atomic_open
 
@@ -37,7 +38,7 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
     """
     parser = cli.Parser(
         prog=prog,
-        description='Predicts the classes of images with the model of a '
+        description='Predicts the classes of examples with the model of a '
         'finished run, as in its evaluation. Writes CSV with the columns '
         'path, label and probability.',
     )
@@ -51,7 +52,9 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
         nargs='+',
         type=cli.path,
         help='Image files, folders of them at any depth, or .npy and .npz '
-        'files with uint8 images [N, H, W] or [N, H, W, channels].',
+        'files with uint8 images [N, H, W] or [N, H, W, channels]; for a model '
+        'of vectors, .npy and .npz files with floating [N, d], or tables '
+        '(.csv).',
     )
     parser.add_argument(
         '--output',
@@ -70,7 +73,7 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
         '--batch_size',
         type=cli.positive,
         default=64,
-        help='Images per batch (default: %(default)s).',
+        help='Examples per batch (default: %(default)s).',
     )
     parser.add_argument(
         '--plugin',
@@ -106,7 +109,8 @@ def run(asked: argparse.Namespace) -> None:
             f'{len(model.class_names)} classes of the model.'
         )
     problems: list[tuple[str, str]] = []
-    total = sum(map(len, groups))
+    found = [_checked(group, model) for group in groups]
+    total = sum(map(len, found))
     with without_warnings(), _opened(asked.output) as file:
         if asked.output:
             file.write(_mark(asked.images, groups, model.class_names))
@@ -114,7 +118,7 @@ def run(asked: argparse.Namespace) -> None:
         # A progress bar would mix with the lines of the table.
         quiet = file.isatty()
         with _bar(total, 'predicting', quiet) as bar:
-            for inputs in _inputs(groups, model, problems, quiet):
+            for inputs in _inputs(found, model, problems, quiet):
                 for names, probabilities in reading.predictions(
                     model, inputs, asked.batch_size, problems
                 ):
@@ -134,7 +138,7 @@ def run(asked: argparse.Namespace) -> None:
 
 def _mark(
     arguments: Sequence[str],
-    groups: Sequence[list[str] | predict_inputs.Array],
+    groups: Sequence[Group],
     class_names: Sequence[str],
 ) -> str:
     """Returns what the table begins with, see `tables.mark`."""
@@ -144,8 +148,24 @@ def _mark(
     return tables.mark(''.join(names))
 
 
+def _checked(
+    group: Group, model: 'Classifier'
+) -> 'list[str] | predict_inputs.Array | Inputs':
+    """Returns files or an array of images, or vectors as the model takes them.
+
+    Raises:
+        UsageError: the model takes others.
+    """
+    from ieg.predict import reading
+
+    if model.takes_vectors:
+        return reading.of_vectors(group, model)
+    # For a model of images a table is a file that is no image.
+    return [group.path] if isinstance(group, Table) else group
+
+
 def _inputs(
-    groups: Sequence[list[str] | predict_inputs.Array],
+    groups: 'Sequence[list[str] | predict_inputs.Array | Inputs]',
     model: 'Classifier',
     problems: list[tuple[str, str]],
     quiet: bool,
@@ -154,6 +174,9 @@ def _inputs(
     from ieg.predict import reading
 
     for group in groups:
+        if isinstance(group, reading.Inputs):
+            yield group
+            continue
         if isinstance(group, predict_inputs.Array):
             yield reading.of_array(group, model)
             continue
@@ -168,7 +191,7 @@ def _bar(total: int, title: str, quiet: bool) -> tqdm:
     return tqdm(
         total=total,
         desc=title,
-        unit=' images',
+        unit=' examples',
         file=sys.stderr,
         disable=quiet or None,
         dynamic_ncols=True,

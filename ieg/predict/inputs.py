@@ -1,4 +1,4 @@
-"""Finds the images of a command line: files, folders and arrays."""
+"""Finds the examples of a command line: files, folders, arrays and tables."""
 
 import contextlib
 import dataclasses
@@ -16,16 +16,18 @@ from ieg.utils.files import open_regular, walk
 from ieg.utils.text import shown, unreadable
 
 ARRAYS = ('.npy', '.npz')
+TABLE = '.csv'
 _NPY = b'\x93NUMPY'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Array:
-    """Images of an array.
+    """Images or vectors of an array.
 
     Attributes:
         name: the file, and the name of the array in it.
-        images: uint8 [N, H, W, channels] with 1 or 3 channels.
+        images: uint8 [N, H, W, channels] with 1 or 3 channels, or floating
+            [N, d].
     """
 
     name: str
@@ -40,30 +42,43 @@ class Array:
             yield f'{self.name}[{number}]'
 
 
-def find(arguments: Sequence[str]) -> list[list[str] | Array]:
-    """Returns the images of the arguments, in order.
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of vectors, read when it is known what the model takes."""
+
+    path: str
+
+
+Group = list[str] | Array | Table
+
+
+def find(arguments: Sequence[str]) -> list[Group]:
+    """Returns the examples of the arguments, in order.
 
     A folder stands for all files with the extension of an image at any depth,
     sorted, without hidden ones. A file given by its path counts as an image
-    whatever its extension, except for .npy and .npz. Repeated files are
+    whatever its extension, except for .npy, .npz and .csv. Repeated files are
     dropped.
 
     Args:
         arguments: paths.
 
     Returns:
-        Lists of consecutive files, and arrays.
+        Lists of consecutive files, arrays, and tables.
 
     Raises:
         UsageError: a path does not exist, a folder has no image, or an array
-            does not have the shape and type of images.
+            does not have the shape and type of images or vectors.
     """
-    groups: list[list[str] | Array] = []
+    groups: list[Group] = []
     seen: set[str] = set()
     for argument in arguments:
         path = os.path.expanduser(argument)
         if path.lower().endswith(ARRAYS) and not os.path.isdir(path):
             groups += _arrays(path)
+            continue
+        if path.lower().endswith(TABLE) and os.path.isfile(path):
+            groups.append(Table(path))
             continue
         named = {os.path.normpath(p): p for p in _files(path)}
         paths = [p for key, p in named.items() if key not in seen]
@@ -105,10 +120,10 @@ def _files(path: str) -> list[str]:
 
 
 def _arrays(path: str) -> list[Array]:
-    """Returns the arrays of images in a file.
+    """Returns the arrays of images in a file, or those of vectors.
 
     Raises:
-        UsageError: the file cannot be read, or has no images.
+        UsageError: the file cannot be read, or has neither.
     """
     shown_path = shown(path)
     try:
@@ -127,18 +142,33 @@ def _arrays(path: str) -> list[Array]:
             f'{shown_path} cannot be read as arrays of numbers: write it with '
             'numpy.save or numpy.savez.'
         ) from error
-    # Labels are often in the same file.
-    images = {
-        f'{shown_path}[{name}]': array
-        for name, array in arrays.items()
-        if array.ndim >= 3
-    }
+    # Labels are often in the same file, and views next to vectors.
+    for fits in (_is_bytes, _is_vectors, _has_space):
+        images = {
+            f'{shown_path}[{name}]': array
+            for name, array in arrays.items()
+            if fits(array)
+        }
+        if images:
+            break
     if not images:
         raise UsageError(
             f'{shown_path} has no array of images, uint8 [N, H, W] or '
-            '[N, H, W, channels].'
+            '[N, H, W, channels], nor of vectors, floating [N, d].'
         )
     return [Array(name, _checked(a, name)) for name, a in images.items()]
+
+
+def _is_bytes(array: np.ndarray) -> bool:
+    return _has_space(array) and array.dtype == np.uint8
+
+
+def _is_vectors(array: np.ndarray) -> bool:
+    return array.ndim == 2 and array.dtype.kind == 'f'
+
+
+def _has_space(array: np.ndarray) -> bool:
+    return array.ndim >= 3
 
 
 def _readable(
@@ -151,14 +181,17 @@ def _readable(
 
 
 def _checked(array: np.ndarray, name: str) -> np.ndarray:
-    """Returns images as [N, H, W, channels].
+    """Returns images as [N, H, W, channels], or vectors as [N, d].
 
     An array [H, W, 3] is a single image.
 
     Raises:
-        UsageError: the array does not have the shape or type of images.
+        UsageError: the array does not have the shape or type of images or
+            vectors.
     """
     images = array
+    if _is_vectors(array) and array.size:
+        return array
     if images.ndim == 3:
         colours = images.shape[-1] == 3
         images = images[np.newaxis] if colours else images[..., np.newaxis]

@@ -61,6 +61,7 @@ class Classifier(keras.Model):
         ieg_version: version of ieg that exported the model.
         backbone: images of 0 to 255 [b, H, W, 3] -> features [b, d]; None for
             networks that see the images.
+        columns: names of the d numbers of vectors; empty where they have none.
         **kwargs: arguments of `keras.Model`.
     """
 
@@ -75,6 +76,7 @@ class Classifier(keras.Model):
         framing: Framing | Mapping[str, Any] | None = None,
         ieg_version: str = ieg.__version__,
         backbone: keras.Model | None = None,
+        columns: Sequence[str] = (),
         **kwargs: Any,
     ):
         # The networks have their own dtype policies.
@@ -90,7 +92,18 @@ class Classifier(keras.Model):
         self.framing = framing
         self.ieg_version = ieg_version
         self.backbone = backbone
+        self.columns = tuple(columns)
         self.built = True
+
+    @property
+    def takes_vectors(self) -> bool:
+        """Whether vectors go in, not images."""
+        return len(self.image_shape) == 1
+
+    @property
+    def input_dtype(self) -> str:
+        """Type of what goes in."""
+        return 'float32' if self.takes_vectors else 'uint8'
 
     def build(self, input_shape: Any = None) -> None:
         """Does nothing, because the networks are built."""
@@ -126,6 +139,7 @@ class Classifier(keras.Model):
             'dataset': self.dataset,
             'framing': framing,
             'ieg_version': self.ieg_version,
+            'columns': list(self.columns),
             'backbone': None
             if self.backbone is None
             else keras.saving.serialize_keras_object(self.backbone),
@@ -365,9 +379,16 @@ def save_model(
         dataset=str(data.spec),
         framing=framing or preprocessing.framing,
         backbone=backbone and backbone.network,
+        columns=_columns(data),
     )
     with atomic_path(path, '.keras') as temporary, _quiet():
         model.save(temporary)
+
+
+def _columns(data: 'Data') -> tuple[str, ...]:
+    """Returns the names of the numbers that a model takes, where known."""
+    vectors = data.train.vectors
+    return () if vectors is None or data.backbone else vectors.columns
 
 
 def save_savedmodel(model: Classifier, folder: str) -> None:
@@ -440,9 +461,8 @@ def _labels(model: Classifier) -> str:
 
 def _signature(model: Classifier) -> list[keras.InputSpec]:
     shape = (None, *model.image_shape)
-    if len(model.image_shape) == 1:
-        return [keras.InputSpec(shape=shape, dtype='float32', name='vectors')]
-    return [keras.InputSpec(shape=shape, dtype='uint8', name='images')]
+    name = 'vectors' if model.takes_vectors else 'images'
+    return [keras.InputSpec(shape=shape, dtype=model.input_dtype, name=name)]
 
 
 @contextlib.contextmanager

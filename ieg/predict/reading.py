@@ -18,24 +18,30 @@ from PIL import Image
 
 from ieg.data.images.files import FileImages, inspect
 from ieg.data.images.survey import read_odd
+from ieg.data.sets.columns import read_features
+from ieg.data.vectors import checked
 from ieg.errors import UsageError
-from ieg.predict.inputs import Array
+from ieg.predict.inputs import Array, Group, Table
 from ieg.predict.model import Classifier
 from ieg.utils.text import shown
 
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """Images that a model can take.
+    """Images or vectors that a model can take.
 
     Attributes:
-        names: of N images.
-        fetch: places [b] -> images, uint8 [b, H, W, channels]; raises an
-            exception of any kind where one of them can no longer be read.
+        names: of N examples.
+        fetch: places [b] -> images, uint8 [b, H, W, channels], or vectors,
+            float32 [b, d]; raises an exception of any kind where one of them
+            can no longer be read.
     """
 
     names: Sequence[str]
     fetch: Callable[[Sequence[int]], np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def of_files(
@@ -71,6 +77,11 @@ def of_array(array: Array, model: Classifier) -> Inputs:
         array: the images.
         model: that takes them.
     """
+    if array.images.ndim == 2:
+        raise UsageError(
+            f'{array.name} has vectors {list(array.images.shape)}, but the '
+            f'model takes images {list(model.image_shape)}.'
+        )
     names, images = list(array.names()), array.images
     height, width, channels = model.image_shape
     if images.shape[1:] == model.image_shape:
@@ -87,6 +98,40 @@ def of_array(array: Array, model: Classifier) -> Inputs:
         return resized(pixels, height, width)
 
     return Inputs(names, lambda places: np.stack([*map(whole, places)]))
+
+
+def of_vectors(group: Group, model: Classifier) -> Inputs:
+    """Returns vectors of an array or a table.
+
+    Args:
+        group: what was found.
+        model: that takes vectors.
+
+    Raises:
+        UsageError: they are of another width, or not finite; or they are
+            images.
+    """
+    (width,) = model.image_shape
+    if isinstance(group, Table):
+        name = shown(group.path)
+        array = Array(name, read_features(group.path, model.columns))
+    elif isinstance(group, Array) and group.images.ndim == 2:
+        array = group
+    else:
+        name = group.name if isinstance(group, Array) else shown(group[0])
+        raise UsageError(
+            f'{name} is an image, but the model takes vectors of {width} '
+            'numbers: give a table, or an array [N, d].'
+        )
+    if array.images.shape[1] != width:
+        raise UsageError(
+            f'{array.name} has vectors of {array.images.shape[1]} numbers, but '
+            f'the model takes {width}.'
+        )
+    vectors = checked(array.images, array.name)
+    return Inputs(
+        list(array.names()), lambda places: vectors[np.asarray(places)]
+    )
 
 
 def _framed(names: Sequence[str], images: FileImages) -> Inputs:
@@ -159,7 +204,7 @@ def predictions(
     shape = (None, *model.image_shape)
     run = tf.function(
         lambda images: model(images, training=False),
-        input_signature=[tf.TensorSpec(shape, tf.uint8)],
+        input_signature=[tf.TensorSpec(shape, model.input_dtype)],
         autograph=False,
     )
     count = len(inputs.names)
@@ -211,7 +256,7 @@ def _fetch(
 def check_takes_files(model: Classifier) -> None:
     """Raises UsageError for a model of other channels than grey or colors."""
     channels = model.image_shape[-1]
-    if channels not in (1, 3):
+    if not model.takes_vectors and channels not in (1, 3):
         raise UsageError(
             f'the model takes images with {channels} channels, which no image '
             'file has.'

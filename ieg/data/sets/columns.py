@@ -74,6 +74,39 @@ def read_vectors(path: str, asked: str = '') -> FoundArrays:
     )
 
 
+def read_features(path: str, columns: Sequence[str]) -> np.ndarray:
+    """Returns the vectors of a table, whether it has labels or not.
+
+    Args:
+        path: of the file, in UTF-8.
+        columns: names of the columns; empty for all of numbers, as of
+            `read_vectors`.
+
+    Returns:
+        float32 [N, d].
+
+    Raises:
+        UsageError: the file, or a row of it, is not like that.
+    """
+    table = Table(path, columns or LABELS)
+    if missing := [name for name in columns if name not in table.header]:
+        raise UsageError(
+            f'{path} has no column {missing[0]!r}, which the model takes, only '
+            f'{listed(table.header)}.{nearest(missing[0], table.header)}'
+        )
+    blocks = _blocks(table)
+    first = next(blocks, None)
+    if first is None:
+        raise UsageError(f'{path} has a header, but no rows: add the examples.')
+    columns = columns or _columns(table.header, first, '', path)
+    return np.concatenate(
+        [
+            _numbers(lines, fields, columns, path)
+            for lines, fields in itertools.chain([first], blocks)
+        ]
+    )
+
+
 def _check_header(header: Sequence[str], path: str) -> None:
     """Checks the names of the columns.
 
@@ -183,8 +216,7 @@ def _numbers(
                 f'line {lines[bad[0]]} of {path} has '
                 f'{fields[name][bad[0]]!r} in the column {name!r}, which is no '
                 f'number between -{LARGEST:g} and {LARGEST:g}: correct it, '
-                'leave the line out, or choose other columns with '
-                '--feature_columns.'
+                'or leave the line or the column out.'
             )
         array[:, place] = values
     return array
