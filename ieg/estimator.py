@@ -1,4 +1,4 @@
-"""A scikit-learn classifier for images in arrays."""
+"""A scikit-learn classifier for images in arrays, and for vectors."""
 
 import contextlib
 import json
@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ieg import label_issues, run_folder
 from ieg.data.images.arrays import Pixels
+from ieg.data.matrix import Matrix, is_matrix
 from ieg.errors import RunError, UsageError, unusable
 from ieg.utils.files import check_local
 
@@ -44,7 +45,7 @@ _BATCH = 256
 
 
 class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
-    """Learns to classify images with partly wrong labels.
+    """Learns to classify images or vectors with partly wrong labels.
 
     A fit is equivalent to a run of the `ieg` command on the same data: it has
     the same options, presets and results for a seed, and the same list of label
@@ -63,7 +64,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             their given labels; None for the share that the method needs (0.1
             for me_momentum and s2e, 0 for most). These labels are scored, too.
         image_shape: (H, W) or (H, W, channels) of flat images; None for images
-            that are not flat.
+            that are not flat, and for vectors.
         seed: seed of all random numbers.
         options: further options by the names of their flags.
         run_dir: folder in which each fit creates a run folder, see
@@ -72,10 +73,11 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: the sorted classes, [C].
-        n_features_in_: number of values per image.
-        image_shape_: (H, W, channels).
-        model_: Keras model, uint8 images [b, H, W, channels] ->
-            probabilities [b, C]; see `ieg.predict.model.Classifier`.
+        n_features_in_: number of values per image or vector.
+        image_shape_: (H, W, channels); (d,) of vectors.
+        model_: Keras model, uint8 images [b, H, W, channels] or float32
+            vectors [b, d] -> probabilities [b, C]; see
+            `ieg.predict.model.Classifier`.
         label_issues_: structured array [n], one row per example, the most
             suspicious first; `pandas.DataFrame` accepts it. Fields: rank (from
             1), index (row of X), split ('train' or 'valid'), given_label,
@@ -121,10 +123,11 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     def __sklearn_tags__(self) -> 'Tags':
-        """Returns the tags: images, flat or not, without negative values."""
+        """Returns the tags: images without negative values, or vectors."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        tags.input_tags.positive_only = True
+        tags.input_tags.positive_only = self.image_shape is not None
+        tags.input_tags.sparse = self.image_shape is None
         return tags
 
     def fit(
@@ -133,17 +136,20 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         y: Any,
         probe: tuple[Any, Any] | None = None,
     ) -> 'NoisyLabelClassifier':
-        """Trains on images and their given labels.
+        """Trains on images or vectors and their given labels.
 
         Args:
-            X: images [n, H, W] or [n, H, W, channels] with 1 or 3 channels, or
-                flat [n, d] with `image_shape`. uint8 pixels are used as they
-                are. For other types, white is the smallest of 1, 16 (as in
+            X: vectors [n, d], any numbers but uint8, without `image_shape`; a
+                sparse matrix of more than 256 columns is reduced to so many by
+                scikit-learn's TruncatedSVD, with a warning. Or images
+                [n, H, W] or [n, H, W, channels] with 1 or 3 channels, or flat
+                [n, d] with `image_shape`. uint8 pixels are used as they are.
+                For other types, white is the smallest of 1, 16 (as in
                 scikit-learn's digits) and 255 that no value exceeds; pixels
                 are scaled to 255 and rounded to uint8.
             y: labels [n] of any type that scikit-learn supports for classes.
-            probe: images and their correct labels, at least one of each class,
-                for methods that need clean examples (ieg, l2r).
+            probe: examples and their correct labels, at least one of each
+                class, for methods that need clean examples (ieg, l2r).
 
         Returns:
             The estimator.
@@ -157,8 +163,12 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
                 f'{type(self).__name__} requires y to be passed, but the '
                 'target y is None.'
             )
-        pixels = Pixels.learnt(X, self.image_shape)
-        images = pixels.images(X)
+        taken: Pixels | Matrix
+        if is_matrix(X, self.image_shape):
+            taken = Matrix.learnt(X, self.seed)
+        else:
+            taken = Pixels.learnt(X, self.image_shape)
+        images = _arrays(taken, X)
         codes = self._codes(y)
         check_consistent_length(images, codes)
         arrays: dict[str, Any] = {
@@ -175,10 +185,10 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
                     'probe must be a pair of images and labels, (X_probe, '
                     f'y_probe), got {reprlib.repr(probe)}.'
                 )
-            arrays |= self._probe(pixels, *probe)
-        self._pixels = pixels
-        self.image_shape_ = pixels.shape
-        self.n_features_in_ = int(np.prod(pixels.shape))
+            arrays |= self._probe(taken, *probe)
+        self._taken = taken
+        self.image_shape_ = taken.shape
+        self.n_features_in_ = taken.width
         with self._folder() as folder:
             path = os.path.join(folder, 'data.npz')
             np.savez(path, **arrays)
@@ -188,16 +198,16 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Returns probabilities [n, C] of images, in the order of `classes_`.
+        """Returns probabilities [n, C], in the order of `classes_`.
 
         Args:
-            X: images as in `fit`, on the same scale.
+            X: images as in `fit`, on the same scale; or vectors.
 
         Raises:
             ValueError: their shape or scale differs from those of `fit`.
         """
         check_is_fitted(self)
-        images = self._pixels.images(X)
+        images = _arrays(self._taken, X)
         batches = [
             np.asarray(self.model_(images[start : start + _BATCH]))
             for start in range(0, len(images), _BATCH)
@@ -206,7 +216,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Returns the most probable class [n] of each image.
+        """Returns the most probable class [n] of each example.
 
         Args:
             X: see `predict_proba`.
@@ -244,9 +254,14 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             )
         return codes.astype(np.int64)
 
-    def _probe(self, pixels: Pixels, X: Any, y: Any) -> dict[str, np.ndarray]:  # noqa: N803
-        """Returns the arrays of clean images and their classes."""
-        images = pixels.images(X, 'the probe')
+    def _probe(
+        self,
+        taken: Pixels | Matrix,
+        X: Any,  # noqa: N803
+        y: Any,
+    ) -> dict[str, np.ndarray]:
+        """Returns the arrays of clean examples and their classes."""
+        images = _arrays(taken, X, 'the probe')
         y = column_or_1d(y, warn=True)
         check_consistent_length(images, y)
         places = {name: i for i, name in enumerate(self.classes_.tolist())}
@@ -365,6 +380,17 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         self.label_issues_ = _table(rows, self.classes_)
         self.quality_scores_ = np.full(count, np.nan)
         self.quality_scores_[rows.index] = rows.score
+
+
+def _arrays(
+    taken: Pixels | Matrix,
+    X: Any,  # noqa: N803
+    name: str = 'X',
+) -> np.ndarray:
+    """Returns images uint8 [n, H, W, channels], or vectors float32 [n, d]."""
+    if isinstance(taken, Matrix):
+        return taken.vectors(X, name)
+    return taken.images(X, name)
 
 
 def _names(classes: np.ndarray) -> list[str]:

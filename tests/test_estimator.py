@@ -197,6 +197,7 @@ def test_the_folder_that_stays_is_that_of_a_run(fitted):
 # In scikit-learn.
 
 
+SPARSE = 'check_estimator_sparse_array'
 CHECKS = [
     name
     for name in (
@@ -211,7 +212,6 @@ CHECKS = [
         'check_estimator_tags_renamed',
         'check_valid_tag_types',
         'check_requires_y_none',
-        'check_estimator_sparse_array',
         'check_complex_data',
         'check_fit1d',
         'check_estimators_empty_data_messages',
@@ -221,7 +221,11 @@ CHECKS = [
 ]
 
 
-@pytest.mark.parametrize('name', CHECKS)
+@pytest.mark.parametrize(
+    'name',
+    # Trains once for each kind of sparse arrays.
+    [*CHECKS, pytest.param(SPARSE, marks=pytest.mark.slow)],
+)
 def test_checks_of_scikit_learn(name):
     estimator = NoisyLabelClassifier('supervised', max_epoch=1)
     getattr(estimator_checks, name)('NoisyLabelClassifier', estimator)
@@ -230,7 +234,12 @@ def test_checks_of_scikit_learn(name):
 @pytest.mark.parametrize(
     ('changes', 'x', 'y', 'sentence'),
     [
-        ({'image_shape': None}, X, Y, 'X has 64 features per image'),
+        (
+            {'image_shape': None},
+            X.astype(np.uint8),
+            Y,
+            'X has 64 features per image',
+        ),
         ({'image_shape': '8x8'}, X, Y, "image_shape='8x8' does not fit X"),
         ({'image_shape': (-8, -8)}, X, Y, r'image_shape=\(-8, -8\) does not'),
         ({'run_dir': __file__}, X, Y, 'run_dir=.* must be a folder'),
@@ -364,3 +373,19 @@ def test_every_method(method, capsys):
     assert not np.isnan(estimator.quality_scores_).any()
     assert roc_auc_score(wrong, -estimator.quality_scores_) > 0.75
     assert estimator.score(*probe) > 0.5
+
+
+def test_vectors():
+    estimator = NoisyLabelClassifier('supervised', max_epoch=6)
+    estimator.fit(X - 8, NAMES[Y])
+    assert estimator.image_shape_ == (64,)
+    assert estimator.n_features_in_ == 64
+    clean = NAMES[load_digits().target[:600]]
+    assert estimator.score(ALL[0][300:] - 8, clean[300:]) > 0.65
+    assert roc_auc_score(WRONG, -estimator.quality_scores_) > 0.85
+    again = pickle.loads(pickle.dumps(estimator))
+    np.testing.assert_array_equal(
+        again.predict_proba(X - 8), estimator.predict_proba(X - 8)
+    )
+    with pytest.raises(ValueError, match='63 features.*expecting 64'):
+        estimator.predict(X[:, 1:])

@@ -28,6 +28,11 @@ class Pixels:
     shape: tuple[int, int, int]
     largest: int
 
+    @property
+    def width(self) -> int:
+        """Number of values per image."""
+        return math.prod(self.shape)
+
     @classmethod
     def learnt(
         cls, values: ArrayLike, image_shape: Sequence[int] | None = None
@@ -152,8 +157,8 @@ def _asked(
     if image_shape is None:
         raise ValueError(
             f'X has {held} features per image, but their height and width are '
-            'unknown: give image_shape=(H, W) or (H, W, channels), or images '
-            'as [n, H, W].'
+            'unknown: give image_shape=(H, W) or (H, W, channels), images as '
+            '[n, H, W], or floating numbers for vectors.'
         )
     try:
         shape = tuple(map(operator.index, image_shape))
