@@ -387,8 +387,9 @@ def save_model(
 
 def _columns(data: 'Data') -> tuple[str, ...]:
     """Returns the names of the numbers that a model takes, where known."""
-    vectors = data.train.vectors
-    return () if vectors is None or data.backbone else vectors.columns
+    # With a backbone, images go in.
+    vectors = None if data.backbone else data.train.vectors
+    return () if vectors is None else vectors.columns
 
 
 def save_savedmodel(model: Classifier, folder: str) -> None:

@@ -4,14 +4,14 @@ import base64
 import io
 import math
 import shlex
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from PIL import Image
+from PIL import Image, ImageOps
 
+from ieg.data.images.survey import read_odd
 from ieg.label_issues import Issues
 from ieg.report.html import render
 from ieg.report.run import ISSUES, RunFolder
@@ -26,6 +26,8 @@ MOST, EACH_CLASS, MOST_HARD = 300, 5, 40
 # Pixels: small images are kept as they are, others are scaled down.
 SMALL, LARGE = 48, 96
 QUALITY = 80
+# Characters of a text.
+MOST_TEXT = 400
 # Images that are read at a time.
 ROWS = 50
 
@@ -57,26 +59,32 @@ def choose(issues: Issues) -> tuple[np.ndarray, np.ndarray]:
     return order[np.flatnonzero(chosen)], order[chosen_hard]
 
 
-def pictures(
-    data: 'Data | None', issues: Issues, rows: np.ndarray
-) -> tuple[dict[int, str], str]:
-    """Returns the pictures of some rows.
+class Contents(NamedTuple):
+    """What is shown of the examples of some rows.
+
+    Attributes:
+        pictures: data URI by row; empty where there are none.
+        texts: by row; empty where there are none.
+        reason: why there are no pictures, a sentence; empty otherwise.
+    """
+
+    pictures: dict[int, str]
+    texts: dict[int, str]
+    reason: str = ''
+
+
+def contents(data: 'Data | None', issues: Issues, rows: np.ndarray) -> Contents:
+    """Returns what is shown of the examples of some rows.
 
     Args:
         data: the data that the run was trained on, or None.
         issues: all rows.
         rows: places of the rows to show, int [n].
-
-    Returns:
-        pictures: data URI by row; empty where there are none.
-        reason: why there are none, a sentence; empty otherwise.
     """
     if data is None:
-        return (
-            {},
-            'There are no images: the report was written without data.',
-        )
-    uris: dict[int, str] = {}
+        reason = 'There are no images: the report was written without data.'
+        return Contents({}, {}, reason)
+    found = Contents({}, {})
     for split in sorted(set(issues.split[rows])):
         chosen = rows[issues.split[rows] == split]
         if not len(chosen):
@@ -85,23 +93,31 @@ def pictures(
         names = np.asarray(data.class_names)
         places = None if part is None else _places(part, names, issues, chosen)
         if part is None or places is None:
-            return {}, (
+            reason = (
                 'There are no images: the data differ from those of the run, '
                 'in their examples or their labels.'
             )
-        if part.vectors is not None:
-            continue
+            return Contents({}, {}, reason)
+        if part.texts is not None:
+            texts = map(_cut, part.texts[places])
+            found.texts.update(zip(chosen.tolist(), texts, strict=True))
         try:
             images = _fetch(part, places)
         # TensorFlow's, Pillow's and the operating system's have no common one.
         except Exception as error:
-            return {}, (
+            reason = (
                 'There are no images: they can no longer be read '
                 f'({type(error).__name__}).'
             )
-        new = map(data_uri, images)
-        uris |= dict(zip(chosen.tolist(), new, strict=True))
-    return uris, ''
+            return Contents({}, found.texts, reason)
+        found.pictures.update(
+            zip(chosen.tolist(), map(data_uri, images), strict=False)
+        )
+    return found
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_TEXT else f'{text[:MOST_TEXT]}…'
 
 
 def _places(
@@ -122,15 +138,30 @@ def _places(
 
 
 def _fetch(part: 'Split', places: np.ndarray) -> list[np.ndarray]:
-    """Returns the uint8 [H, W, channels] images at some places of a split."""
+    """Returns the uint8 [H, W, channels] images at some places of a split.
+
+    Those behind vectors are whole; vectors of anything else have none.
+    """
     if part.images is not None:
         return list(part.images[places])
+    if part.vectors is not None:
+        return [] if part.names is None else [*map(_read, part.names[places])]
     images = []
     for start in range(0, len(places), ROWS):
         images += list(
             np.asarray(part.fetch(places[start : start + ROWS], None))
         )
     return images
+
+
+def _read(path: str) -> np.ndarray:
+    """Returns the image of a file, uint8 [h, w, 3]; a large one smaller."""
+    with Image.open(path) as image:
+        if image.format != 'JPEG':
+            return read_odd(path, 3)
+        # As fast as a JPEG of a fraction of the sides.
+        image.draft('RGB', (LARGE, LARGE))
+        return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
 
 
 def data_uri(image: np.ndarray) -> str:
@@ -167,12 +198,12 @@ def build(run: RunFolder, data: 'Data | None', reason: str) -> Markup:
         return render('suspects.html', lists=[], file=ISSUES)
     first, hard = choose(issues)
     rows = np.concatenate([first, hard])
-    images, why = pictures(data, issues, rows)
+    seen = contents(data, issues, rows)
     lists = {'Suspects, most suspicious first': first, 'Hard examples': hard}
     return render(
         'suspects.html',
         lists=[
-            (title, [_card(issues, int(row), images) for row in chosen])
+            (title, [_card(issues, int(row), seen) for row in chosen])
             for title, chosen in lists.items()
             if chosen is first or len(chosen)
         ],
@@ -182,7 +213,7 @@ def build(run: RunFolder, data: 'Data | None', reason: str) -> Markup:
         total=len(issues.rank),
         wrong=int(issues.is_issue.sum()),
         each_class=EACH_CLASS,
-        no_pictures='' if images else reason or why,
+        no_pictures='' if seen.pictures else reason or seen.reason,
         filters=_filters(issues, rows),
         command=command(run.folder),
         names=sorted({*run.class_names, *map(str, issues.given)}),
@@ -208,9 +239,7 @@ def _counts(labels: np.ndarray) -> list[tuple[str, int]]:
     return list(zip(classes, counts, strict=True))
 
 
-def _card(
-    issues: Issues, row: int, images: Mapping[int, str]
-) -> dict[str, Any]:
+def _card(issues: Issues, row: int, seen: Contents) -> dict[str, Any]:
     """Returns the content of the card of an example."""
     notes = []
     if issues.mark is not None and issues.mark[row]:
@@ -229,7 +258,8 @@ def _card(
         'rank': int(issues.rank[row]),
         'score': float(issues.score[row]),
         'agreement': agreement if math.isfinite(agreement) else None,
-        'picture': images.get(row),
+        'picture': seen.pictures.get(row),
+        'text': seen.texts.get(row),
         'notes': notes,
     }
 

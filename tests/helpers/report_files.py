@@ -22,6 +22,8 @@ class Split:
     images: np.ndarray | None
     fetch: object = None
     vectors: object = None
+    names: np.ndarray | None = None
+    texts: np.ndarray | None = None
 
 
 def entries(epochs, tracked=True):

@@ -1,12 +1,14 @@
 """The suspects of a report: which they are, and their pictures."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_files import NAMES, Run
+from PIL import Image
+from report_files import EVIL, NAMES, Run
 from report_pages import (
     assert_pictures,
     decoded,
@@ -115,9 +117,9 @@ def test_names_that_a_spreadsheet_changed_do_not_hide_pictures(run):
     changed = run.issues.given.copy()
     changed[0] = 'TRUE'
     issues = dataclasses.replace(run.issues, given=changed)
-    assert len(suspects.pictures(run.data, issues, rows)[0]) == 5
+    assert len(suspects.contents(run.data, issues, rows).pictures) == 5
     changed[0] = next(n for n in NAMES if n != run.issues.given[0])
-    assert 'differ' in suspects.pictures(run.data, issues, rows)[1]
+    assert 'differ' in suspects.contents(run.data, issues, rows).reason
 
 
 def test_pictures_are_those_of_the_examples(whole, run):
@@ -190,3 +192,64 @@ def test_a_report_of_10000_images_is_below_5_megabytes(tmp_path, shape):
     assert text.count('<img src="data:') == suspects.MOST
     assert len(text) < 5 * MEGABYTE
     assert '>check the first 300</a>' in text
+
+
+def as_vectors(run, **content):
+    """Returns the data of a run with vectors in the place of images."""
+    splits = {}
+    for name in ('train', 'valid'):
+        split = run.data.split(name)
+        of_split = {
+            key: np.array([make(name, i) for i in split.indices], object)
+            for key, make in content.items()
+        }
+        splits[name] = dataclasses.replace(
+            split, images=None, vectors=object(), **of_split
+        )
+    data = types.SimpleNamespace(**vars(run.data))
+    data.split = splits.get
+    return data
+
+
+def test_texts_are_shown_where_there_are_no_pictures(fresh):
+    data = as_vectors(fresh, texts=lambda split, i: f'{EVIL} {split} {i} ' * 50)
+    page = page_of(fresh, data)
+    assert not page.all('img') and page.cards
+    for card in page.cards:
+        (text,) = [e for e in card['inside'] if e.get('class') == 'text']
+        begin = f'{EVIL} {card["data-split"]} {card["data-index"]} '
+        assert text['text'].startswith(begin)
+        assert len(text['text']) == suspects.MOST_TEXT + 1
+    assert 'There are no images' not in page.text
+
+
+def test_nothing_is_shown_of_vectors_alone(fresh):
+    page = page_of(fresh, as_vectors(fresh))
+    assert not page.all('img') and not page.all('p', class_='text')
+    assert len(page.cards) > 5 and 'There are no images' not in page.text
+
+
+def test_the_pictures_behind_vectors(run, tmp_path):
+    turned = Image.new('RGB', (600, 300), (200, 10, 10))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / 'photo.jpg', exif=exif)
+    Image.new('RGBA', (20, 20), (0, 0, 0, 0)).save(tmp_path / 'clear.png')
+
+    def name(split, index):
+        return str(tmp_path / ('photo.jpg', 'clear.png')[index % 2])
+
+    page = page_of(run, as_vectors(run, names=name))
+    for card in page.cards:
+        (image,) = [one for one in card['inside'] if one['tag'] == 'img']
+        _, pixels = decoded(image['src'])
+        if int(card['data-index']) % 2:
+            assert pixels.shape == (20, 20, 3) and pixels.min() == 255
+        else:
+            assert pixels.shape == (96, 48, 3)
+            assert np.abs(pixels.astype(int) - [200, 10, 10]).max() <= 4
+    (tmp_path / 'clear.png').unlink()
+    found = suspects.contents(
+        as_vectors(run, names=name), run.issues, np.arange(5)
+    )
+    assert 'can no longer be read' in found.reason
