@@ -411,8 +411,9 @@ def _table(rows: label_issues.Issues, classes: np.ndarray) -> np.ndarray:
         for column, (field, _) in label_issues.COLUMNS.items()
         if column not in ('path', 'corrected_label')
     } | {'split': rows.split.astype(str)}
-    if rows.mark is not None:
-        columns['mark'] = rows.mark.astype(str)
+    for column, (field, kind) in label_issues.ADDED.items():
+        if (values := vars(rows)[field]) is not None:
+            columns[column] = values.astype(str) if kind is object else values
     for column in ('given_label', 'suggested_label'):
         columns[column] = classes[[places[name] for name in columns[column]]]
     table = np.empty(

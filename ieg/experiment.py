@@ -539,11 +539,12 @@ def _train(
             costs = trainer.method.epoch_costs()
             stream = None if isinstance(progress, bool) else progress
             trainer.add_callback(Progress(costs, start, stream))
-    parts = _folds(experiment, interrupt, _print if progress else _ignore)
+    say = _print if progress and experiment.is_chief else _ignore
+    parts = _folds(experiment, interrupt, say)
     trainer.train(start)
     if progress and len(trainer.log.entries) == start:
         _print('The run was complete already: nothing was trained.')
-    outcome = results.conclude(trainer, experiment.data, parts)
+    outcome = results.conclude(trainer, experiment.data, parts, say)
     summary = results.summarize(
         experiment.folder,
         config,

@@ -298,7 +298,11 @@ def middle_epoch(folds: Sequence[Fold]) -> int:
 
 
 def evidence(
-    trainer: Trainer, data: Data, folds: Sequence[Fold], mean: np.ndarray
+    trainer: Trainer,
+    data: Data,
+    folds: Sequence[Fold],
+    mean: np.ndarray,
+    raw: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     """Returns the evidence about labels, as `predictions.npz` has it.
 
@@ -307,6 +311,8 @@ def evidence(
         data: of the run.
         folds: of the run, 5 of them.
         mean: mean probabilities of the training examples [n, C].
+        raw: shares of the labels of the nearest other vectors [n, C]; None
+            where there are too many.
 
     Returns:
         `train_held_out`, the predictions of the folds [n, C], with the fold of
@@ -322,11 +328,10 @@ def evidence(
         held_out[fold.rows] = fold.predictions[HELD_OUT]
     # A run that was begun by an earlier version has none.
     early = trainer.method.host_state.get(EARLY, mean)
-    near = [
-        shares
-        for vectors in (features(trainer, 'train'), data.train.vectors.array)
-        for shares in neighbour_shares(vectors, vectors, labels, classes)
-    ]
+    last = features(trainer, 'train')
+    near = neighbour_shares(last, last, labels, classes)
+    if raw is not None:
+        near.append(raw)
     shares = score.evidence(mean, early, *near).astype(np.float32)
     others = {
         f'{name}_evidence': np.mean(

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,7 +13,7 @@ import tensorflow as tf
 from scipy.special import softmax
 
 import ieg
-from ieg import folds, label_issues, report, run_folder
+from ieg import folds, label_issues, lookalikes, report, run_folder
 from ieg.commandline import auto
 from ieg.config import Config
 from ieg.data.dataset import Data, Split
@@ -128,7 +128,10 @@ class Outcome:
 
 
 def conclude(
-    trainer: Trainer, data: Data, parts: Sequence[Fold] = ()
+    trainer: Trainer,
+    data: Data,
+    parts: Sequence[Fold] = (),
+    say: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Returns the results about labels; every worker must call it.
 
@@ -136,6 +139,7 @@ def conclude(
         trainer: the trainer at the end of its run.
         data: the data of the run.
         parts: its folds; none where labels are judged without.
+        say: gets a sentence before what takes minutes.
     """
     if trainer.method.visits is None:
         text = (
@@ -145,15 +149,20 @@ def conclude(
         )
         return Outcome({}, None, {}, [text])
     arrays = collect(trainer, data)
+    alike, reason = lookalikes.examine(trainer, data, say)
     if parts:
         mean = arrays['train_probabilities']
-        arrays |= folds.evidence(trainer, data, parts, mean)
+        raw = None if alike is None else alike.shares[: len(data.train)]
+        arrays |= folds.evidence(trainer, data, parts, mean, raw)
         rows, figures = judge_folds(arrays, data, trainer.method)
     else:
         rows, figures = judge(arrays, data, trainer.method)
+    if alike is not None:
+        rows = alike.add(rows)
+        figures |= alike.figures()
     late = int((arrays['train_visits'] < 1).sum())
     figures['judged_at_end'] = late
-    remarks = []
+    remarks = [reason] if reason else []
     if late:
         remarks.append(
             f'{late} of {len(data.train)} training examples were shown at '

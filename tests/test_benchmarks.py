@@ -38,6 +38,10 @@ SMALLEST = {
         '--batch_size=64',
     ),
     'lenet_epoch': ('--examples=200', '--rounds=1'),
+    'lookalikes': (
+        *('--sets', 'colors', '--seeds=1'),
+        *('--images=60', '--copies=8', '--odd=8'),
+    ),
     'meta_step': (*STEP, '--settings', 'supervised', 'l2r last_layer'),
     'pipeline': ('--examples=100', '--batch=50', '--rounds=1'),
     'search': ('--seeds=1',),

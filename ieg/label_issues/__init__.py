@@ -60,7 +60,13 @@ COLUMNS = {
     'corrected_label': ('corrected', object),
 }
 # The same for columns that only some runs have, which follow the others.
-ADDED = {'mark': ('mark', object)}
+ADDED = {
+    'mark': ('mark', object),
+    'neighbour_agreement': ('neighbour_agreement', float),
+    'duplicate_group': ('duplicate_group', float),
+    'outlier_score': ('outlier_score', float),
+    'is_outlier': ('is_outlier', bool),
+}
 SPLITS = ('train', 'valid', 'test')
 
 
@@ -321,6 +327,14 @@ class Issues:
         corrected: name of the correct class, filled in by a person.
         mark: 'certain', 'likely' or 'possible' if the label looks wrong, or
             ''; None if the run does not mark labels.
+        neighbour_agreement: share of the nearest training examples that have
+            the given label. None, like all that follow, if the run did not
+            compare its examples.
+        duplicate_group: number of the group of near duplicates, from 1 on;
+            NaN without.
+        outlier_score: how far the example is from all others, in standard
+            deviations.
+        is_outlier: whether it is unlike all others.
     """
 
     rank: np.ndarray
@@ -337,6 +351,10 @@ class Issues:
     is_hard: np.ndarray
     corrected: np.ndarray
     mark: np.ndarray | None = None
+    neighbour_agreement: np.ndarray | None = None
+    duplicate_group: np.ndarray | None = None
+    outlier_score: np.ndarray | None = None
+    is_outlier: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rank)

@@ -4,6 +4,8 @@ Similarities are products of matrices, some rows at a time, so that there is
 never an array of all pairs.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ieg.errors import UsageError
@@ -21,6 +23,18 @@ _GROUP = 48
 MOST_OPERATIONS = 1.5e14
 
 
+class Near(NamedTuple):
+    """The nearest references of each of m queries, nearest first.
+
+    Attributes:
+        ids: of the references, int64 [m, k].
+        cosine: similarity to each, float32 [m, k].
+    """
+
+    ids: np.ndarray
+    cosine: np.ndarray
+
+
 def operations(queries: int, references: int, width: int) -> float:
     """Returns the number of multiplications of `nearest`."""
     return float(queries) * references * width
@@ -28,7 +42,7 @@ def operations(queries: int, references: int, width: int) -> float:
 
 def nearest(
     queries: np.ndarray, references: np.ndarray, k: int, same: bool
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Near:
     """Returns the nearest references of each query, nearest first.
 
     Of equally similar ones, those with the lowest ids come first. A row of
@@ -42,9 +56,7 @@ def nearest(
             row is then its own neighbour.
 
     Returns:
-        ids: of the references, int64 [m, k]; fewer columns if there are not
-            that many.
-        cosine: similarity to each, float32 of the same shape.
+        The k nearest; fewer if there are not that many references.
 
     Raises:
         UsageError: this would take hours.
@@ -70,7 +82,40 @@ def nearest(
             similar[place, place + start] = -np.inf
         ids[block] = _largest(similar, k)
         cosine[block] = np.take_along_axis(similar, ids[block], axis=1)
-    return ids, cosine
+    return Near(ids, cosine)
+
+
+def among(near: Near, vectors: np.ndarray, allowed: np.ndarray, k: int) -> Near:
+    """Returns the nearest ones of some examples only, for all of them.
+
+    Where enough of them are among known neighbours, nothing is computed.
+
+    Args:
+        near: nearest neighbours of all examples.
+        vectors: of the examples, floats [n, d].
+        allowed: which may be neighbours, bool [n].
+        k: number of neighbours.
+
+    Returns:
+        The k nearest; fewer if there are not that many.
+    """
+    places = np.flatnonzero(allowed)
+    # None is its own neighbour.
+    k = max(0, min(k, len(places) - bool(allowed.any())))
+    fits = allowed[near.ids]
+    enough = fits.sum(axis=1) >= k
+    order = np.argsort(~fits, axis=1, kind='stable')[:, :k]
+    ids = np.take_along_axis(near.ids, order, axis=1)
+    cosine = np.take_along_axis(near.cosine, order, axis=1)
+    rows = np.flatnonzero(~enough)
+    if len(rows):
+        found = nearest(vectors[rows], vectors[places], k + 1, same=False)
+        others = places[found.ids]
+        order = np.argsort(others == rows[:, None], axis=1, kind='stable')
+        order = order[:, :k]
+        ids[rows] = np.take_along_axis(others, order, axis=1)
+        cosine[rows] = np.take_along_axis(found.cosine, order, axis=1)
+    return Near(ids, cosine)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

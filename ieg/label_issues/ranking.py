@@ -75,7 +75,11 @@ def rank(
     table['rank'] = np.arange(1, len(table) + 1)
     columns = (COLUMNS | ADDED).values()
     rows = Issues(
-        **{field: np.array(table[field], kind) for field, kind in columns}
+        **{
+            field: np.array(table[field], kind)
+            for field, kind in columns
+            if field in table
+        }
     )
     marks = Counter(table['mark'])
     figures = {

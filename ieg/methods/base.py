@@ -355,6 +355,19 @@ class Method(keras.Model):
         """Per-example step behind evaluation: `logits` `[b, n, C]`."""
         return {'logits': self.network_logits(batch['images'][0])}
 
+    def features_network(self) -> keras.Model | None:
+        """Returns images -> what the last layer of the last network gets.
+
+        None if that is not a dense layer of one vector per image.
+        """
+        network = self.evaluated_networks[-1]
+        last = network.layers[-1]
+        # Networks of plugins need not be functional ones.
+        inputs = getattr(network, 'inputs', None)
+        if not inputs or not isinstance(last, keras.layers.Dense):
+            return None
+        return keras.Model(inputs, last.input) if last.input.ndim == 2 else None
+
     def features_step(self, batch: Examples) -> Logs:
         """Per-example step behind neighbours: `features` `[b, d]`.
 

@@ -17,9 +17,11 @@ from ieg.errors import RunError
 from ieg.report import (
     classes,
     curves,
+    duplicates,
     head,
     html,
     matrices,
+    outliers,
     reliability,
     suspects,
 )
@@ -89,10 +91,16 @@ def render(
         ('classes', 'Classes', classes.build(run)),
         ('reliability', 'Calibration', reliability.build(run)),
         ('suspects', 'Suspects', suspects.build(run, data, reason)),
+        (
+            'duplicates',
+            'Near duplicates',
+            duplicates.build(run, data, reason),
+        ),
+        ('outliers', 'Outliers', outliers.build(run, data, reason)),
     )
     return html.render(
         'page.html',
         title=f'{head.title(run)}, {run.options["method"]}: report',
         head=head.build(run),
-        sections=sections,
+        sections=[section for section in sections if section[2] is not None],
     )

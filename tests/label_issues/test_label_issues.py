@@ -265,7 +265,16 @@ def test_the_file_gives_back_what_was_written(audited, tmp_path):
     odd = rows.path.copy()
     odd[:3] = 'café "a,b"\n.png', '-1\r', "'=1 "
     marks = np.resize(np.array(['likely', ''], object), len(rows))
-    rows = dataclasses.replace(rows, path=odd, mark=marks)
+    groups = np.where(np.arange(len(rows)) % 3, np.nan, 12.0)
+    rows = dataclasses.replace(
+        rows,
+        path=odd,
+        mark=marks,
+        neighbour_agreement=rows.agreement,
+        duplicate_group=groups,
+        outlier_score=rows.margin,
+        is_outlier=~rows.is_hard,
+    )
     label_issues.write(path, rows)
     found = label_issues.read(path)
     for field in dataclasses.fields(rows):

@@ -185,7 +185,11 @@ def test_a_reason_is_told(fresh):
 def test_a_report_of_10000_images_is_below_5_megabytes(tmp_path, shape):
     # Noise is what compresses worst.
     run = Run(tmp_path / 'run', train=600, valid=0, shape=shape)
-    more = {k: np.resize(v, 10000) for k, v in vars(run.issues).items()}
+    more = {
+        name: np.resize(column, 10000)
+        for name, column in vars(run.issues).items()
+        if column is not None
+    }
     more |= {'rank': np.arange(1, 10001), 'is_issue': np.ones(10000, bool)}
     run.write_issues(**more)
     text = page_of(run, run.data).source

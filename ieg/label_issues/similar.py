@@ -1,0 +1,150 @@
+"""What the neighbours of examples say of them: labels, copies and outliers."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ieg.label_issues import Issues, duplicates, neighbours, outliers
+
+# Neighbours that are looked for among all examples at once. Those among the
+# training examples are nearly always under them.
+_WANTED = 2 * neighbours.NEIGHBOURS
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """Examples of a split of a run; n of them.
+
+    Attributes:
+        split: name of the split.
+        indices: positions in the data set's own order [n].
+        labels: given labels, int [n].
+        vectors: features of them, floats [n, d].
+    """
+
+    split: str
+    indices: np.ndarray
+    labels: np.ndarray
+    vectors: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pictures:
+    """Thumbnails of the examples of all parts, in order.
+
+    Attributes:
+        thumbnails: uint8 [n, SIDE, SIDE].
+        known: whether each could be read [n].
+    """
+
+    thumbnails: np.ndarray
+    known: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Similar:
+    """What is known of the examples of all parts, in order; n of them.
+
+    Attributes:
+        split: names of their splits [n].
+        indices: positions in the data set's own order [n].
+        labels: given labels, int [n].
+        shares: of the labels of the nearest training examples [n, C].
+        agreement: of these, that of the given label [n].
+        group: of near duplicates, int [n]; 0 for none.
+        is_outlier: bool [n].
+        away: how far off each is from all others, in standard deviations [n].
+    """
+
+    split: np.ndarray
+    indices: np.ndarray
+    labels: np.ndarray
+    shares: np.ndarray
+    agreement: np.ndarray
+    group: np.ndarray
+    is_outlier: np.ndarray
+    away: np.ndarray
+
+    def add(self, issues: Issues) -> Issues:
+        """Returns issues about the same examples with what is known here."""
+        order = np.lexsort((self.indices, self.split))
+        wanted = np.lexsort((issues.index, issues.split.astype(str)))
+        places = np.empty(len(order), int)
+        places[wanted] = order
+        group = self.group[places].astype(float)
+        return dataclasses.replace(
+            issues,
+            neighbour_agreement=self.agreement[places],
+            duplicate_group=np.where(group > 0, group, np.nan),
+            outlier_score=self.away[places],
+            is_outlier=self.is_outlier[places],
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """Returns what `summary.json` says of it."""
+        among = self.group > 0
+        numbers = self.group[among]
+        return {
+            'near_duplicates': {
+                'examples': int(among.sum()),
+                'groups': int(self.group.max(initial=0)),
+                'of_different_labels': _varied(numbers, self.labels[among]),
+                'across_splits': _varied(numbers, self.split[among]),
+            },
+            'outliers': int(self.is_outlier.sum()),
+        }
+
+
+def _varied(groups: np.ndarray, values: np.ndarray) -> int:
+    """Returns how many groups have more than one value."""
+    pairs = {*zip(groups.tolist(), values.tolist(), strict=True)}
+    _, counts = np.unique([group for group, _ in pairs], return_counts=True)
+    return int((counts > 1).sum())
+
+
+def examine(
+    parts: Sequence[Part], pictures: Pictures | None, num_classes: int
+) -> Similar:
+    """Returns what the neighbours of examples say of them.
+
+    Args:
+        parts: the training examples, then others.
+        pictures: of all of them; None without.
+        num_classes: C.
+
+    Raises:
+        UsageError: there are too many examples.
+    """
+    labels = np.concatenate([part.labels for part in parts])
+    vectors = parts[0].vectors
+    if len(parts) > 1:
+        vectors = np.concatenate([part.vectors for part in parts])
+    near = neighbours.nearest(vectors, vectors, _WANTED, same=True)
+    is_train = np.arange(len(labels)) < len(parts[0].labels)
+    nearest = neighbours.among(near, vectors, is_train, neighbours.NEIGHBOURS)
+    shares = neighbours.shares(nearest.ids, labels, num_classes)
+    pairs = duplicates.pairs_of(near.ids)
+    if pictures is None:
+        pairs = duplicates.by_distance(pairs, vectors)
+    else:
+        pairs, others = (
+            some[pictures.known[some].all(axis=1)]
+            for some in (pairs, duplicates.others_of(near.ids))
+        )
+        pairs = duplicates.by_pixels(pairs, others, pictures.thumbnails)
+    is_outlier, away = outliers.find(near, vectors, labels)
+    return Similar(
+        np.concatenate([np.full(len(part), part.split) for part in parts]),
+        np.concatenate([part.indices for part in parts]),
+        labels,
+        shares,
+        shares[np.arange(len(labels)), labels],
+        duplicates.groups(pairs, len(labels)),
+        is_outlier,
+        away,
+    )
