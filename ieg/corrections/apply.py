@@ -24,13 +24,13 @@ from ieg.corrections import edits, writing
 from ieg.corrections.edits import LEFT_OUT
 from ieg.corrections.writing import Change, Line
 from ieg.data import load
-from ieg.data.dataset import Data, Split
+from ieg.data.dataset import Data, FoundArrays, Split
 from ieg.data.images.files import FileImages
 from ieg.data.noise import labels as noise_labels
 from ieg.data.noise.labels import NoisyLabels
 from ieg.data.own import held_out
+from ieg.data.sets import columns, npz
 from ieg.data.sets import folder as folders
-from ieg.data.sets import npz
 from ieg.data.sets import table as table_sets
 from ieg.data.spec import OWN
 from ieg.errors import UsageError
@@ -259,6 +259,9 @@ def _folder(run: _Run, path: str | None) -> _Written:
 
 def _csv(run: _Run, path: str | None) -> _Written:
     path = path or _beside(run.data_dir)
+    asked = run.config.data.feature_columns
+    if table_sets.has_vectors(run.data_dir, asked):
+        return _csv_of_vectors(run, path, asked)
     parts = table_sets.read_csv(run.data_dir).parts
 
     def key(name: str, part: str, place: int) -> tuple[str, str]:
@@ -268,21 +271,21 @@ def _csv(run: _Run, path: str | None) -> _Written:
     return _Written(path, 'csv', path, _own_remarks(run, 'test' in parts))
 
 
+def _csv_of_vectors(run: _Run, path: str, asked: str) -> _Written:
+    found = columns.read_vectors(run.data_dir, asked)
+    changes = _changed_rows(run, found)
+    writing.write_vectors(run.data_dir, path, changes, asked)
+    remarks = _own_remarks(run, 'test' in found.parts)
+    if asked:
+        remarks += (f'give --feature_columns={asked} again',)
+    return _Written(path, 'csv', path, remarks)
+
+
 def _npz(run: _Run, path: str | None) -> _Written:
     path = path or _beside(run.data_dir)
     arrays = npz.read_npz(run.data_dir)
-    rest = test = np.zeros(0, np.int64)
-    if 'test' not in arrays.parts:
-        rest, test = held_out(arrays.parts['train'].labels)
-
-    def key(name: str, part: str, place: int) -> tuple[str, int]:
-        index = run.data[name].indices[place]
-        if part == 'train' and len(rest):
-            index = (test if name == 'test' else rest)[index]
-        return part, int(index)
-
     changes: dict[str, dict[int, Change]] = {}
-    for (part, row), label in _changes(run, arrays.parts, key).items():
+    for (part, row), label in _changed_rows(run, arrays).items():
         changes.setdefault(part, {})[row] = label
     writing.write_npz(run.data_dir, path, arrays.class_names, changes)
     remarks = _own_remarks(run, 'test' in arrays.parts)
@@ -341,6 +344,23 @@ def _changes(
     return changes
 
 
+def _changed_rows(
+    run: _Run, found: FoundArrays
+) -> dict[tuple[str, int], Change]:
+    """Returns what becomes of examples in memory, by part and row."""
+    rest = test = np.zeros(0, np.int64)
+    if 'test' not in found.parts:
+        rest, test = held_out(found.parts['train'].labels)
+
+    def key(name: str, part: str, place: int) -> tuple[str, int]:
+        index = run.data[name].indices[place]
+        if part == 'train' and len(rest):
+            index = (test if name == 'test' else rest)[index]
+        return part, int(index)
+
+    return _changes(run, found.parts, key)
+
+
 def _own_remarks(run: _Run, has_test: bool) -> tuple[str, ...]:
     remarks = []
     if run.data.spec.noise is not None:
@@ -369,7 +389,7 @@ class _Examples(NamedTuple):
         clean: int32 [n], the true ones; None where unknown.
         indices: int64 [n], positions in the part.
         names: of their files, [n], or None.
-        images: uint8 [n, H, W, channels], or None.
+        images: uint8 [n, H, W, channels], vectors float32 [n, d], or None.
     """
 
     labels: np.ndarray
@@ -384,7 +404,7 @@ def _parts(run: _Run) -> dict[str, _Examples]:
     parts = {}
     for name in ('train', 'valid'):
         members = [
-            _Examples(labels, s.clean_labels, s.indices, s.names, s.images)
+            _Examples(labels, s.clean_labels, s.indices, s.names, s.array)
             for s, labels in run.members(name)
         ]
         if members:
@@ -393,7 +413,7 @@ def _parts(run: _Run) -> dict[str, _Examples]:
         split = run.data.split(name)
         if split is not None:
             parts[name] = _Examples(
-                split.labels, None, split.indices, split.names, split.images
+                split.labels, None, split.indices, split.names, split.array
             )
     return parts
 

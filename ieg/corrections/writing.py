@@ -1,5 +1,6 @@
 """Writes data sets with corrected labels."""
 
+import collections
 import contextlib
 import io
 import os
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from ieg.data.images.class_folders import part_folders
+from ieg.data.sets import columns, npz
 from ieg.data.sets import folder as folders
-from ieg.data.sets import npz
 from ieg.data.sets import table as table_sets
+from ieg.data.sets.columns import is_number
 from ieg.data.sets.npz import KEYS
 from ieg.data.sets.rows import part_of
 from ieg.data.sets.table import COLUMNS
@@ -253,34 +255,113 @@ def write_csv(
         UsageError: as `fresh`.
     """
     table = tables.Table(path, COLUMNS)
-    with open(path, 'rb') as file:
-        has_mark = file.read(3) == b'\xef\xbb\xbf'
     folder = os.path.dirname(path)
     stays = not is_special(output) and os.path.realpath(
         folder
     ) == os.path.realpath(os.path.dirname(output))
-    lines = list(io.StringIO(table.text, newline=''))
     image, label = map(table.header.index, ('path', 'label'))
+
+    def corrected(part: str, fields: list[str]) -> list[str] | None:
+        name = os.path.join(folder, fields[image])
+        change = changes.get((part, name), fields[label])
+        if change is None:
+            return None
+        fields[label] = change
+        if not stays:
+            fields[image] = os.path.abspath(name)
+        return fields
+
+    _write_table(path, output, table, corrected, table_sets.read_csv)
+
+
+class _Number:
+    """A number as it is written, of which a text would become a formula."""
+
+    def __init__(self, text: str):
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def write_vectors(
+    path: str,
+    output: str,
+    changes: Mapping[tuple[str, int], Change],
+    feature_columns: str,
+) -> None:
+    """Writes a copy of a table of vectors with corrected labels.
+
+    Rows without a change stay as they are.
+
+    Args:
+        path: of the table.
+        output: the table to make.
+        changes: by part and number among the rows of the part.
+        feature_columns: as `--feature_columns`.
+
+    Raises:
+        UsageError: as `fresh`.
+    """
+    table = tables.Table(path, columns.LABELS)
+    label = table.header.index('label')
+    counts = collections.Counter[str]()
+
+    def corrected(part: str, fields: list[str]) -> Sequence[object] | None:
+        row, counts[part] = counts[part], counts[part] + 1
+        change = changes.get((part, row), fields[label])
+        if change is None or change == fields[label]:
+            return change and fields
+        fields[label] = change
+        return [
+            _Number(field) if place != label and is_number(field) else field
+            for place, field in enumerate(fields)
+        ]
+
+    _write_table(
+        path,
+        output,
+        table,
+        corrected,
+        lambda copy: columns.read_vectors(copy, feature_columns),
+    )
+
+
+def _write_table(
+    path: str,
+    output: str,
+    table: tables.Table,
+    corrected: Callable[[str, list[str]], Sequence[object] | None],
+    read: Callable[[str], Any],
+) -> None:
+    """Writes a copy of a table.
+
+    Args:
+        path: of the table.
+        output: the table to make.
+        table: what is in it.
+        corrected: (part, fields of a row) -> the fields, None to leave it out.
+        read: the reader of a run.
+    """
+    with open(path, 'rb') as raw_file:
+        has_mark = raw_file.read(3) == b'\xef\xbb\xbf'
+    lines = list(io.StringIO(table.text, newline=''))
     kept = []
     for row, record in enumerate(table.records()):
         raw = ''.join(lines[record.first - 1 : record.last])
-        fields = list(record.fields)
-        name = os.path.join(folder, fields[image])
+        fields: Sequence[object] | None = record.fields
         if row:
-            named = dict(zip(table.header, fields, strict=True))
+            named = dict(zip(table.header, record.fields, strict=True))
             part = part_of(named.get('split', 'train')) or ''
-            change = changes.get((part, name), fields[label])
-            if change is None:
-                continue
-            fields[label] = change
-            if not stays:
-                fields[image] = os.path.abspath(name)
+            fields = corrected(part, list(record.fields))
+        if fields is None:
+            continue
         if fields != record.fields:
             # A row ends as the old one did.
             end = raw[len(raw.rstrip('\r\n')) :]
             raw = tables.line(fields, table.delimiter, end)
         kept.append(raw)
-    with fresh(output, table_sets.read_csv) as temporary:
+    with fresh(output, read) as temporary:
         with open(
             temporary,
             'w',

@@ -490,6 +490,11 @@ class Split:
         """Whether the examples are."""
         return self.images is not None or self.vectors is not None
 
+    @property
+    def array(self) -> np.ndarray | None:
+        """Images or vectors in memory; vectors may be copied."""
+        return self.images if self.vectors is None else self.vectors.array
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Data:

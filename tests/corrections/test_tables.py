@@ -323,3 +323,66 @@ def test_encoded_images_become_files(tmp_path, monkeypatch):
         for place in (0, 1, 2, 3, 5, 6, 7)
     }
     assert content(found.test) == images[8:]
+
+
+# Vectors.
+
+
+def write_vectors(path, header='a;b;label;split', parts=('train', 'test')):
+    lines = [header]
+    for number in range(30):
+        part = parts[number % 5 == 4]
+        label = ('cat', 'dog')[number % 2]
+        lines.append(f'-{number};{number}.50;{label};{part}')
+    path.write_text('\n'.join(lines) + '\n')
+    return path
+
+
+@pytest.mark.parametrize('held_out', [False, True])
+def test_a_table_of_vectors(tmp_path, held_out):
+    parts = ('train',) * 2 if held_out else ('train', 'test')
+    path = write_vectors(tmp_path / 'blobs.csv', parts=parts)
+    run = Finished(tmp_path, dataset='csv', data_dir=path)
+    train, test = run.data.train, run.data.test
+    first, second = (int(-train.vectors.rows([n])[0, 0]) for n in (0, 3))
+    third = int(-test.vectors.rows([1])[0, 0])
+    other = run.data.class_names[1 - train.labels[0]]
+    said = run.apply(
+        {
+            ('train', train.indices[0]): other,
+            ('train', train.indices[3]): '-',
+            ('test', test.indices[1]): 'cat',
+        }
+    )
+    lines = path.read_text().splitlines()
+    for row, label in ((first, other), (third, 'cat')):
+        fields = lines[1 + row].split(';')
+        lines[1 + row] = ';'.join([*fields[:2], label, *fields[3:]])
+    del lines[1 + second]
+    new = tmp_path / 'blobs-corrected.csv'
+    assert new.read_text().splitlines() == lines
+    found = again(said)
+    assert len(found.train) + len(found.test) == 29
+    assert found.is_vectors
+
+
+def test_the_columns_of_vectors_are_named_again(tmp_path):
+    path = write_vectors(tmp_path / 'blobs.csv')
+    run = Finished(tmp_path, dataset='csv', data_dir=path, feature_columns='b')
+    said = run.apply({('train', 0): 'dog'}, str(tmp_path / 'new.csv'))
+    assert '--feature_columns=b' in said
+
+
+def test_arrays_of_vectors_keep_their_views(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    y = np.arange(20) % 2
+    arrays = {'x_train': x, 'y_train': y, 'x_test': x, 'y_test': y}
+    arrays |= {'views_train': x[:, None], 'text_train': y.astype(str)}
+    np.savez(tmp_path / 'blobs.npz', **arrays)
+    run = Finished(tmp_path, dataset='npz', data_dir=tmp_path / 'blobs.npz')
+    run.apply({('train', 4): '-', ('train', 5): '0'})
+    with np.load(tmp_path / 'blobs-corrected.npz') as file:
+        kept = np.delete(np.arange(20), 4)
+        for key in ('x_train', 'views_train', 'text_train'):
+            np.testing.assert_array_equal(file[key], arrays[key][kept])
+        assert file['y_train'].tolist() == [0, 1, 0, 1, 0, *y[6:]]

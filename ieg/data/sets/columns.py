@@ -181,10 +181,11 @@ def _columns(
 
 
 def _is_mostly_numbers(values: Sequence[str]) -> bool:
-    return 2 * sum(map(_is_number, values)) > len(values)
+    return 2 * sum(map(is_number, values)) > len(values)
 
 
-def _is_number(value: str) -> bool:
+def is_number(value: str) -> bool:
+    """Returns whether a field can be read as a number."""
     try:
         float(value)
     except ValueError:
@@ -209,7 +210,7 @@ def _numbers(
             values = np.array(fields[name]).astype(np.float64)
         except ValueError:
             values = np.array(
-                [float(v) if _is_number(v) else np.nan for v in fields[name]]
+                [float(v) if is_number(v) else np.nan for v in fields[name]]
             )
         if len(bad := np.flatnonzero(~(np.abs(values) < LARGEST))):
             raise UsageError(
