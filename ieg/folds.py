@@ -23,6 +23,8 @@ from ieg import run_folder
 from ieg.data.dataset import Data, Split
 from ieg.data.spec import OWN
 from ieg.label_issues import floor, neighbours, score
+from ieg.label_issues.similar import Similar
+from ieg.methods.base import Method
 from ieg.ops.visits import Visits
 from ieg.training.callbacks import Callback
 from ieg.training.trainer import Trainer
@@ -47,8 +49,9 @@ class Fold:
         rows: ids of the training examples, int [m].
         epoch: whose networks are used, counted from 0.
         predictions: float32 [m, C] for these examples (`HELD_OUT`), and for
-            all examples of other splits, by name: the mean of probabilities
-            and of the shares of the neighbours' labels.
+            all examples of other splits, by name: probabilities; where the
+            network makes features of the vectors, the mean of these and of the
+            shares of the labels of the nearest training examples.
     """
 
     rows: np.ndarray
@@ -240,19 +243,27 @@ def _trained(
     trainer = build(data, folder)
     trainer.add_callback(Best(trainer, data))
     trainer.train(trainer.restore())
-    train = features(trainer, 'train')
     state = trainer.method.host_state
-    predictions = {}
-    for name in (HELD_OUT, *judged(data)):
-        near = neighbour_shares(
-            features(trainer, name), train, data.train.labels, data.num_classes
-        )
-        predictions[name] = np.mean([state[BEST + name], *near], axis=0)
+    names = (HELD_OUT, *judged(data))
+    predictions = {name: state[BEST + name] for name in names}
+    if has_features(trainer.method):
+        train = features(trainer, 'train')
+        labels, classes = data.train.labels, data.num_classes
+        for name in names:
+            shown = features(trainer, name)
+            near = neighbour_shares(shown, train, labels, classes)
+            predictions[name] = np.mean([predictions[name], *near], axis=0)
     fold = Fold(rows, int(state[EPOCH]), predictions)
     del trainer
     # Models have reference cycles.
     gc.collect()
     return fold
+
+
+def has_features(method: Method) -> bool:
+    """Returns whether the last network makes features of its vectors."""
+    network = method.features_network()
+    return network is not None and len(network.layers) > 1
 
 
 def features(trainer: Trainer, split: str) -> np.ndarray:
@@ -302,7 +313,7 @@ def evidence(
     data: Data,
     folds: Sequence[Fold],
     mean: np.ndarray,
-    raw: np.ndarray | None,
+    alike: Similar | None,
 ) -> dict[str, np.ndarray]:
     """Returns the evidence about labels, as `predictions.npz` has it.
 
@@ -311,8 +322,8 @@ def evidence(
         data: of the run.
         folds: of the run, 5 of them.
         mean: mean probabilities of the training examples [n, C].
-        raw: shares of the labels of the nearest other vectors [n, C]; None
-            where there are too many.
+        alike: what the nearest other vectors say; None where there are too
+            many.
 
     Returns:
         `train_held_out`, the predictions of the folds [n, C], with the fold of
@@ -320,30 +331,34 @@ def evidence(
         itself; and the same of each other split that is judged, by the folds.
     """
     labels, classes = data.train.labels, data.num_classes
-    assert data.train.vectors is not None
     number = np.empty(len(labels), np.int8)
     held_out = np.empty((len(labels), classes), np.float32)
     for place, fold in enumerate(folds):
         number[fold.rows] = place
         held_out[fold.rows] = fold.predictions[HELD_OUT]
-    # A run that was begun by an earlier version has none.
-    early = trainer.method.host_state.get(EARLY, mean)
-    last = features(trainer, 'train')
-    near = neighbour_shares(last, last, labels, classes)
-    if raw is not None:
-        near.append(raw)
-    shares = score.evidence(mean, early, *near).astype(np.float32)
     others = {
-        f'{name}_evidence': np.mean(
-            [fold.predictions[name] for fold in folds], axis=0
-        )
+        name: np.mean([fold.predictions[name] for fold in folds], axis=0)
         for name in judged(data)
     }
+    near = []
+    if has_features(trainer.method):
+        last = features(trainer, 'train')
+        near += neighbour_shares(last, last, labels, classes)
+    elif alike is not None:
+        held_out = (held_out + alike.shares_apart(number)) / 2
+        others = {
+            name: (shares + alike.shares[alike.split == name]) / 2
+            for name, shares in others.items()
+        }
+    if alike is not None:
+        near.append(alike.shares[: len(labels)])
+    # A run that was begun by an earlier version has none.
+    early = trainer.method.host_state.get(EARLY, mean)
     return {
-        'train_held_out': held_out,
+        'train_held_out': held_out.astype(np.float32),
         'train_fold': number,
-        'train_evidence': shares,
-        **others,
+        'train_evidence': score.evidence(mean, early, *near).astype(np.float32),
+        **{f'{name}_evidence': shares for name, shares in others.items()},
     }
 
 

@@ -152,8 +152,7 @@ def conclude(
     alike, reason = lookalikes.examine(trainer, data, say)
     if parts:
         mean = arrays['train_probabilities']
-        raw = None if alike is None else alike.shares[: len(data.train)]
-        arrays |= folds.evidence(trainer, data, parts, mean, raw)
+        arrays |= folds.evidence(trainer, data, parts, mean, alike)
         rows, figures = judge_folds(arrays, data, trainer.method)
     else:
         rows, figures = judge(arrays, data, trainer.method)

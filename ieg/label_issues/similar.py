@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ieg.label_issues import Issues, duplicates, neighbours, outliers
+from ieg.label_issues.neighbours import Near
 
 # Neighbours that are looked for among all examples at once. Those among the
 # training examples are nearly always under them.
@@ -59,6 +60,7 @@ class Similar:
         group: of near duplicates, int [n]; 0 for none.
         is_outlier: bool [n].
         away: how far off each is from all others, in standard deviations [n].
+        near: the nearest of all examples.
     """
 
     split: np.ndarray
@@ -69,6 +71,26 @@ class Similar:
     group: np.ndarray
     is_outlier: np.ndarray
     away: np.ndarray
+    near: Near
+
+    def shares_apart(self, folds: np.ndarray) -> np.ndarray:
+        """Returns the same shares without neighbours in the own fold [m, C].
+
+        Of those that are known; nearly always as many as else.
+
+        Args:
+            folds: number of the fold of each training example, int [m].
+        """
+        count = len(folds)
+        ids = self.near.ids[:count]
+        fold = np.full(len(self.labels), -1)
+        fold[:count] = folds
+        fits = (fold[ids] >= 0) & (fold[ids] != folds[:, np.newaxis])
+        fits &= np.cumsum(fits, axis=1) <= neighbours.NEIGHBOURS
+        rows, places = np.nonzero(fits)
+        shares = np.zeros((count, self.shares.shape[1]))
+        np.add.at(shares, (rows, self.labels[ids[rows, places]]), 1)
+        return shares / np.maximum(fits.sum(axis=1, keepdims=True), 1)
 
     def add(self, issues: Issues) -> Issues:
         """Returns issues about the same examples with what is known here."""
@@ -147,4 +169,5 @@ def examine(
         duplicates.groups(pairs, len(labels)),
         is_outlier,
         away,
+        near,
     )

@@ -371,12 +371,11 @@ class Method(keras.Model):
     def features_step(self, batch: Examples) -> Logs:
         """Per-example step behind neighbours: `features` `[b, d]`.
 
-        What the last layer of the last evaluated network gets.
+        See `features_network`, which must not be None.
         """
-        network = self.evaluated_networks[-1]
-        inner = keras.Model(network.inputs, network.layers[-1].input)
-        features = inner(batch['images'][0], training=False)
-        return {'features': tf.reshape(features, [features.shape[0], -1])}
+        network = self.features_network()
+        assert network is not None
+        return {'features': network(batch['images'][0], training=False)}
 
     # What to report.
 

@@ -61,6 +61,24 @@ def test_neighbours_are_training_examples_only():
     )
 
 
+def test_neighbours_of_the_own_fold_are_left_out():
+    train, test = examples()
+    result = similar.examine([train, test], None, 3)
+    folds = np.arange(120) % 5
+    shares = result.shares_apart(folds)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    for fold in range(5):
+        own, rest = folds == fold, folds != fold
+        ids, _ = neighbours.nearest(
+            train.vectors[own], train.vectors[rest], 20, False
+        )
+        wanted = neighbours.shares(ids, train.labels[rest], 3)
+        # Where fewer of them are known, these are the nearest ones.
+        same = np.isclose(shares[own], wanted).all(axis=1)
+        assert same.mean() > 0.5
+        np.testing.assert_allclose(shares[own], wanted, atol=0.3)
+
+
 def test_copies_are_counted_within_and_across_splits():
     result = similar.examine(examples(), None, 3)
     assert result.figures() == {
