@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ieg.commandline import arguments, auto, catalog
 from ieg.commandline.arguments import LENGTHS, over, unused_by
 from ieg.data import load, own, spec
-from ieg.data.dataset import Advice, refuse_image_options
+from ieg.data.dataset import Advice, asks_for_images, refuse_image_options
 from ieg.data.spec import OWN
 from ieg.errors import UsageError, nearest
+from ieg.features import names as backbones
 from ieg.networks import applications, check_kind
+from ieg.networks.vectors import NAMES as VECTOR_NETWORKS
 from ieg.ops import optim
 from ieg.options import (
     PATHS,
@@ -80,7 +82,8 @@ class Config:
         """
         options = self.flat()
         del options['run']
-        for name in PATHS:
+        is_file = backbones.is_file(self.data.backbone)
+        for name in (*PATHS, 'backbone') if is_file else PATHS:
             if options.get(name):
                 path = os.path.expanduser(options[name])
                 options[name] = os.path.abspath(path)
@@ -104,6 +107,8 @@ class Config:
             del options['max_epoch'], options['max_iteration']
         # Paths; hashes of labels and images stand for their contents.
         del options['human_labels'], options['probe_dir']
+        if backbones.is_file(self.data.backbone):
+            options['backbone'] = _FILE
         options['global_batch_size'] = options.pop('batch_size') * replicas
         return options
 
@@ -129,8 +134,33 @@ def check(given: Mapping[str, Any]) -> Config:
         # Which of them applies follows from the loss that will be chosen.
         of_losses = ('gce_q', 'label_smoothing')
         given = {k: v for k, v in given.items() if k not in of_losses}
+    if backbone(given) not in (backbones.AUTO, backbones.OFF):
+        return resolve(given, own.of_vectors('', 1000, 1000, 2))
     # The run of a few images is the longest.
     return resolve(given, Advice(own.schedule(224, 1000, 3), ''))
+
+
+def backbone(given: Mapping[str, Any]) -> str:
+    """Returns the backbone that options ask for.
+
+    'off' for training on pixels; 'auto' where it depends on the data whether
+    there are images for one.
+
+    Raises:
+        UsageError: it is unknown, or its weights are not there.
+    """
+    asked = given.get('backbone', DataConfig().backbone)
+    backbones.check(asked)
+    if asked != backbones.AUTO:
+        return asked
+    base = spec.parse(given.get('dataset', DataConfig().dataset)).base
+    network = given.get('network_name')
+    of_pixels = asks_for_images(given) or network not in (
+        None,
+        *VECTOR_NETWORKS,
+    )
+    chosen = base in OWN and auto.asked(given) == auto.AUTO and not of_pixels
+    return backbones.AUTO if chosen else backbones.OFF
 
 
 def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
@@ -158,8 +188,20 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
     dataset = spec.parse(given.get('dataset', DataConfig().dataset))
     advised = dict(advice.values) if advice else {}
     usual = DEFAULT_NETWORKS | dict(method.usual_networks)
+    chosen = backbone(given)
+    chosen = backbones.OFF if chosen == backbones.AUTO else chosen
+    on_pixels = asks_for_images(given)
+    if chosen != backbones.OFF and on_pixels:
+        raise UsageError(
+            f'--{on_pixels}={given[on_pixels]} is for training on pixels, not '
+            f'on features: leave it out, or use --backbone=off.'
+        )
+    known = dataset
+    if dataset.has_recipe and chosen != backbones.OFF:
+        # What suits its images does not suit their features.
+        known, usual = spec.DatasetSpec('npz'), {}
     network = given.get('network_name') or usual.get(
-        dataset.base, advised.get('network_name')
+        known.base, advised.get('network_name')
     )
     if network is None:
         raise UsageError(
@@ -172,13 +214,20 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
         check_kind(network, are_vectors=True)
     if method.most_epochs(method.Config()) is not None:
         advised.pop('max_epoch', None)
-    presets = method.presets(dataset, network)
+    presets = method.presets(known, network)
     _check_presets(method, presets)
     values = over(over(advised, presets), given)
     values |= _pretrained(values, given, network)
     most = method.most_epochs(build(method.Config, values))
     values |= _length(values, most or 30)
     values |= {'network_name': network, 'dataset': str(dataset)}
+    values['backbone'] = chosen
+    if advice and not advice.vectors and chosen == backbones.OFF:
+        said.append(
+            'Training on pixels takes long: with --backbone=lite0, a small '
+            'network learns from the features of one that knows ImageNet, in '
+            'minutes.'
+        )
     config = Config(
         run=build(RunConfig, values),
         data=build(DataConfig, values),
@@ -189,6 +238,8 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
         method_asked=auto.AUTO if is_auto else '',
     )
     load.check(config.data, config.run)
+    if config.data.backbone == backbones.OFF:
+        _refuse(given, DataConfig(), ['feature_views'], '--backbone')
     network_options(config.train)
     _check_schedule(given, config.train)
     optim.check(config.train)
@@ -359,7 +410,8 @@ def folder_of(config: Config) -> str:
     )
 
 
-# What a checkpoint knows the data by.
+# What a checkpoint knows the data by, and any file of a backbone.
+_FILE = f'FILE{backbones.FILE}'
 _HASHES = {'images_sha256': 'images', 'labels_sha256': 'labels'}
 
 
@@ -416,7 +468,11 @@ def check_identity(
             f'Use the old values, or {another}.'
         )
     if differing:
-        changed = ' and '.join(_HASHES[name] for name in sorted(differing))
+        hashes = dict(_HASHES)
+        if now.get('backbone') == _FILE:
+            # It is known by what it makes of the images.
+            hashes['images_sha256'] = 'images (or the backbone)'
+        changed = ' and '.join(hashes[name] for name in sorted(differing))
         raise UsageError(
             f'The {changed} in {now.get("data") or "the data set"} have '
             f'changed since the run of {run} was started: restore them, or '

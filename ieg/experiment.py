@@ -34,6 +34,7 @@ from ieg.data.images.files import lost
 from ieg.data.noise import labels as noise_labels
 from ieg.data.spec import parse
 from ieg.errors import RunError, UsageError, as_os_error
+from ieg.features import backbones, embed, names
 from ieg.folds import Fold
 from ieg.memorization import PATIENCE, MemorizationTracker
 from ieg.methods import checks
@@ -336,22 +337,50 @@ def configure(
     """
     given = complete(given)
     spec = parse(given.get('dataset', DataConfig().dataset))
-    if spec.has_recipe:
+    backbone = ieg_config.backbone(given)
+    recipe = spec.has_recipe and backbone == names.OFF
+    if recipe:
         config = ieg_config.resolve(given)
     else:
         config = ieg_config.check(given)
     # A mistake is reported before anything is read.
     if config.search.search and config.run.mode == 'train':
         check_search(config)
-    if spec.has_recipe:
+    if recipe:
         searches = bool(config.search.search)
         opened = load.open_set(config.data, config.run) if searches else None
         return config, opened
-    opened = load.open_set(
-        ieg_config.build(DataConfig, given), ieg_config.build(RunConfig, given)
-    )
+    data, run = (ieg_config.build(c, given) for c in (DataConfig, RunConfig))
+    opened = load.open_set(data, run)
     advice = opened.advice(given.get('image_size', 0))
+    if advice is not None and advice.vectors and backbone == names.AUTO:
+        backbone = names.OFF
+    if backbone == names.AUTO:
+        backbone = names.resolve_auto()
+    given = {**given, 'backbone': backbone}
+    if backbone != names.OFF:
+        data = dataclasses.replace(data, backbone=backbone)
+        opened = _embedded(opened, data, run, config.train.seed)
+        advice = opened.advice()
     return ieg_config.resolve(given, advice), opened
+
+
+def _embedded(
+    opened: Opened, data: DataConfig, run: RunConfig, seed: int
+) -> Opened:
+    """Returns a data set of images as one of the features of a backbone.
+
+    Raises:
+        UsageError: its weights are not there.
+    """
+    return embed.embed(
+        opened,
+        backbones.load(data.backbone),
+        data.feature_views,
+        run.cache_dir,
+        seed,
+        functools.partial(load.chosen, data, seed),
+    )
 
 
 def load_data(config: Config, opened: Opened | None = None) -> Data:
@@ -361,8 +390,27 @@ def load_data(config: Config, opened: Opened | None = None) -> Data:
         UsageError: the options do not fit the data.
     """
     frozen = _frozen_noise(folder_of(config))
-    seed = config.train.seed
-    return load.load(config.data, config.run, seed, opened, frozen)
+    data, run, seed = config.data, config.run, config.train.seed
+    if opened is None and data.backbone != names.OFF:
+        opened = _embedded(load.open_set(data, run), data, run, seed)
+    return load.load(data, run, seed, opened, frozen)
+
+
+def load_pictures(options: Mapping[str, Any]) -> Data:
+    """Loads the data of a run to show them: images even if it saw features.
+
+    Args:
+        options: those that the run has recorded.
+
+    Raises:
+        UsageError: the options do not fit the data.
+    """
+    if options.get('backbone', names.OFF) == names.OFF:
+        config, opened = configure(options)
+        return load_data(config, opened)
+    config = ieg_config.resolve(options)
+    frozen = _frozen_noise(folder_of(config))
+    return load.load(config.data, config.run, config.train.seed, None, frozen)
 
 
 def build(

@@ -32,6 +32,7 @@ PATHS = (
     'data_dir',
     'initial_weights',
     'probe_dir',
+    'cache_dir',
     'human_labels',
     'unlabeled_dir',
 )
@@ -77,6 +78,11 @@ class RunConfig:
         'Folder of the data, or your own images. Images are a folder or a '
         'file; data sets of TFDS are in a TFDS data folder. Empty = '
         "$TFDS_DATA_DIR, or TFDS's default folder.",
+    )
+    cache_dir: str = option(
+        '',
+        'Folder in which features of images are kept, for all runs. Empty = '
+        '$XDG_CACHE_HOME/ieg, or ~/.cache/ieg.',
     )
     val_batch_size: int = option(
         256, 'Examples per step and replica in evaluation.', minimum=1
@@ -168,6 +174,23 @@ class DataConfig:
         'Data set, and noise to add to it. NAME[_imbal_RATIO][_NOISE_RATE], '
         'where RATIO is the size of the rarest class relative to the most '
         'frequent one: cifar10_imbal_0.01_symmetric_0.4, cifar10n_worse.',
+    )
+    backbone: str = option(
+        'auto',
+        'Network with fixed weights that turns images into vectors first. A '
+        'name (lite0, lite1, lite2, efficientnetv2-b0, ...; see '
+        'docs/features.md), FILE.keras, or hf://ORG/REPO; off = train on '
+        'pixels. auto = the best that is installed, for your own images and '
+        'unless an option is given that only training on pixels has; '
+        'otherwise off.',
+        introduced='off',
+    )
+    feature_views: int = option(
+        0,
+        'Random parts of each training image in a file whose features are '
+        'stored besides those of the whole, for --backbone.',
+        minimum=0,
+        maximum=64,
     )
     image_size: int = option(
         0,

@@ -30,6 +30,7 @@ SMALLEST = {
         *('--losses', 'cross_entropy', '--seeds=1', '--epochs=2'),
         *('--noises', 'symmetric_0.2'),
     ),
+    'features': ('--images=4', '--megapixels', '0.1', '--rounds=1'),
     'label_issues': (
         '--dataset=fake_uniform_0.4',
         '--method=supervised',
@@ -50,7 +51,13 @@ SMALLEST = {
     'vectors': ('--seeds=1', '--max_epoch=2'),
 }
 # They compile XLA, train six times or start processes.
-SLOW = ('augmentation', 'label_issues', 'meta_step', 'streaming_memory')
+SLOW = (
+    'augmentation',
+    'features',
+    'label_issues',
+    'meta_step',
+    'streaming_memory',
+)
 
 
 def test_every_benchmark_is_covered_here():
@@ -88,7 +95,10 @@ def script(monkeypatch, restored):
 def test_it_runs(name, script, capsys, tiny):
     if name == 'label_issues':
         pytest.importorskip('cleanlab')
-    if name == 'backbone' and names.BACKBONES['lite0'].find() is None:
+    if (
+        name in ('backbone', 'features')
+        and names.BACKBONES['lite0'].find() is None
+    ):
         pytest.skip('the weights of lite0 are not installed')
     script(name, *SMALLEST[name])
     text = capsys.readouterr().out

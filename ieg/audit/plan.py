@@ -13,6 +13,7 @@ from ieg.config import Config, folder_of
 from ieg.data.dataset import Data
 from ieg.errors import UsageError
 from ieg.networks import create_network
+from ieg.utils.text import duration
 
 # Seconds for compilation, the list, the report and the model.
 _REST = 20.0
@@ -49,16 +50,6 @@ class Plan:
             f'{self.epochs} epochs of {duration(self.epoch)} each, and '
             f'{duration(self.rest)} for everything else.'
         )
-
-
-def duration(seconds: float) -> str:
-    """Returns a time for people, such as '40 seconds' or '3 hours'."""
-    for unit, length in (('day', 86400), ('hour', 3600), ('minute', 60)):
-        if seconds >= 1.5 * length:
-            return f'{seconds / length:.0f} {unit}s'
-    if seconds < 1:
-        return 'less than a second'
-    return f'{seconds:.0f} second{"s" * (round(seconds) > 1)}'
 
 
 def of_run(config: Config, data: Data) -> Plan:

@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.data.images.files import FileImages, Framing, lost, progress_bar
+from ieg.data.images.squares import SquareImages
+from ieg.data.images.survey import Survey
 from ieg.data.noise.labels import NoisyLabels
 from ieg.data.spec import DatasetSpec
 from ieg.data.vectors import Vectors, statistics
@@ -179,9 +181,14 @@ class Listing:
 
     def opened(self, framing: Framing) -> Part:
         """Returns the examples, whose images are read when they are needed."""
-        none = np.zeros(len(self), bool)
-        odd = none if self.odd is None else self.odd
-        images = FileImages(list(map(os.fsencode, self.paths)), odd, framing)
+        images: Images
+        if framing.squares:
+            images = SquareImages(self.paths, framing)
+        else:
+            none = np.zeros(len(self), bool)
+            odd = none if self.odd is None else self.odd
+            paths = list(map(os.fsencode, self.paths))
+            images = FileImages(paths, odd, framing)
         return Part(images, self.labels, self.clean, self.names)
 
 
@@ -303,14 +310,19 @@ _OF_IMAGES = {
 }
 
 
+def asks_for_images(given: Mapping[str, Any]) -> str:
+    """Returns the first option that asks for what only images have, or ''."""
+    names = (n for n, no in _OF_IMAGES.items() if given.get(n, no) != no)
+    return next(names, '')
+
+
 def refuse_image_options(given: Mapping[str, Any]) -> None:
     """Raises UsageError if options ask for what only images have."""
-    for name, nothing in _OF_IMAGES.items():
-        if given.get(name, nothing) != nothing:
-            raise UsageError(
-                f'--{name}={given[name]} is for images, but the examples are '
-                'vectors: leave it out.'
-            )
+    if name := asks_for_images(given):
+        raise UsageError(
+            f'--{name}={given[name]} is for images, but the examples are '
+            'vectors: leave it out.'
+        )
 
 
 def policy_for(side: int) -> str:
@@ -566,6 +578,16 @@ class Data:
         return len(self.image_shape) == 1
 
     @property
+    def picture_shape(self) -> tuple[int, ...]:
+        """(H, W, channels) of the images that the vectors were made of.
+
+        That of the examples where they were not made of images.
+        """
+        vectors = self.train.vectors
+        pictures = None if vectors is None else vectors.pictures
+        return self.image_shape if pictures is None else pictures.shape
+
+    @property
     def files(self) -> list[str]:
         """The files that are read during training."""
         splits = (self.train, self.test, self.probe, self.valid)
@@ -600,6 +622,10 @@ class Advice:
     vectors: bool = False
 
 
+# (name of a part, paths of its files) -> what is known of the files.
+Look = Callable[[str, Sequence[str]], Survey]
+
+
 class Opened:
     """A data set that has been found and checked, before its images are read.
 
@@ -608,15 +634,19 @@ class Opened:
             images) -> the data set.
         advise: the same side -> options that suit the data set; None where
             recipes are known for it.
+        look: (framing, a function that looks at the files) -> the data set
+            with these images; None for images that are not in files.
     """
 
     def __init__(
         self,
         read: Callable[[int], Source],
         advise: Callable[[int], Advice] | None = None,
+        look: Callable[[Framing, Look], Source] | None = None,
     ):
         self._read = read
         self._advise = advise
+        self._look = look
         self._sources: dict[int, Source] = {}
 
     def source(self, image_size: int = 0) -> Source:
@@ -624,6 +654,16 @@ class Opened:
         if image_size not in self._sources:
             self._sources = {image_size: self._read(image_size)}
         return self._sources[image_size]
+
+    def looked_at(self, framing: Framing, look: Look) -> Source:
+        """Returns the data set as another framing shows it.
+
+        Args:
+            framing: of its files.
+            look: finds out which of these are images, in place of decoding
+                them for that purpose only.
+        """
+        return self._look(framing, look) if self._look else self.source()
 
     def advice(self, image_size: int = 0) -> Advice | None:
         """Returns options that suit the data set, None where there are none."""

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from ieg.data import splits
-from ieg.data.dataset import Arrays, Data, Opened, Part, Source, Split
+from ieg.data.dataset import Arrays, Data, Images, Opened, Part, Source, Split
 from ieg.data.noise import human
 from ieg.data.noise import labels as noise_labels
 from ieg.data.noise.labels import SAMPLERS, NoisyLabels
 from ieg.data.sets import tfds
 from ieg.data.spec import TFDS_PREFIX, DatasetSpec, parse
-from ieg.data.vectors import Vectors, standardise
+from ieg.data.vectors import Pictures, Vectors, standardise
 from ieg.errors import UsageError
 from ieg.options import DataConfig, RunConfig
 from ieg.registry import DATASETS
@@ -159,7 +159,7 @@ def load(
     shape = source.train.images.shape
     preprocessing = source.preprocessing.adapted(options, shape)
     clean = _truth(request.spec, source.train)
-    pool = _pool(request.spec, source, options.train_examples, seed)
+    pool = chosen(options, seed, source)
     probe, noise = _probe_and_noise(
         request, clean, pool, _human_labels(request, _data_dir(run))
     )
@@ -245,27 +245,23 @@ def _truth(spec: DatasetSpec, part: Part) -> np.ndarray | None:
     return known
 
 
-def _pool(
-    spec: DatasetSpec, source: Source, size: int, seed: int
-) -> np.ndarray:
+def chosen(options: DataConfig, seed: int, source: Source) -> np.ndarray:
     """Returns the training examples to use, ascending: int64 [n].
 
     Args:
-        spec: asks for a long tail, or not.
-        source: has all of them.
-        size: of a class-balanced subset; 0 takes all.
+        options: ask for a class-balanced subset and a long tail, or not.
         seed: of the subset and the long tail.
+        source: has all of them.
 
     Raises:
         UsageError: the subset or a class of the long tail would be empty.
     """
+    imbalance = parse(options.dataset).imbalance
     num_classes, given = len(source.class_names), source.train.labels
-    chosen = splits.subset(given, size, num_classes, seed)
-    if spec.imbalance is None:
-        return chosen
-    return chosen[
-        splits.long_tail(given[chosen], spec.imbalance, num_classes, seed)
-    ]
+    subset = splits.subset(given, options.train_examples, num_classes, seed)
+    if imbalance is None:
+        return subset
+    return subset[splits.long_tail(given[subset], imbalance, num_classes, seed)]
 
 
 def _probe_per_class(request: _Request, clean: np.ndarray | None) -> int:
@@ -380,7 +376,10 @@ def _seen(
     """
     if spec.noise is None or not noise_labels.needs_images(spec.noise):
         return None
-    images = source.train.images
+    images: Images | Pictures = source.train.images
+    if isinstance(images, Vectors) and images.pictures is not None:
+        # The same labels whether features take the place of images or not.
+        images = images.pictures
     if isinstance(images, Vectors):
         # As networks see them, so that no column outweighs all others.
         recipe = source.preprocessing

@@ -22,6 +22,7 @@ from ieg.data.dataset import (
     FoundArrays,
     FoundFiles,
     Listing,
+    Look,
     Opened,
     Part,
     Preprocessing,
@@ -32,7 +33,7 @@ from ieg.data.dataset import (
     policy_for,
 )
 from ieg.data.images.files import Framing, inspect, progress_bar
-from ieg.data.images.survey import survey
+from ieg.data.images.survey import Survey, survey
 from ieg.data.published import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -66,10 +67,23 @@ def open_own(name: str, found: FoundFiles) -> Opened:
     return Opened(
         lambda image_size: own_source(found, image_size),
         lambda image_size: of_files(name, paths, classes, image_size),
+        lambda framing, look: own_source(found, framing.size, framing, look),
     )
 
 
-def own_source(found: FoundFiles, image_size: int) -> Source:
+def inspected(part: str, paths: Sequence[str]) -> Survey:
+    """Returns what is known of files, after decoding all of them; a `Look`."""
+    del part
+    with progress_bar(len(paths)) as bar:
+        return inspect(paths, bar.update)
+
+
+def own_source(
+    found: FoundFiles,
+    image_size: int,
+    framing: Framing | None = None,
+    look: Look = inspected,
+) -> Source:
     """Returns a user's image files as a data set.
 
     Files that are not images are left out, with a remark.
@@ -77,11 +91,13 @@ def own_source(found: FoundFiles, image_size: int) -> Source:
     Args:
         found: the files.
         image_size: side of the square that a network sees; 0 by the images.
+        framing: what is shown of the images; None for the usual one.
+        look: finds out which of them are images.
 
     Raises:
         UsageError: no image is left.
     """
-    listings, grey, sizes, skipped = _readable(found)
+    listings, grey, sizes, skipped = _readable(found, look)
     remarks = [*found.remarks]
     remarks += remarks_on_skipped(found, skipped)
     if 'test' not in listings:
@@ -90,11 +106,14 @@ def own_source(found: FoundFiles, image_size: int) -> Source:
         train = listings['train']
         twins = copies(train.paths, listings['test'].paths)
         listings['train'] = train.without(twins)
-    side = image_size or usual_side(sizes)
-    framing = Framing(side, 1 if grey else 3, area=OWN_AREA)
-    held = fits_in_memory(framing, listings)
-    if held:
-        framing = Framing(side, framing.channels, fraction=1.0)
+    if framing is None:
+        side = image_size or usual_side(sizes)
+        framing = Framing(side, 1 if grey else 3, area=OWN_AREA)
+        held = fits_in_memory(framing, listings)
+        if held:
+            framing = Framing(side, framing.channels, fraction=1.0)
+    else:
+        held = False
     return complete(
         open_listings(listings, framing, held),
         found.class_names,
@@ -122,7 +141,7 @@ class _Readable(NamedTuple):
     skipped: list[tuple[str, str]]
 
 
-def _readable(found: FoundFiles) -> _Readable:
+def _readable(found: FoundFiles, look: Look) -> _Readable:
     """Returns the images among the files.
 
     Raises:
@@ -132,8 +151,7 @@ def _readable(found: FoundFiles) -> _Readable:
     grey, sizes = True, np.zeros((0, 2), int)
     skipped: list[tuple[str, str]] = []
     for name, listing in found.parts.items():
-        with progress_bar(len(listing)) as bar:
-            seen = inspect(listing.paths, bar.update)
+        seen = look(name, listing.paths)
         kept = np.flatnonzero(seen.readable)
         skipped += shown_problems(seen)
         grey = grey and bool(seen.grey[kept].all())

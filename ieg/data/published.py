@@ -10,6 +10,7 @@ import numpy as np
 from ieg.data.dataset import (
     FoundFiles,
     Listing,
+    Look,
     Opened,
     Preprocessing,
     Source,
@@ -277,7 +278,31 @@ def read_class_folders(
     return Listing(paths, np.array(labels, np.int32))
 
 
-def web_source(found: FoundFiles, recipe: SetRecipe, image_size: int) -> Source:
+def decoded(part: str, paths: Sequence[str]) -> Survey:
+    """Returns what is known of files, after decoding all of them; a `Look`.
+
+    TensorFlow reads what it can, turned by EXIF or not, as the figures of these
+    sets are known; Pillow reads the rest.
+    """
+    del part
+    with progress_bar(len(paths)) as bar:
+        sizes = decoded_sizes(paths, bar.update)
+    refused = np.flatnonzero(~sizes.all(axis=1)).tolist()
+    seen = survey([paths[i] for i in refused])
+    readable, odd = np.ones(len(paths), bool), np.zeros(len(paths), bool)
+    readable[refused] = odd[refused] = seen.readable
+    return Survey(
+        readable, odd, sizes, np.zeros(len(paths), bool), seen.problems
+    )
+
+
+def web_source(
+    found: FoundFiles,
+    recipe: SetRecipe,
+    image_size: int,
+    framing: Framing | None = None,
+    look: Look = decoded,
+) -> Source:
     """Returns a published set of JPEG files as a data set.
 
     Files that are not images are left out, with a remark.
@@ -286,21 +311,24 @@ def web_source(found: FoundFiles, recipe: SetRecipe, image_size: int) -> Source:
         found: the files.
         recipe: of the set.
         image_size: side of the square that a network sees; 0 as usual.
+        framing: what is shown of the images; None as usual.
+        look: finds out which of them are images.
 
     Raises:
         UsageError: no image of a part is left.
     """
-    listings, skipped = _readable(found)
+    listings, skipped = _readable(found, look)
     side = image_size or recipe.size
     small = image_size and image_size != recipe.size
-    framing = Framing(
+    usual = Framing(
         side,
         3,
         crop=recipe.crop,
         # The usual one of a size that is not the set's.
         fraction=224 / 256 if small and side > 64 else recipe.fraction,
     )
-    held = fits_in_memory(framing, listings)
+    held = framing is None and fits_in_memory(usual, listings)
+    framing = framing or usual
     return Source.of_parts(
         open_listings(listings, framing, held),
         class_names=found.class_names,
@@ -319,12 +347,9 @@ def web_source(found: FoundFiles, recipe: SetRecipe, image_size: int) -> Source:
 
 
 def _readable(
-    found: FoundFiles,
+    found: FoundFiles, look: Look
 ) -> tuple[dict[str, Listing], list[tuple[str, str]]]:
     """Returns the images among the files, and (path, reason) of the others.
-
-    TensorFlow reads what it can, turned by EXIF or not, as the figures of these
-    sets are known; Pillow reads the rest.
 
     Raises:
         UsageError: no image of a part is left.
@@ -332,21 +357,16 @@ def _readable(
     listings: dict[str, Listing] = {}
     skipped: list[tuple[str, str]] = []
     for part, listing in found.parts.items():
-        with progress_bar(len(listing)) as bar:
-            sizes = decoded_sizes(listing.paths, bar.update)
-        refused = np.flatnonzero(~sizes.all(axis=1))
-        seen = survey([listing.paths[i] for i in refused])
-        odd = np.zeros(len(listing), bool)
-        odd[refused] = seen.readable
+        seen = look(part, listing.paths)
         skipped += shown_problems(seen)
         if len(seen.problems) == len(listing):
             raise UsageError(
                 f'None of the {len(listing):,} {part} images can be read; '
                 f'{skipped[-1][0]}: {skipped[-1][1]}.'
             )
-        lost = refused[~seen.readable]
-        whole = dataclasses.replace(listing, odd=odd)
-        listings[part] = whole.without(lost) if len(lost) else whole
+        whole = dataclasses.replace(listing, odd=seen.odd)
+        kept = np.flatnonzero(seen.readable)
+        listings[part] = whole.take(kept) if len(seen.problems) else whole
     return listings, skipped
 
 
@@ -396,7 +416,12 @@ def web_set(recipe: SetRecipe, *options: str) -> Callable[[Reader], Reader]:
         @DATASETS.register(name, takes=('image_size', *options))
         def load(data_dir: str | None, **chosen: Any) -> Opened:
             found = read(_folder_of(name, data_dir), **chosen)
-            return Opened(lambda side: web_source(found, recipe, side))
+            return Opened(
+                lambda side: web_source(found, recipe, side),
+                look=lambda framing, look: web_source(
+                    found, recipe, framing.size, framing, look
+                ),
+            )
 
         return read
 

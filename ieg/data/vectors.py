@@ -1,6 +1,7 @@
 """Examples that are vectors of numbers: features of a network, or a table."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -13,12 +14,38 @@ _BLOCK = 2**22
 LARGEST = 1e37
 
 
+class Pictures(Protocol):
+    """Images that vectors were made of; see `ieg.data.dataset.Images`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+    @property
+    def array(self) -> np.ndarray | None: ...  # noqa: D102
+
+    def take(self, indices: np.ndarray) -> 'Pictures':
+        """Returns some of them, in that order."""
+        ...
+
+    def fetch(
+        self, ids: tf.Tensor | np.ndarray, seeds: tf.Tensor | np.ndarray | None
+    ) -> tf.Tensor:
+        """Returns some of them, uint8 [b, H, W, channels]."""
+        ...
+
+
 class _Held:
     """The numbers of a whole part, which all of its splits share."""
 
-    def __init__(self, array: np.ndarray, views: np.ndarray | None):
+    def __init__(
+        self,
+        array: np.ndarray,
+        views: np.ndarray | None,
+        pictures: 'Pictures | None',
+    ):
         self.array = array
         self.views = views
+        self.pictures = pictures
         self._tensors: tuple[tf.Tensor, tf.Tensor | None] | None = None
 
     def tensors(self) -> tuple[tf.Tensor, tf.Tensor | None]:
@@ -43,6 +70,7 @@ class Vectors:
         views: floating [N, v, d], further views of each example, such as the
             features of crops of an image; None for none.
         columns: names of the d numbers; empty where they have none.
+        pictures: the images that these are features of; None without.
 
     Attributes:
         columns: see above.
@@ -54,8 +82,9 @@ class Vectors:
         array: np.ndarray,
         views: np.ndarray | None = None,
         columns: Sequence[str] = (),
+        pictures: 'Pictures | None' = None,
     ):
-        self._held = _Held(array, views)
+        self._held = _Held(array, views, pictures)
         self.columns = tuple(columns)
         self._rows: np.ndarray | None = None
         self.shape: tuple[int, ...] = array.shape[1:]
@@ -75,6 +104,14 @@ class Vectors:
         if views is None or self._rows is None:
             return views
         return views[self._rows]
+
+    @property
+    def pictures(self) -> 'Pictures | None':
+        """The images that these are features of, N; None without."""
+        pictures = self._held.pictures
+        if pictures is None or self._rows is None:
+            return pictures
+        return pictures.take(self._rows)
 
     def rows(self, ids: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Returns the plain vectors of some examples, float32 [n, d]."""

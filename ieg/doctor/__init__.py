@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ieg
+from ieg.features import cache
 from ieg.utils import cli
 
 PACKAGES = (
@@ -66,8 +67,13 @@ _ASK = (
 Facts = Mapping[str, Any]
 
 
-def gather(data_dir: str = '') -> dict[str, Any]:
-    """Returns all facts; `data_dir` is where data sets are, '' as usual."""
+def gather(data_dir: str = '', cache_dir: str = '') -> dict[str, Any]:
+    """Returns all facts.
+
+    Args:
+        data_dir: where data sets are; '' for the usual folder.
+        cache_dir: where features are; '' for the usual folder.
+    """
     visible = os.environ.get('CUDA_VISIBLE_DEVICES')
     versions = {'ieg': ieg.__version__, 'python': platform.python_version()}
     return {
@@ -78,6 +84,7 @@ def gather(data_dir: str = '') -> dict[str, Any]:
         'hidden': visible is not None and visible.strip() in ('', '-1', 'none'),
         'libraries': {name: library(name) for name in LIBRARIES},
         'data': data_sets(data_dir),
+        'features': features(cache_dir),
     }
 
 
@@ -161,6 +168,12 @@ def data_sets(data_dir: str = '') -> dict[str, Any]:
     infos += root.glob('*/*/*/dataset_info.json')
     sets = {str(path.parent.parent.relative_to(root)) for path in infos}
     return {'folder': str(root), 'exists': root.is_dir(), 'sets': sorted(sets)}
+
+
+def features(cache_dir: str = '') -> dict[str, Any]:
+    """Returns the folder of features, and how much is in it."""
+    folder = cache.root(cache_dir)
+    return {'folder': folder, 'size': str(cache.size(folder))}
 
 
 def runs_on(capability: Sequence[int] | None, kernels: Sequence[str]) -> bool:
@@ -328,6 +341,9 @@ def _machine(facts: Facts) -> Iterator[Check]:
         place = f'(there is no folder {data["folder"]})'
     text = f'{names} {place}. digits and fake are built in; TFDS downloads '
     yield Check(OK, 'data sets', f'{text}others.')
+    kept = facts['features']
+    text = f'{kept["size"]} in {kept["folder"]}; --clear_cache removes them.'
+    yield Check(OK, 'features', text)
 
 
 def _gpus(facts: Facts) -> Iterator[Check]:

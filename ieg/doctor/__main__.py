@@ -11,10 +11,15 @@ from collections.abc import Sequence
 from ieg import doctor
 from ieg.doctor import PROBLEM, Check, examine
 from ieg.errors import UsageError
+from ieg.features import cache
 from ieg.utils import cli
 
 PROG = 'python -m ieg.doctor'
 
+_CACHE_HELP = (
+    'Folder of features of images; empty = $XDG_CACHE_HOME/ieg, or '
+    '~/.cache/ieg.'
+)
 _HELP = 'Folder of data sets; empty = $TFDS_DATA_DIR, then the default of TFDS.'
 
 
@@ -43,11 +48,24 @@ def _run(argv: Sequence[str], prog: str) -> int:
         'and a short training. Exits with 1 if there is a problem.',
     )
     parser.add_argument('--data_dir', type=cli.path, default='', help=_HELP)
-    folder = os.path.expanduser(parser.parse_args(argv).data_dir)
+    parser.add_argument(
+        '--cache_dir', type=cli.path, default='', help=_CACHE_HELP
+    )
+    parser.add_argument(
+        '--clear_cache',
+        action='store_true',
+        help='Only remove the features that are kept.',
+    )
+    asked = parser.parse_args(argv)
+    if asked.clear_cache:
+        folder = cache.root(asked.cache_dir)
+        print(f'Removed {cache.clear(folder)} from {folder}.')
+        return 0
+    folder = os.path.expanduser(asked.data_dir)
     if folder and not os.path.isdir(folder):
         raise UsageError(f'--data_dir={folder} is not a folder.')
     cli.check_backend()
-    known = doctor.gather(folder)
+    known = doctor.gather(folder, asked.cache_dir)
     print('Running a short training; this takes half a minute.', flush=True)
     checks = examine(known | doctor.self_test())
     print(text(checks))

@@ -100,19 +100,18 @@ class Cache:
         except OSError as error:
             self.obstacle = error.strerror or str(error)
 
-    def read(self, wanted: Mapping[bytes, int], into: np.ndarray) -> list[int]:
+    def read(
+        self, places: Mapping[bytes, int], into: np.ndarray, known: np.ndarray
+    ) -> None:
         """Reads features from the shards that were added since the last call.
 
-        Where two shards have an image, the older one counts.
+        Where two of them have an image, the older one counts.
 
         Args:
-            wanted: the digests of images, and their places in `into`.
-            into: float16 [n, 1 + views, width].
-
-        Returns:
-            The places that were filled.
+            places: of images by digest, 0..n-1.
+            into: gets features by place, float16 [n, 1 + views, width].
+            known: bool [n], places that have their features; kept up to date.
         """
-        filled: dict[int, None] = {}
         for name in self._names():
             if name in self._read:
                 continue
@@ -124,16 +123,11 @@ class Cache:
             except Exception as error:
                 self._report(path, error)
                 continue
-            places = [wanted.get(digest, -1) for digest in digests]
-            rows = [
-                row
-                for row, place in enumerate(places)
-                if place >= 0 and place not in filled
-            ]
-            new = [places[row] for row in rows]
-            into[new] = features[rows]
-            filled |= dict.fromkeys(new)
-        return list(filled)
+            found = np.array([places.get(digest, -1) for digest in digests])
+            rows = np.flatnonzero(found >= 0)
+            rows = rows[~known[found[rows]]]
+            into[found[rows]] = features[rows]
+            known[found[rows]] = True
 
     def again(self) -> None:
         """Lets the next `read` read all shards."""

@@ -10,9 +10,10 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -23,12 +24,16 @@ from ieg.data.images.squares import SquareImages, squares, windows
 from ieg.data.images.survey import without_warnings
 from ieg.errors import RunError, UsageError, failed
 from ieg.features.cache import STORED, Cache, narrowed
+from ieg.utils.text import duration
 
 # Images that a core decodes, and then shows to the network, at a time. With
 # more, what a layer computes no longer fits into the cache of the core.
 BATCH = 16
 # Calls of the network at a time, each of which holds some 100 MB.
 _CALLS = 8
+# Batches for each core after which it is known how long all of them take, and
+# seconds that are worth a word.
+_FIRST, _LONG = 4, 30.0
 # A shard is written after so many seconds, or when it has so many images.
 _SECONDS, _IMAGES = 10.0, 2**14
 # Spreads the numbers of consecutive processes over [0, 1).
@@ -52,9 +57,17 @@ class Decoded(NamedTuple):
 
 
 class Images(Protocol):
-    """Images 0..N-1, whatever they are in."""
+    """Images 0..N-1, whatever they are in.
 
+    Attributes:
+        framing: how they become what a network sees.
+        views: number of random parts of each, besides the whole.
+        shape: (H, W, channels) of what a network sees.
+    """
+
+    framing: str
     views: int
+    shape: tuple[int, ...]
 
     def __len__(self) -> int: ...
 
@@ -83,24 +96,29 @@ class Rows:
     """Images of an array; see `Images`.
 
     Args:
-        array: uint8 [N, H, W, channels].
+        array: uint8 [n, H, W, channels].
+        rows: which of them, int [N].
     """
 
     views = 0
 
-    def __init__(self, array: np.ndarray):
+    def __init__(self, array: np.ndarray, rows: np.ndarray):
         self._array = array
+        self._rows = rows
+        self.shape: tuple[int, ...] = array.shape[1:]
+        self.framing = f'whole {list(self.shape)}'
 
     def __len__(self) -> int:
-        return len(self._array)
+        return len(self._rows)
 
     def digest(self, number: int) -> bytes:
         """Returns the SHA-256 of the pixels."""
-        return hashlib.sha256(self._array[number].tobytes()).digest()
+        pixels = self._array[self._rows[number]]
+        return hashlib.sha256(pixels.tobytes()).digest()
 
     def decode(self, numbers: Sequence[int]) -> Decoded:
         """Returns some images."""
-        pixels = self._array[np.asarray(numbers, int), np.newaxis]
+        pixels = self._array[self._rows[list(numbers)], np.newaxis]
         return Decoded(list(numbers), [*map(self.digest, numbers)], pixels, [])
 
     def problem(self, number: int, error: Exception) -> str:
@@ -121,8 +139,11 @@ class Files:
         seed: of these; they depend on it and on the content of the file.
     """
 
+    framing = 'squares'
+
     def __init__(self, images: SquareImages, views: int = 0, seed: int = 0):
         self.views = views
+        self.shape = images.shape
         self._images = images
         self._seed = seed
 
@@ -264,6 +285,12 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def _announce(seconds: float) -> None:
+    """Says how long the rest takes, unless it is soon done."""
+    if seconds > _LONG:
+        print(f'About {duration(seconds)} left.', file=sys.stderr, flush=True)
+
+
 class _Work:
     """The computation of features that the cache lacks.
 
@@ -295,6 +322,7 @@ class _Work:
         self._cache = cache
         self._name = name
         self._calls = threading.Semaphore(_CALLS)
+        self._reading = threading.Lock()
         # The shard under way, since when, and what is on the disk.
         self._shard: list[tuple[list[bytes], np.ndarray]] = []
         self._since = time.monotonic()
@@ -309,7 +337,7 @@ class _Work:
         Returns:
             The numbers of those that cannot be decoded, and why.
         """
-        self._look_up()
+        self._cache.read(self.places, self.stored, self._known)
         places = np.flatnonzero(~self._known)
         # Always the same ones together: an interruption changes nothing.
         batches = [places[n : n + BATCH] for n in range(0, len(places), BATCH)]
@@ -320,18 +348,9 @@ class _Work:
         problems = self._compute(batches[first:] + batches[:first], numbers)
         # Where two processes had the same image, all go by the same features.
         self._cache.again()
-        self._look_up(self.places)
+        known = np.zeros_like(self._known)
+        self._cache.read(self.places, self.stored, known)
         return problems
-
-    def _look_up(self, wanted: Mapping[bytes, int] | None = None) -> None:
-        """Reads what the cache has."""
-        if wanted is None:
-            wanted = {
-                digest: place
-                for digest, place in self.places.items()
-                if not self._known[place]
-            }
-        self._known[self._cache.read(wanted, self.stored)] = True
 
     def _compute(
         self, batches: Sequence[np.ndarray], numbers: Sequence[int]
@@ -344,17 +363,23 @@ class _Work:
 
             def work(places: np.ndarray) -> tuple[Decoded, np.ndarray] | None:
                 # Another process may have them by now.
+                with self._reading:
+                    self._cache.read(self.places, self.stored, self._known)
                 if self._known[places].all():
                     return None
                 return self._features([numbers[place] for place in places])
 
+            started = time.monotonic()
             try:
-                for places, made in zip(
-                    batches, pool.map(work, batches), strict=True
+                for place, (places, made) in enumerate(
+                    zip(batches, pool.map(work, batches), strict=True)
                 ):
                     if made is not None:
                         problems |= self._take(*made)
                     bar.update(len(places))
+                    if place == _FIRST * cores():
+                        spent = time.monotonic() - started
+                        _announce(spent * (len(batches) / (place + 1) - 1))
                 self._write()
             except BaseException:
                 # The next attempt resumes from here.
@@ -405,7 +430,6 @@ class _Work:
         late = time.monotonic() - self._since > _SECONDS
         if late or sum(len(rows) for _, rows in self._shard) >= _IMAGES:
             self._write()
-            self._look_up()
         return dict(decoded.problems)
 
     def _write(self) -> None:

@@ -282,6 +282,11 @@ def _check_hub(name: str) -> None:
         )
 
 
+def is_file(name: str) -> bool:
+    """Returns whether a value of --backbone is the path of a file."""
+    return name not in (AUTO, OFF, *BACKBONES) and not name.startswith(HUB)
+
+
 def _check_file(name: str) -> None:
     check_local(name, '--backbone=')
     path = os.path.expanduser(name)

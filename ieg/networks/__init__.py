@@ -19,6 +19,7 @@ from ieg.networks import preact_resnet as _preact_resnet  # noqa: F401
 from ieg.networks import resnet as _resnet  # noqa: F401
 from ieg.networks import resnet29 as _resnet29  # noqa: F401
 from ieg.networks import vectors
+from ieg.networks import whole_image as _whole_image  # noqa: F401
 from ieg.networks import wrn as _wrn  # noqa: F401
 from ieg.registry import NETWORKS
 

@@ -17,7 +17,7 @@ import ieg.networks  # noqa: F401  # Registers the layers of a file.
 from ieg.data.augment.views import normalise
 from ieg.data.images.files import Framing
 from ieg.errors import UsageError
-from ieg.features import backbones
+from ieg.features import backbones, embed
 from ieg.utils.files import (
     atomic_path,
     atomic_write,
@@ -125,6 +125,7 @@ class Classifier(keras.Model):
             'size': self.framing.size,
             'channels': self.framing.channels,
             'fraction': self.framing.fraction,
+            'squares': self.framing.squares,
         }
         return {
             **super().get_config(),
@@ -369,16 +370,19 @@ def save_model(
         OSError: the file cannot be written.
     """
     preprocessing = data.preprocessing
-    backbone = backbones.load(data.backbone) if data.backbone else None
+    backbone, shape = None, data.image_shape
+    if data.backbone:
+        shape = data.picture_shape
+        backbone = embed.network_of(backbones.load(data.backbone), shape)
     model = Classifier(
         method.evaluated_networks,
-        image_shape=backbone.image_shape if backbone else data.image_shape,
+        image_shape=shape,
         mean=preprocessing.mean,
         std=preprocessing.std,
         class_names=data.class_names,
         dataset=str(data.spec),
         framing=framing or preprocessing.framing,
-        backbone=backbone and backbone.network,
+        backbone=backbone,
         columns=_columns(data),
     )
     with atomic_path(path, '.keras') as temporary, _quiet():

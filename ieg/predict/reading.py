@@ -17,6 +17,7 @@ import tensorflow as tf
 from PIL import Image
 
 from ieg.data.images.files import FileImages, inspect
+from ieg.data.images.squares import SquareImages
 from ieg.data.images.survey import read_odd
 from ieg.data.sets.columns import read_features
 from ieg.data.vectors import checked
@@ -55,11 +56,16 @@ def of_files(
         model: that takes them.
     """
     names = [shown(path) for path in paths]
+    pool = concurrent.futures.ThreadPoolExecutor()
+    if model.framing is not None and model.framing.squares:
+        squares = SquareImages(paths, model.framing)
+        return Inputs(
+            names, lambda places: np.stack([*pool.map(squares.one, places)])
+        )
     if model.framing is not None:
         encoded = [os.fsencode(path) for path in paths]
         return _framed(names, FileImages(encoded, odd, model.framing))
     height, width, channels = model.image_shape
-    pool = concurrent.futures.ThreadPoolExecutor()
 
     def whole(place: int) -> np.ndarray:
         return resized(read_odd(paths[place], channels), height, width)
@@ -88,6 +94,8 @@ def of_array(array: Array, model: Classifier) -> Inputs:
         return Inputs(names, lambda places: images[np.asarray(places)])
     if model.framing is not None:
         encoded = [_png(image) for image in images]
+        if model.framing.squares:
+            return _framed(names, SquareImages(encoded, model.framing, True))
         odd = np.zeros(len(encoded), bool)
         return _framed(names, FileImages(encoded, odd, model.framing, True))
 
@@ -134,7 +142,7 @@ def of_vectors(group: Group, model: Classifier) -> Inputs:
     )
 
 
-def _framed(names: Sequence[str], images: FileImages) -> Inputs:
+def _framed(names: Sequence[str], images: FileImages | SquareImages) -> Inputs:
     """Returns images that are cropped and resized as in the evaluation."""
     return Inputs(
         names, lambda places: images.fetch(np.asarray(places), None).numpy()

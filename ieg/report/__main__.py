@@ -79,8 +79,7 @@ def load(folder: str, modules: str = '') -> tuple['Data | None', str]:
         path = os.path.join(folder, run_folder.CONFIG)
         cli.import_plugins(modules or plugins.recorded(path))
         options = arguments.read_run(folder)
-        config, opened = experiment.configure(options)
-        return experiment.load_data(config, opened), ''
+        return experiment.load_pictures(options), ''
     except (UsageError, RunError) as error:
         return None, f'There are no images: {error}'
 

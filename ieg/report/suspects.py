@@ -19,6 +19,7 @@ from ieg.utils.text import shown
 
 if TYPE_CHECKING:
     from ieg.data.dataset import Data, Split
+    from ieg.data.vectors import Pictures
 
 
 # Examples in all, of each given class at least, and hard ones at most.
@@ -144,12 +145,19 @@ def _fetch(part: 'Split', places: np.ndarray) -> list[np.ndarray]:
     """
     if part.images is not None:
         return list(part.images[places])
+    source: Split | Pictures = part
     if part.vectors is not None:
-        return [] if part.names is None else [*map(_read, part.names[places])]
+        if part.names is not None:
+            return [*map(_read, part.names[places])]
+        if part.vectors.pictures is None:
+            return []
+        source = part.vectors.pictures
+        if source.array is not None:
+            return list(source.array[places])
     images = []
     for start in range(0, len(places), ROWS):
         images += list(
-            np.asarray(part.fetch(places[start : start + ROWS], None))
+            np.asarray(source.fetch(places[start : start + ROWS], None))
         )
     return images
 

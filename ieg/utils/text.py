@@ -15,6 +15,16 @@ def counted(number: int, noun: str) -> str:
     return f'{number:,} {noun}' + ('' if number == 1 else 's')
 
 
+def duration(seconds: float) -> str:
+    """Returns a time for people, such as '40 seconds' or '3 hours'."""
+    for unit, length in (('day', 86400), ('hour', 3600), ('minute', 60)):
+        if seconds >= 1.5 * length:
+            return f'{seconds / length:.0f} {unit}s'
+    if seconds < 1:
+        return 'less than a second'
+    return f'{seconds:.0f} second{"s" * (round(seconds) > 1)}'
+
+
 def listed(names: Collection[str], most: int = 5) -> str:
     """Returns quoted names, the first few if there are many."""
     shown = ', '.join(repr(name) for name in list(names)[:most])

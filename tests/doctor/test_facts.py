@@ -5,9 +5,12 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from ieg import doctor
+from ieg.doctor import __main__
+from ieg.features import cache
 
 
 @pytest.mark.parametrize(
@@ -133,3 +136,25 @@ def test_what_a_process_told_before_it_ended(monkeypatch):
     monkeypatch.setattr(doctor, 'SECONDS', 0.5)
     slow = 'import time\nprint(\'{"xla": ""}\', flush=True)\ntime.sleep(60)'
     assert python(slow)['ended'] == 'timeout'
+
+
+def test_features_that_are_kept(tmp_path):
+    folder = cache.root(str(tmp_path))
+    assert doctor.features(str(tmp_path)) == {
+        'folder': folder,
+        'size': '0.0 MB in 0 files',
+    }
+    held = cache.Cache(folder, cache.Key('weights', 8, 'squares'), (1, 2))
+    held.write([bytes(cache.DIGEST)], np.zeros((1, 1, 2), cache.STORED))
+    assert doctor.features(str(tmp_path))['size'].endswith('1 file')
+
+
+def test_clearing_removes_the_features_and_nothing_else(tmp_path, capsys):
+    folder = cache.root(str(tmp_path))
+    held = cache.Cache(folder, cache.Key('weights', 8, 'squares'), (1, 2))
+    held.write([bytes(cache.DIGEST)], np.zeros((1, 1, 2), cache.STORED))
+    (tmp_path / 'notes.txt').write_text('mine')
+    assert __main__.main([f'--cache_dir={tmp_path}', '--clear_cache']) == 0
+    out = capsys.readouterr().out
+    assert '1 file' in out and folder in out
+    assert [path.name for path in tmp_path.iterdir()] == ['notes.txt']

@@ -57,6 +57,7 @@ HEALTHY = {
     'hidden': False,
     'libraries': dict.fromkeys(doctor.LIBRARIES),
     'data': {'folder': '/data', 'exists': True, 'sets': ['mnist']},
+    'features': {'folder': '/cache/features', 'size': '3.2 MB in 2 files'},
     'tensorflow': {
         'version': '2.21.0',
         'cuda': '12.5.1',
@@ -329,7 +330,7 @@ def test_a_folder_of_data_sets_that_is_not_there(tmp_path):
 def test_the_code_says_whether_there_is_a_problem(
     monkeypatch, capsys, facts, code
 ):
-    monkeypatch.setattr(doctor, 'gather', lambda data_dir: facts)
+    monkeypatch.setattr(doctor, 'gather', lambda *folders: facts)
     monkeypatch.setattr(doctor, 'self_test', lambda: {})
     assert __main__.main([]) == code
     assert 'versions: ieg' in capsys.readouterr().out

@@ -32,8 +32,9 @@ def opened(tmp_path, key=KEY):
 def read(held, *numbers):
     """Returns what a cache has of some images: features by their number."""
     into = np.zeros((len(numbers), *SHAPE), cache.STORED)
-    places = held.read({digest(n): i for i, n in enumerate(numbers)}, into)
-    return {numbers[place]: into[place, 0, 0] for place in places}
+    known = np.zeros(len(numbers), bool)
+    held.read({digest(n): i for i, n in enumerate(numbers)}, into, known)
+    return {numbers[p]: into[p, 0, 0] for p in np.flatnonzero(known)}
 
 
 def test_what_was_written_is_read_by_content(tmp_path):

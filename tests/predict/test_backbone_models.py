@@ -62,6 +62,7 @@ def exported(name, folder, kinds):
             framing=Framing(backbone.side, fraction=1.0),
         ),
         image_shape=(backbone.width,),
+        picture_shape=backbone.image_shape,
         class_names=CLASSES,
         spec='folder',
         backbone=name,

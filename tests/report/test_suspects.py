@@ -200,7 +200,7 @@ def test_a_report_of_10000_images_is_below_5_megabytes(tmp_path, shape):
 
 def as_vectors(run, **content):
     """Returns the data of a run with vectors in the place of images."""
-    splits = {}
+    splits, vectors = {}, types.SimpleNamespace(pictures=None)
     for name in ('train', 'valid'):
         split = run.data.split(name)
         of_split = {
@@ -208,7 +208,7 @@ def as_vectors(run, **content):
             for key, make in content.items()
         }
         splits[name] = dataclasses.replace(
-            split, images=None, vectors=object(), **of_split
+            split, images=None, vectors=vectors, **of_split
         )
     data = types.SimpleNamespace(**vars(run.data))
     data.split = splits.get

@@ -86,12 +86,12 @@ class FileImages:
         framing: Framing,
         encoded: bool = False,
     ):
-        self._sources = np.empty(len(paths_or_bytes), object)
-        self._sources[:] = paths_or_bytes
+        self.sources = np.empty(len(paths_or_bytes), object)
+        self.sources[:] = paths_or_bytes
         self._odd = np.asarray(odd, bool)
-        if len(self._odd) != len(self._sources):
+        if len(self._odd) != len(self.sources):
             raise ValueError('`odd` is not of these images')
-        self._encoded = encoded
+        self.is_encoded = encoded
         self._held: list[tf.Tensor] = []
         self._train = self._compiled(random=True)
         self._plain = self._compiled(random=False)
@@ -100,20 +100,20 @@ class FileImages:
         self.shape = (framing.size, framing.size, framing.channels)
 
     def __len__(self) -> int:
-        return len(self._sources)
+        return len(self.sources)
 
     def take(self, indices: np.ndarray) -> 'FileImages':
         """Returns some of them, in that order."""
         return FileImages(
-            self._sources[indices],
+            self.sources[indices],
             self._odd[indices],
             self.framing,
-            self._encoded,
+            self.is_encoded,
         )
 
     def encoded(self, number: int) -> bytes:
         """Returns an image that is encoded in memory."""
-        return self._sources[number]
+        return self.sources[number]
 
     def fetch(
         self, ids: tf.Tensor | np.ndarray, seeds: tf.Tensor | np.ndarray | None
@@ -167,7 +167,7 @@ class FileImages:
         if not self._held:
             # Outside of any graph: inside, they would become part of it.
             with tf.init_scope(), tf.device('CPU:0'):
-                sources = tf.constant(self._sources, tf.string)
+                sources = tf.constant(self.sources, tf.string)
                 self._held = [sources, tf.constant(self._odd)]
         return self._held
 
@@ -180,7 +180,7 @@ class FileImages:
         random: bool,
     ) -> tf.Tensor:
         """Returns one image, uint8 `shape`."""
-        content = source if self._encoded else tf.io.read_file(source)
+        content = source if self.is_encoded else tf.io.read_file(source)
 
         def pillow() -> tuple[tf.Tensor, tf.Tensor]:
             image = tf.numpy_function(
@@ -223,9 +223,9 @@ class FileImages:
             ) from error
 
     def _name(self, number: int) -> str:
-        if self._encoded:
+        if self.is_encoded:
             return f'image {number}'
-        name = os.fsencode(self._sources[number])
+        name = os.fsencode(self.sources[number])
         # Surrogates would break the error that TensorFlow makes of it.
         return name.decode('utf-8', 'backslashreplace')
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from ieg.data.images import files, survey
-from ieg.data.images.files import Framing
+from ieg.data.images.files import FileImages, Framing
 from ieg.utils.text import shown
 
 # What a JPEG can be scaled down by while it is decoded.
@@ -174,6 +174,14 @@ class SquareImages:
             return f'image {number}'
         return shown(os.fsdecode(self._sources[number]))
 
+    def one(self, number: int) -> np.ndarray:
+        """Returns a plain image, uint8 [S, S, 3].
+
+        Raises:
+            Exception: of many kinds; it cannot be decoded.
+        """
+        return squares(self.content(number), self.framing.size)[0]
+
     def fetch(
         self,
         ids: tf.Tensor | np.ndarray,
@@ -186,10 +194,11 @@ class SquareImages:
         """
         if seeds is not None:
             raise ValueError('these images are shown as they are')
-        numbers = np.asarray(ids).tolist()
-        images = [
-            squares(self.content(number), self.framing.size)[0]
-            for number in numbers
-        ]
+        images = [self.one(number) for number in np.asarray(ids).tolist()]
         shape = (len(images), *self.shape)
         return tf.constant(np.array(images, np.uint8).reshape(shape))
+
+
+def of_files(images: FileImages, framing: Framing) -> SquareImages:
+    """Returns the same images, shown in another way."""
+    return SquareImages(images.sources.tolist(), framing, images.is_encoded)
