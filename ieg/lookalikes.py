@@ -13,6 +13,7 @@ from ieg import folds
 from ieg.data.dataset import Data, Split
 from ieg.data.images import thumbnails
 from ieg.data.spec import OWN
+from ieg.data.vectors import Pictures
 from ieg.label_issues import neighbours, similar
 from ieg.label_issues.duplicates import SIDE
 from ieg.training.trainer import Trainer
@@ -84,13 +85,18 @@ def _pictures(splits: list[Split]) -> similar.Pictures | None:
 
 def _thumbnails(split: Split) -> tuple[np.ndarray, np.ndarray] | None:
     """Returns thumbnails [n, SIDE, SIDE], and whether each is known [n]."""
-    if split.names is not None:
-        return thumbnails.of_files(list(split.names), SIDE)
-    if split.vectors is not None:
-        return None
+    source: Split | Pictures = split
     held = split.images
+    if split.vectors is not None:
+        if split.vectors.pictures is None:
+            return None
+        source = split.vectors.pictures
+        held = source.array
+    if split.names is not None:
+        # The whole of each image, not the square that networks see.
+        return thumbnails.of_files(list(split.names), SIDE)
     shown = thumbnails.of_images(
-        lambda ids: split.fetch(ids, None) if held is None else held[ids],
+        lambda ids: source.fetch(ids, None) if held is None else held[ids],
         len(split),
         SIDE,
     )

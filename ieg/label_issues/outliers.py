@@ -6,6 +6,8 @@ away is that they are an island: they are linked to each other and to hardly
 anything else, and all others are far away.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -20,9 +22,12 @@ LINKS, SHARED = 10, 4
 # island belongs to it.
 LEAST, LARGEST, LEAVING = 5, 0.05, 0.15
 # How far away they are, in standard deviations of the logarithms of all other
-# distances: of a single one (a normal distribution has 0.5 % beyond that; clean
-# data sets had up to 0.4 %), and of the mean of an island (5 %).
-ALONE, ISLAND = 2.58, 1.64
+# distances: of a single one (a normal distribution has 0.25 % beyond that, and
+# clean data sets up to 0.3 %), and of the mean of an island (5 %). Classes may
+# have islands: one whose labels are nearly all the same must be as far away as
+# a single example. Where what is far away is more than the largest island may
+# be, islands are how these data are, and none is odd.
+ALONE, ISLAND, PURE = 2.81, 1.64, 0.9
 # The deviation is taken from the median and the quantile that a normal
 # distribution has at 1.28 deviations, because the upper tail is what counts.
 QUANTILE, DEVIATIONS = 0.9, 1.2816
@@ -46,24 +51,42 @@ def find(
         away: how far each is from the nearest `LINKS` that are not on an
             island, in standard deviations [n].
     """
-    count = len(labels)
     islands = _islands(near.ids[:, :LINKS], labels)
-    mainland = np.ones(count, bool)
-    mainland[np.concatenate([[], *islands]).astype(int)] = False
+    away = _away(near, vectors, islands)
+    far = [
+        island
+        for island in islands
+        if away[island].mean() > (ALONE if _is_pure(labels[island]) else ISLAND)
+    ]
+    if sum(map(len, far)) > LARGEST * len(labels):
+        far = []
+    # The others are islands near the coast.
+    away = _away(near, vectors, far)
+    is_outlier = away > ALONE
+    for island in far:
+        is_outlier[island] = True
+    return is_outlier & (len(labels) >= FEWEST), away
+
+
+def _is_pure(labels: np.ndarray) -> bool:
+    """Returns whether nearly all labels of an island are the same."""
+    return bool(np.bincount(labels).max() >= PURE * len(labels))
+
+
+def _away(
+    near: neighbours.Near, vectors: np.ndarray, islands: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Returns how far each example is from those not on an island [n]."""
+    mainland = np.ones(len(vectors), bool)
+    for island in islands:
+        mainland[island] = False
     others = neighbours.among(near, vectors, mainland, LINKS)
     if not others.ids.size:
-        return np.zeros(count, bool), np.zeros(count)
+        return np.zeros(len(vectors))
     distance = 1 - others.cosine.mean(axis=1, dtype=np.float64)
     scale = np.log(np.maximum(distance, 1e-6))
     usual, large = np.quantile(scale[mainland], (0.5, QUANTILE))
-    away = (scale - usual) * DEVIATIONS / max(large - usual, 1e-6)
-    is_outlier = (away > ALONE) & (count >= FEWEST)
-    if count < FEWEST:
-        return is_outlier, away
-    for island in islands:
-        if away[island].mean() > ISLAND:
-            is_outlier[island] = True
-    return is_outlier, away
+    return (scale - usual) * DEVIATIONS / max(large - usual, 1e-6)
 
 
 def _islands(ids: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:

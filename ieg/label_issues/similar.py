@@ -1,13 +1,14 @@
 """What the neighbours of examples say of them: labels, copies and outliers."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ieg.label_issues import Issues, duplicates, neighbours, outliers
 from ieg.label_issues.neighbours import Near
+from ieg.utils.text import counted
 
 # Neighbours that are looked for among all examples at once. Those among the
 # training examples are nearly always under them.
@@ -120,6 +121,29 @@ class Similar:
             },
             'outliers': int(self.is_outlier.sum()),
         }
+
+
+def statement(figures: Mapping[str, Any]) -> list[str]:
+    """Returns sentences about near duplicates and outliers, if there are any.
+
+    Args:
+        figures: `label_issues` of `summary.json`.
+    """
+    sentences = []
+    copies = figures.get('near_duplicates') or {}
+    if number := copies.get('groups'):
+        text = f'{copies["examples"]:,} examples are near duplicates'
+        text += f' ({counted(number, "group")}'
+        if different := copies.get('of_different_labels'):
+            text += f', {different:,} with different labels'
+        if across := copies.get('across_splits'):
+            text += f', {across:,} in more than one part of the data'
+        sentences.append(f'{text}).')
+    if number := figures.get('outliers'):
+        verb = 'is' if number == 1 else 'are'
+        text = f'{counted(number, "example")} {verb} unlike all others.'
+        sentences.append(text)
+    return sentences
 
 
 def _varied(groups: np.ndarray, values: np.ndarray) -> int:

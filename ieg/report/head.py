@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ieg.data.spec import OWN
+from ieg.label_issues import similar
 from ieg.label_issues.ranking import statement
 from ieg.report import suspects
 from ieg.report.html import NOTHING, count, render
@@ -63,6 +64,7 @@ def build(run: RunFolder) -> Markup:
         shown=shown,
         issue_summary=run.issue_summary,
         statement=statement(run.issue_summary),
+        alike=similar.statement(run.issue_summary),
         interval=run.issue_summary.get('noise_rate_interval'),
         realised=run.realised_rate,
         nominal=run.summary.get('noise_rate_nominal'),

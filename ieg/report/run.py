@@ -60,7 +60,9 @@ ISSUE_FIGURES = (
     'precision_at_budget',
     'recall_at_budget',
     'false_negative_rate_at_budget',
+    'outliers',
 )
+COPIES = ('examples', 'groups', 'of_different_labels', 'across_splits')
 # Their dimensions.
 ARRAYS = {'noise_rate_interval': 1, 'transition_matrix': 2}
 
@@ -204,6 +206,10 @@ def _summary(path: str) -> dict[str, Any]:
     if not isinstance(figures, dict):
         raise damaged(path, 'label_issues is not an object')
     _check_figures(path, figures, ISSUE_FIGURES)
+    copies = figures.get('near_duplicates') or {}
+    if not isinstance(copies, dict):
+        raise damaged(path, 'near_duplicates is not an object')
+    _check_figures(path, copies, COPIES)
     for name, dimensions in ARRAYS.items():
         value = figures.get(name)
         if value is not None and not _is_array(value, dimensions):

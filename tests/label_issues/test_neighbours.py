@@ -1,15 +1,8 @@
-import pathlib
-
 import numpy as np
 import pytest
 
 from ieg.errors import UsageError
 from ieg.label_issues import neighbours
-
-GOLDEN = (
-    pathlib.Path(__file__).parents[2].parent
-    / 'shared/data/golden/evidence/digits-sym20-mlp-ce-1.npz'
-)
 
 
 def vectors(count, width, seed=0):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from ieg.label_issues import neighbours, outliers
 
@@ -62,6 +63,12 @@ def test_a_class_of_its_own_is_not_an_outlier(ordinary):
     both = np.concatenate([vectors, centre + rng.standard_normal((30, 32)) / 2])
     is_outlier, _ = found(both, np.append(labels, np.full(30, 4)))
     assert not is_outlier[-30:].any()
+
+
+def test_ways_to_write_a_digit_are_not_outliers():
+    vectors, labels = load_digits(return_X_y=True)
+    is_outlier, _ = found(vectors, labels)
+    assert is_outlier.mean() <= 0.01
 
 
 @pytest.mark.parametrize('count', [1, 2, 30])

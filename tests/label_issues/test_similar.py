@@ -92,6 +92,19 @@ def test_copies_are_counted_within_and_across_splits():
     }
 
 
+def test_sentences_say_what_was_found():
+    figures = similar.examine(examples(), None, 3).figures()
+    (text, *_) = similar.statement(figures | {'outliers': 0})
+    for fact in ('8 examples', '4 groups', '1 with different', '3 in more'):
+        assert fact in text
+    (text,) = similar.statement({'outliers': 1})
+    assert '1 example is' in text
+    assert not similar.statement({})
+    assert not similar.statement(
+        {'outliers': 0, 'near_duplicates': {'groups': 0, 'examples': 0}}
+    )
+
+
 def test_rows_of_the_list_get_what_is_known_of_their_example(tmp_path):
     parts = examples()
     result = similar.examine(parts, None, 3)
