@@ -16,13 +16,7 @@ PAGES += ['scripts/README.md', 'benchmarks/README.md']
 # line that the pages declare as missing.
 OTHERS = {'config', 'help', 'helpfull', 'plugin', 'apply', 'output', 'check'}
 OTHERS |= {'time_budget'}
-OTHERS |= {
-    'backbone',
-    'bonus',
-    'elr_lambda',
-    'meta_partial_level',
-    'ds_include_metadata',
-}
+OTHERS |= {'bonus', 'elr_lambda', 'meta_partial_level', 'ds_include_metadata'}
 # The changelog may name options that are gone; benchmarks have their own.
 OF_THE_COMMAND = [p for p in PAGES if not re.search('CHANGE|bench', p)]
 
