@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ieg import report, run_folder
-from ieg.label_issues import Issues
+from ieg.label_issues import Issues, similar
 from ieg.label_issues.score import LIKELY, PRECISION
 from ieg.utils.text import listed
 
@@ -44,6 +44,8 @@ def lines(
     if missing := _never_predicted(issues):
         text = f'{listed(missing)}: do not rely on what is said of these labels'
         found.insert(2, ('never predicted', text))
+    if copies := similar.statement(summary['label_issues']):
+        found.insert(-2, ('also found', ' '.join(copies)))
     return found
 
 
