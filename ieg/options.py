@@ -179,10 +179,10 @@ class DataConfig:
         'auto',
         'Network with fixed weights that turns images into vectors first. A '
         'name (lite0, lite1, lite2, efficientnetv2-b0, ...; see '
-        'docs/features.md), FILE.keras, or hf://ORG/REPO; off = train on '
-        'pixels. auto = the best that is installed, for your own images and '
-        'unless an option is given that only training on pixels has; '
-        'otherwise off.',
+        'docs/features.md), NAME@SIDE for images of another side, FILE.keras, '
+        'or hf://ORG/REPO; off = train on pixels. auto = the best that is '
+        'installed, for your own images and unless an option is given that '
+        'only training on pixels has; otherwise off.',
         introduced='off',
     )
     feature_views: int = option(

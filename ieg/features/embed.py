@@ -101,6 +101,25 @@ def network_of(backbone: Backbone, shape: Sequence[int]) -> keras.Model:
     return keras.Model(images, backbone.network(squares), name='backbone')
 
 
+def framing_of(backbone: Backbone) -> Framing:
+    """Returns how a backbone sees images in files."""
+    return Framing(
+        backbone.side, 3, area=own.OWN_AREA, fraction=1.0, squares=True
+    )
+
+
+def cache_of(
+    backbone: Backbone, images: extract.Images, cache_dir: str, seed: int
+) -> Cache:
+    """Returns the cache of the features of images; see `embed`."""
+    key = _key(backbone, images.framing, images.views, seed)
+    return Cache(root(cache_dir), key, (1 + images.views, backbone.width))
+
+
+def _key(backbone: Backbone, framing: str, views: int, seed: int) -> Key:
+    return Key(backbone.sha256, backbone.side, framing, views, seed)
+
+
 class _Embedding:
     """The features of a data set, which are computed when they are needed.
 
@@ -122,9 +141,7 @@ class _Embedding:
         self._cache_dir = cache_dir
         self._seed = seed
         self._chosen = chosen
-        self._framing = Framing(
-            backbone.side, 3, area=own.OWN_AREA, fraction=1.0, squares=True
-        )
+        self._framing = framing_of(backbone)
         self._has_reported = False
         self._of_arrays: extract.Network | None = None
         # Features of files by the name of their part, and rows by path.
@@ -259,9 +276,8 @@ class _Embedding:
 
     def _features(self, images: extract.Images) -> Features:
         """Returns features, from the cache as far as possible."""
-        backbone, folder = self._backbone, root(self._cache_dir)
-        key = self._key(images.framing, images.views)
-        cache = Cache(folder, key, (1 + images.views, backbone.width))
+        backbone = self._backbone
+        cache = cache_of(backbone, images, self._cache_dir, self._seed)
         if cache.obstacle:
             self._report(cache)
         name = os.path.basename(backbone.name)
@@ -287,9 +303,7 @@ class _Embedding:
         return self._of_arrays
 
     def _key(self, framing: str, views: int) -> Key:
-        backbone = self._backbone
-        seed = self._seed
-        return Key(backbone.sha256, backbone.side, framing, views, seed)
+        return _key(self._backbone, framing, views, self._seed)
 
     def _report(self, cache: Cache) -> None:
         """Says once that features are not kept.

