@@ -130,12 +130,12 @@ def check(given: Mapping[str, Any]) -> Config:
         # What a network takes is checked when it is known.
         left_out = ('dropout_mode', 'pretrained', 'scaling')
         given = {k: v for k, v in given.items() if k not in left_out}
+    if backbone(given) not in (backbones.AUTO, backbones.OFF):
+        return resolve(given, own.of_vectors('', 1000, 1000, 2))
     if auto.asked(given) == auto.AUTO and 'loss' not in given:
         # Which of them applies follows from the loss that will be chosen.
         of_losses = ('gce_q', 'label_smoothing')
         given = {k: v for k, v in given.items() if k not in of_losses}
-    if backbone(given) not in (backbones.AUTO, backbones.OFF):
-        return resolve(given, own.of_vectors('', 1000, 1000, 2))
     # The run of a few images is the longest.
     return resolve(given, Advice(own.schedule(224, 1000, 3), ''))
 

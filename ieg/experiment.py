@@ -579,7 +579,7 @@ def _train(
         results.write_head(experiment.folder, config, experiment.data, identity)
         if progress:
             for text in (
-                *_precision_advice(config),
+                *_precision_advice(config, experiment.data),
                 *(r for r in experiment.data.remarks if r not in said),
                 *trainer.remarks,
             ):
@@ -704,10 +704,10 @@ def _print(text: str) -> None:
     print(wrapped, flush=True)
 
 
-def _precision_advice(config: Config) -> tuple[str, ...]:
+def _precision_advice(config: Config, data: Data) -> tuple[str, ...]:
     """Returns a remark if another precision would be faster."""
     chosen = config.train.precision
-    if chosen != 'auto' or devices.has_gpu():
+    if chosen != 'auto' or devices.has_gpu() or data.is_vectors:
         return ()
     if not devices.has_fast_bfloat16():
         return ()

@@ -4,9 +4,11 @@ Trains a classifier on a user's own data and reports which labels are probably
 wrong.
 """
 
+import contextlib
 import sys
 import textwrap
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 from ieg.audit import arguments, place
 from ieg.commandline import arguments as options
@@ -15,6 +17,8 @@ from ieg.commandline.catalog import Catalog
 from ieg.utils import cli
 
 PROG = 'python -m ieg.audit'
+# A step that takes longer says what it does.
+_SECONDS = 2.0
 
 
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
@@ -27,16 +31,22 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
 
 
 def _run(argv: Sequence[str], prog: str) -> None:
-    line = [prog, *argv]
-    known = plugged.known(line)
-    if text := usage.asked(line, known, _usage):
+    words = [prog, *argv]
+    known = plugged.known(words)
+    if text := usage.asked(words, known, _usage):
         print(text)
         return
-    asked = arguments.parse(line, known)
+    asked = arguments.parse(words, known)
     kind = place.kind(asked.path)
     given = asked.given | {'dataset': kind, 'data_dir': asked.path}
     options.check(given, known)
-    found = place.look(asked.path, kind, given.get('probe_dir', ''))
+    with _announced(f'Counting what is in {asked.path}.'):
+        found = place.look(
+            asked.path,
+            kind,
+            given.get('probe_dir', ''),
+            given.get('feature_columns', ''),
+        )
     for sentence in (
         place.describe(found),
         *found.remarks,
@@ -46,8 +56,23 @@ def _run(argv: Sequence[str], prog: str) -> None:
     plugged.import_methods()
     from ieg.audit import work
 
-    for title, text in work.audit(given, asked.minutes, found.remarks, say):
-        say(f'{title:<18} {text}', ' ' * 19)
+    indent = ' ' * 19
+    for title, text in work.audit(given, asked.minutes, found, say):
+        first, *commands = text.split('\n')
+        say(f'{title:<18} {first}', indent)
+        for command in commands:
+            print(indent + command)
+
+
+@contextlib.contextmanager
+def _announced(sentence: str) -> Iterator[None]:
+    """Prints a sentence if its block takes longer than usual."""
+    timer = threading.Timer(_SECONDS, say, [sentence])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _usage(known: Catalog) -> str:

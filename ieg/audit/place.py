@@ -2,9 +2,9 @@
 
 import collections
 import dataclasses
+import itertools
 import os
-from collections.abc import Mapping
-from typing import BinaryIO
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ieg.data.images import class_folders
 from ieg.data.images.survey import EXTENSIONS
 from ieg.errors import UsageError
 from ieg.utils import tables
-from ieg.utils.arrays import check_arrays_fit
+from ieg.utils.arrays import check_arrays_fit, headers
 from ieg.utils.files import check_local, is_ours, open_regular
 from ieg.utils.text import counted, shown, unreadable
 
@@ -22,6 +22,8 @@ WANTED = 'a folder of images in class folders, a .csv or an .npz file'
 LEAST = 5
 _ARCHIVES = ('.zip', '.tar', '.gz', '.tgz', '.bz2', '.xz', '.7z', '.rar')
 _NAMED = 10
+# Files that stand for all.
+_SAMPLE = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +37,22 @@ class Place:
             out; empty where only the reader can tell.
         others: further examples by the name of their part.
         remarks: sentences about what is not used.
+        files: some of the image files, spread over all.
+        has_vectors: whether the examples are vectors, not images.
     """
 
     path: str
     kind: str
     counts: Mapping[str, int]
-    others: Mapping[str, int]
+    others: Mapping[str, int] = dataclasses.field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    has_vectors: bool = False
+
+    @property
+    def total(self) -> int:
+        """How many examples there are; 0 where only the reader can tell."""
+        return sum(self.counts.values()) + sum(self.others.values())
 
 
 def kind(path: str) -> str:
@@ -84,13 +95,16 @@ def kind(path: str) -> str:
     raise UsageError(f'{path} is a file of another kind: give {WANTED}{hint}.')
 
 
-def look(path: str, kind: str, probe_dir: str = '') -> Place:
+def look(
+    path: str, kind: str, probe_dir: str = '', feature_columns: str = ''
+) -> Place:
     """Returns what is at a path.
 
     Args:
         path: as typed.
         kind: see `kind`.
         probe_dir: option of that name.
+        feature_columns: option of that name.
 
     Raises:
         UsageError: it is nothing that can be audited.
@@ -99,9 +113,9 @@ def look(path: str, kind: str, probe_dir: str = '') -> Place:
     if kind == 'folder':
         found = _folder(path, class_folders.find(place, probe_dir))
     elif kind == 'csv':
-        found = Place(path, kind, _of_table(place), {})
+        found = _table(path, feature_columns)
     else:
-        found = Place(path, kind, _of_arrays(place), {})
+        found = _arrays(path)
     if len(found.counts) == 1:
         (name,) = found.counts
         raise UsageError(
@@ -171,45 +185,82 @@ def _folder(path: str, found: class_folders.ClassFolders) -> Place:
         if part != 'train' and any(by_class.values())
     }
     counts = {shown(name): len(train[name]) for name in found.names}
-    return Place(path, 'folder', counts, others, tuple(found.notes.sentences()))
+    paths = list(itertools.chain.from_iterable(train.values()))
+    return Place(
+        path,
+        'folder',
+        counts,
+        others,
+        tuple(found.notes.sentences()),
+        tuple(_spread(paths)),
+    )
 
 
-def _of_table(path: str) -> dict[str, int]:
-    """Returns the training rows of each label; empty without such a column.
+def _spread(paths: Sequence[str]) -> list[str]:
+    """Returns some paths, spread over all."""
+    places = np.linspace(0, len(paths) - 1, min(_SAMPLE, len(paths)))
+    return [paths[int(place)] for place in places]
+
+
+def _table(path: str, feature_columns: str) -> Place:
+    """Returns the rows of a table.
 
     Raises:
         UsageError: the file is no table.
     """
-    table = tables.Table(path, ('path', 'label', 'split'))
+    table = tables.Table(os.path.expanduser(path), ('path', 'label', 'split'))
     if 'label' not in table.header:
-        return {}
-    rows = (fields for _, fields in table.rows())
-    return dict(
-        collections.Counter(
-            row['label']
-            for row in rows
-            if row.get('split', 'train').lower() == 'train'
-        )
+        return Place(path, 'csv', {})
+    rows = [fields for _, fields in table.rows()]
+    counts = collections.Counter(
+        row['label']
+        for row in rows
+        if row.get('split', 'train').lower() == 'train'
+    )
+    others = {'held-out': len(rows) - counts.total()}
+    folder = os.path.dirname(os.path.expanduser(path))
+    files = [os.path.join(folder, row['path']) for row in rows if 'path' in row]
+    return Place(
+        path,
+        'csv',
+        dict(counts),
+        {part: count for part, count in others.items() if count},
+        files=tuple(_spread(files)),
+        has_vectors='path' not in table.header or bool(feature_columns),
     )
 
 
-def _of_arrays(path: str) -> dict[str, int]:
-    """Returns the training examples of each label; empty if unclear."""
+def _arrays(path: str) -> Place:
+    """Returns the arrays in a file, as far as its reader would take them."""
+    place = os.path.expanduser(path)
     try:
-        with open_regular(path) as file:
-            check_arrays_fit(file, path)
-            return _label_counts(file)
+        with open_regular(place) as file:
+            check_arrays_fit(file, place)
+            shapes = {key: shape for key, (shape, _) in headers(file).items()}
+            with np.load(file, allow_pickle=False) as arrays:
+                labels = {k: arrays[k] for k in arrays if _is_labels(k)}
     except UsageError:
         raise
     # A damaged file can raise anything, and its reader says what is wrong.
     except Exception:
-        return {}
+        return Place(path, 'npz', {})
+    counts: dict[str, int] = {}
+    others: dict[str, int] = {}
+    for key, array in labels.items():
+        part = key.removeprefix('y_').removesuffix('_labels')
+        if part in ('train', 'labels'):
+            names, each = np.unique(array, return_counts=True)
+            counts = dict(zip(map(str, names), each.tolist(), strict=True))
+        elif len(array):
+            others[part] = len(array)
+    examples = [
+        shapes.get(k, ()) for k in ('x_train', 'train_images', 'images')
+    ]
+    has_vectors = any(len(shape) == 2 for shape in examples)
+    return Place(path, 'npz', counts, others, has_vectors=has_vectors)
 
 
-def _label_counts(file: BinaryIO) -> dict[str, int]:
-    with np.load(file, allow_pickle=False) as arrays:
-        for key in ('y_train', 'train_labels', 'labels'):
-            if key in arrays.files:
-                values, counts = np.unique(arrays[key], return_counts=True)
-                return dict(zip(map(str, values), counts.tolist(), strict=True))
-    return {}
+def _is_labels(key: str) -> bool:
+    return key.startswith('y_') or (
+        key.endswith('labels') and not key.startswith('clean')
+    )

@@ -4,16 +4,19 @@ import dataclasses
 import math
 import os
 import time
+from typing import Any
 
 import tensorflow as tf
 
 from ieg import config as ieg_config
 from ieg import run_folder
+from ieg.audit.place import Place
 from ieg.config import Config, folder_of
 from ieg.data.dataset import Data
 from ieg.errors import UsageError
+from ieg.features import names
 from ieg.networks import create_network
-from ieg.utils.text import duration
+from ieg.utils.text import counted, duration
 
 # Seconds for compilation, the list, the report and the model.
 _REST = 20.0
@@ -33,23 +36,53 @@ class Plan:
         epochs: of the training.
         epoch: each of them.
         rest: everything else.
+        features: those of images.
+        pace: images that become features, per second.
     """
 
     epochs: int
     epoch: float
     rest: float = _REST
+    features: float = 0.0
+    pace: float = 0.0
 
     @property
     def seconds(self) -> float:
         """All of it."""
-        return self.epochs * self.epoch + self.rest
+        return self.features + self.epochs * self.epoch + self.rest
 
     def __str__(self) -> str:
+        features = ''
+        if self.pace:
+            features = (
+                f'{duration(self.features)} for features ({self.pace:.0f} '
+                'images per second), '
+            )
         return (
             f'This takes about {duration(self.seconds)} on this machine: '
-            f'{self.epochs} epochs of {duration(self.epoch)} each, and '
-            f'{duration(self.rest)} for everything else.'
+            f'{features}{duration(self.epochs * self.epoch)} for '
+            f'{self.epochs} epochs, and {duration(self.rest)} for everything '
+            'else.'
         )
+
+
+def of_features(
+    config: Config, found: Place, pace: float, known: float
+) -> Plan:
+    """Returns how long a run on features of images takes.
+
+    Args:
+        config: of the run.
+        found: the images.
+        pace: those that become features, per second.
+        known: share of those whose features are there.
+    """
+    train = config.train
+    count = sum(found.counts.values())
+    steps = math.ceil(count / train.batch_size)
+    epochs = train.max_epoch or math.ceil(train.max_iteration / steps)
+    seconds = found.total * (1 - known) / pace
+    return Plan(epochs, steps * _STEP, features=seconds, pace=pace)
 
 
 def of_run(config: Config, data: Data) -> Plan:
@@ -83,16 +116,22 @@ def _seconds_per_image(config: Config, data: Data) -> float:
     return min(times) / len(images)
 
 
-def started(config: Config) -> int:
-    """Returns how many epochs the run in the folder was started with.
+def started(config: Config) -> dict[str, Any]:
+    """Returns what a budget decided for the run in the folder, by option.
 
-    Returns:
-        0 without a run, and where its length does not matter.
+    Whatever would be measured now, it resumes with that. Nothing is returned
+    where there is no run.
     """
     path = os.path.join(folder_of(config), run_folder.IDENTITY)
     if not os.path.exists(path):
-        return 0
-    return run_folder.read_object(path).get('max_epoch', 0)
+        return {}
+    saved, asked = run_folder.read_object(path), config.data.backbone
+    kept = {}
+    if saved.get('max_epoch'):
+        kept['max_epoch'] = saved['max_epoch']
+    if saved.get('backbone') in names.smaller(asked):
+        kept['backbone'] = saved['backbone']
+    return kept
 
 
 def with_epochs(config: Config, epochs: int) -> Config:
@@ -114,12 +153,17 @@ def epochs_within(minutes: float, plan: Plan, is_fixed: bool) -> int:
     """
     if plan.seconds <= 60 * minutes:
         return plan.epochs
-    epochs = int((60 * minutes - plan.rest) / plan.epoch)
+    left = 60 * minutes - plan.rest - plan.features
+    epochs = int(left / plan.epoch)
     if is_fixed or epochs < LEAST_EPOCHS:
         least = plan.epochs if is_fixed else min(plan.epochs, LEAST_EPOCHS)
-        needed = dataclasses.replace(plan, epochs=least).seconds / 60
+        whole = dataclasses.replace(plan, epochs=least)
+        needed = counted(math.ceil(whole.seconds / 60), 'minute')
+        at = ''
+        if plan.pace:
+            at = f', with features at {plan.pace:.0f} images per second'
         raise UsageError(
             f'--time_budget={minutes:g} is too short: {least} epochs need '
-            f'{math.ceil(needed):,} minutes on this machine.'
+            f'{needed} on this machine{at}.'
         )
     return epochs

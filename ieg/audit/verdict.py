@@ -22,7 +22,7 @@ MOST = 0.4
 def lines(
     summary: Mapping[str, Any], issues: Issues | None, data: 'Data'
 ) -> list[tuple[str, str]]:
-    """Returns the lines, as (title, text).
+    """Returns the lines, as (title, text); paths and commands are on their own.
 
     Args:
         summary: the content of `summary.json`.
@@ -36,10 +36,10 @@ def lines(
         ('held-out accuracy', _accuracy(summary, data)),
         (
             'report and list',
-            f'{os.path.join(folder, report.NAME)}, '
+            f'{os.path.join(folder, report.NAME)}\n'
             f'{os.path.join(folder, run_folder.ISSUES)}',
         ),
-        ('next', _next(folder)),
+        ('next', _next(folder, data)),
     ]
     if missing := _never_predicted(issues):
         text = f'{listed(missing)}: do not rely on what is said of these labels'
@@ -103,10 +103,13 @@ def _accuracy(summary: Mapping[str, Any], data: 'Data') -> str:
     return f'{accuracy:.1%} of {len(data.test):,} examples, by {by}'
 
 
-def _next(folder: str) -> str:
+def _next(folder: str, data: 'Data') -> str:
     run = shlex.quote(folder)
+    takes = 'NEW_IMAGES'
+    if data.is_vectors and not data.backbone:
+        takes = 'NEW_VECTORS.npy'
     return (
-        'open the report, correct labels there, then '
-        f'ieg report {run} --apply=corrected.csv; '
-        f'or ieg predict {run} IMAGES'
+        'open the report, correct labels there, and save corrected.csv\n'
+        f'ieg report {run} --apply=corrected.csv\n'
+        f'ieg predict {run} {takes}'
     )

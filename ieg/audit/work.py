@@ -2,35 +2,35 @@
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ieg import config as ieg_config
 from ieg import experiment, label_issues, run_folder
-from ieg.audit import plan, verdict
+from ieg.audit import pace, plan, verdict
+from ieg.audit.place import Place
 from ieg.config import Config, folder_of
 from ieg.data.dataset import Data
 from ieg.errors import RunError
+from ieg.features import backbones, names
 from ieg.options import DataConfig, TrainConfig
 from ieg.registry import introduced
 from ieg.utils.interrupt import Interrupt
 
 # What a run is identified by, and devices determine.
 _OF_DEVICES = ('global_batch_size', 'precision')
+Say = Callable[[str], None]
 
 
 def audit(
-    given: Mapping[str, Any],
-    minutes: float,
-    said: Collection[str],
-    say: Callable[[str], None],
+    given: Mapping[str, Any], minutes: float, found: Place, say: Say
 ) -> list[tuple[str, str]]:
     """Trains, and returns the lines that an audit ends with.
 
     Args:
         given: options by name.
         minutes: how long it may take; 0 = any time.
-        said: remarks about the data that were printed already.
+        found: the data.
         say: prints a sentence.
 
     Raises:
@@ -39,19 +39,30 @@ def audit(
         RunError: the training cannot continue, or a file of the results
             cannot be written.
     """
+    backbone = ieg_config.backbone(given)
+    if backbone == names.AUTO:
+        backbone = names.OFF if found.has_vectors else names.resolve_auto()
+    given = {**given, 'backbone': backbone}
+    if backbone != names.OFF:
+        # What is wrong or takes too long is found before the features.
+        given |= _planned_features(given, minutes, found, say)
     config, opened = experiment.configure(given)
-    started = plan.started(config)
-    if minutes and started:
-        # Whatever would be measured now.
-        config = plan.with_epochs(config, started)
+    if minutes and (epochs := plan.started(config).get('max_epoch')):
+        config = plan.with_epochs(config, epochs)
     _check_options(config)
     say(config.advice)
     data = experiment.load_data(config, opened)
-    if not os.path.exists(os.path.join(folder_of(config), run_folder.SUMMARY)):
-        config = _planned(config, data, given, 0 if started else minutes, say)
-    with Interrupt() as interrupt:
+    if backbone == names.OFF and not _is_complete(config):
+        config = _planned(config, data, given, minutes, say)
+    # Epochs on vectors are short and many.
+    with open(os.devnull, 'w') as nowhere, Interrupt() as interrupt:
         summary = experiment.train(
-            config, opened=opened, data=data, interrupt=interrupt, said=said
+            config,
+            progress=nowhere if data.is_vectors else True,
+            opened=opened,
+            data=data,
+            interrupt=interrupt,
+            said=found.remarks,
         )
     if failed := summary.get('not_written'):
         raise RunError(' '.join(failed))
@@ -60,12 +71,51 @@ def audit(
     return verdict.lines(summary, issues, data)
 
 
+def _planned_features(
+    given: Mapping[str, Any], minutes: float, found: Place, say: Say
+) -> dict[str, Any]:
+    """Says how long a run on features takes; returns options for a budget.
+
+    Raises:
+        UsageError: the options do not fit, or the run does not.
+    """
+    config = ieg_config.check(given)
+    kept = plan.started(config) if minutes else {}
+    config = ieg_config.check({**given, **kept})
+    _check_options(config)
+    if _is_complete(config) or not found.total:
+        return kept
+    if kept or not minutes:
+        say(str(_plan_of(config.data.backbone, config, found)))
+        return kept
+    for backbone in names.smaller(config.data.backbone):
+        chosen = _plan_of(backbone, config, found)
+        if chosen.seconds <= 60 * minutes:
+            break
+    say(str(chosen))
+    reduced = _reduced(chosen, given, minutes)
+    if backbone != config.data.backbone:
+        reduced['backbone'] = backbone
+    _say_reduced(minutes, reduced, say)
+    return reduced
+
+
+def _plan_of(name: str, config: Config, found: Place) -> plan.Plan:
+    """Returns how long a run on the features of a backbone takes."""
+    backbone = backbones.load(name)
+    speed = pace.images_per_second(
+        backbone, found.files, config.data.feature_views
+    )
+    known = pace.known_share(backbone, found.files, config)
+    return plan.of_features(config, found, speed, known)
+
+
 def _planned(
     config: Config,
     data: Data,
     given: Mapping[str, Any],
     minutes: float,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Config:
     """Says how long a run takes; returns one that fits into a budget.
 
@@ -74,14 +124,34 @@ def _planned(
     """
     chosen = plan.of_run(config, data)
     say(str(chosen))
+    if not minutes or plan.started(config):
+        return config
+    reduced = _reduced(chosen, given, minutes)
+    _say_reduced(minutes, reduced, say)
+    return plan.with_epochs(config, reduced.get('max_epoch', chosen.epochs))
+
+
+def _reduced(
+    chosen: plan.Plan, given: Mapping[str, Any], minutes: float
+) -> dict[str, Any]:
+    """Returns the length with which a run fits into a budget, if shorter.
+
+    Raises:
+        UsageError: it would be too short.
+    """
     fixed = bool({'max_epoch', 'max_iteration'} & given.keys())
-    if not minutes:
-        return config
     epochs = plan.epochs_within(minutes, chosen, fixed)
-    if epochs == chosen.epochs:
-        return config
-    say(f'For --time_budget={minutes:g}: --max_epoch={epochs}.')
-    return plan.with_epochs(config, epochs)
+    return {'max_epoch': epochs} if epochs < chosen.epochs else {}
+
+
+def _say_reduced(minutes: float, reduced: Mapping[str, Any], say: Say) -> None:
+    if reduced:
+        options = ' '.join(f'--{name}={reduced[name]}' for name in reduced)
+        say(f'For --time_budget={minutes:g}: {options}.')
+
+
+def _is_complete(config: Config) -> bool:
+    return os.path.exists(os.path.join(folder_of(config), run_folder.SUMMARY))
 
 
 def _check_options(config: Config) -> None:

@@ -90,7 +90,8 @@ def overview(known: Catalog) -> str:
     ]
     return _join(
         [
-            'Usage: ieg COMMAND [--OPTION=VALUE ...]\n'
+            'Usage: ieg audit PATH [--OPTION=VALUE ...]\n'
+            '       ieg COMMAND [--OPTION=VALUE ...]\n'
             '       ieg --dataset=DATASET --method=METHOD [--OPTION=VALUE ...]',
             'Trains image classifiers on data with wrong labels, and finds '
             'the wrong labels. Without a command, --mode chooses between '
@@ -141,6 +142,8 @@ def training(known: Catalog) -> str:
 # Those of `ieg train` that `ieg audit --help` shows.
 _AUDITING = (
     'run_name',
+    'backbone',
+    'cache_dir',
     'network_name',
     'image_size',
     'max_epoch',

