@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from contract_runs import (
     assert_same,
+    check_figures,
     copy_middle,
     train,
     train_only,
@@ -23,7 +24,10 @@ OPTIONS = {
     'dividemix': {'warm_up': 1},
     'fsr': {'queue_capacity': 9, 'queue_bs': 6, 'meta_start_epoch': 1},
     'me_momentum': {'early_epochs': 1, 'round_epochs': 1, 'valid_ratio': 0.2},
-    's2e': {'keep_schedule': 's2e:.1,.2,.3,.4,.5,.6', 'valid_ratio': 0.2},
+    's2e': {
+        'keep_schedule': f's2e:{",".join(["0.5"] * 12)}',
+        'valid_ratio': 0.2,
+    },
     'supervised': {'mixup': 1.0, 'use_ema': True},
 }
 FAST = ('supervised', 1)
@@ -54,19 +58,25 @@ def settings(npz, tmp_path):
 
 
 @pytest.mark.parametrize(('method', 'strategy'), ALL, indirect=['strategy'])
-def test_a_method_learns_wherever_views_are_made(method, strategy, settings):
-    run = train(settings(method, 'host'), strategy)
+def test_views_are_the_same_wherever_they_are_made(method, strategy, settings):
+    runs = [
+        train_only(settings(method, place, augment_on=place), strategy)
+        for place in ('host', 'device')
+    ]
+    assert_same(*(run.arrays() for run in runs))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', METHODS.names())
+def test_a_method_learns(method, two_replicas, settings):
+    run = train(settings(method, 'run'), two_replicas)
     log = run.log()
     losses = [v for entry in log for k, v in entry.items() if 'loss' in k]
     assert losses and np.isfinite(losses).all()
-    assert log[-1]['test_accuracy'] > 2 / CLASSES
+    assert log[-1]['test_accuracy'] > 1.5 / CLASSES
     rows = label_issues.read(str(run.folder / 'label_issues.csv'))
     assert np.sum(rows.split == 'train') == len(run.method.info.labels)
     assert run.summary['label_issues']['roc_auc'] > 0.5
-    device = train_only(
-        settings(method, 'device', augment_on='device'), strategy
-    )
-    assert_same(device.arrays(), run.arrays())
 
 
 @pytest.mark.slow
@@ -82,19 +92,22 @@ def test_going_on_changes_nothing(method, two_replicas, settings):
 
 
 @pytest.mark.parametrize(
-    'options',
-    [
-        {'selection': 'coteaching_plus', 'track_memorization': True},
-        pytest.param({'selection': 'jocor'}, marks=pytest.mark.slow),
-    ],
-    ids=lambda options: options['selection'],
+    'selection',
+    ['coteaching_plus', pytest.param('jocor', marks=pytest.mark.slow)],
 )
-def test_kinds_of_coteaching(options, settings):
-    config = settings('coteaching', 'run', network_name='linear', **options)
+def test_kinds_of_coteaching(selection, settings):
+    config = settings(
+        'coteaching', 'run', network_name='linear', selection=selection
+    )
+    run = train_only(config, tf.distribute.get_strategy())
+    assert run.log()[-1]['train_accuracy'] > 1.5 / CLASSES
+
+
+@pytest.mark.slow
+def test_the_tracker(settings):
+    config = settings('supervised', 'run', track_memorization=True)
     run = train(config, tf.distribute.get_strategy())
-    assert run.log()[-1]['test_accuracy'] > 1 / CLASSES
-    if config.run.track_memorization:
-        assert np.isfinite(run.log()[-1]['susceptibility'])
+    check_figures(run)
 
 
 def test_images_for_the_tracker_are_refused(settings, tmp_path):
