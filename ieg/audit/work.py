@@ -42,6 +42,12 @@ def audit(
     backbone = ieg_config.backbone(given)
     if backbone == names.AUTO:
         backbone = names.OFF if found.has_vectors else names.resolve_auto()
+        if backbone != names.OFF:
+            say(
+                f'--backbone=auto chose {backbone}, whose weights are here; '
+                'with a stronger one, such as convnext_tiny, it takes longer '
+                'and may find more.'
+            )
     given = {**given, 'backbone': backbone}
     if backbone != names.OFF:
         # What is wrong or takes too long is found before the features.
