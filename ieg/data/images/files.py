@@ -92,9 +92,7 @@ class FileImages:
         if len(self._odd) != len(self.sources):
             raise ValueError('`odd` is not of these images')
         self.is_encoded = encoded
-        self._held: list[tf.Tensor] = []
-        self._train = self._compiled(random=True)
-        self._plain = self._compiled(random=False)
+        self._held: tuple[tf.Tensor, tf.Tensor] | None = None
         self.framing = framing
         self.array = None
         self.shape = (framing.size, framing.size, framing.channels)
@@ -125,109 +123,131 @@ class FileImages:
                 has its name, unless the damage is in its middle.
         """
         ids = tf.convert_to_tensor(ids, tf.int64)
+        reader = _reader(self.framing, self.is_encoded, seeds is not None)
         if seeds is None:
-            images = self._plain(ids, tf.zeros([tf.shape(ids)[0], 2], tf.int32))
-        else:
-            images = self._train(ids, tf.convert_to_tensor(seeds, tf.int32))
+            seeds = tf.zeros([tf.shape(ids)[0], 2], tf.int32)
+        images = reader(*self._tensors(), ids, tf.cast(seeds, tf.int32))
         images.set_shape([*ids.shape, *self.shape])
         return images
 
-    def _compiled(
-        self, random: bool
-    ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        """Returns (ids [b], seeds [b, 2]) -> images; one graph for all b."""
-
-        def image(
-            row: tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor],
-        ) -> tf.Tensor:
-            return self._image(*row, random)
-
-        def batch(ids: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-            sources, odd = self._tensors()
-            # No GPU has any of it.
-            with tf.device('CPU:0'):
-                return tf.map_fn(
-                    image,
-                    (ids, tf.gather(sources, ids), tf.gather(odd, ids), seeds),
-                    fn_output_signature=tf.TensorSpec(self.shape, tf.uint8),
-                    parallel_iterations=16,
-                )
-
-        return tf.function(
-            batch,
-            input_signature=[
-                tf.TensorSpec([None], tf.int64),
-                tf.TensorSpec([None, 2], tf.int32),
-            ],
-            autograph=False,
-        )
-
-    def _tensors(self) -> list[tf.Tensor]:
+    def _tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns sources and oddity, made when they are first needed."""
-        if not self._held:
+        if self._held is None:
             # Outside of any graph: inside, they would become part of it.
             with tf.init_scope(), tf.device('CPU:0'):
                 sources = tf.constant(self.sources, tf.string)
-                self._held = [sources, tf.constant(self._odd)]
+                self._held = sources, tf.constant(self._odd)
         return self._held
 
-    def _image(
-        self,
-        number: tf.Tensor,
-        source: tf.Tensor,
-        odd: tf.Tensor,
-        seed: tf.Tensor,
-        random: bool,
+
+@functools.cache
+def _reader(
+    framing: Framing, encoded: bool, random: bool
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Returns how images are read: one graph for all files and batches.
+
+    Args:
+        framing: what is shown of them.
+        encoded: whether sources are the images themselves, or their paths.
+        random: whether the seeds are used.
+
+    Returns:
+        (sources [N], oddity [N], ids [b], seeds [b, 2]) -> images uint8
+        [b, S, S, channels].
+    """
+
+    def image(row: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        number, source, odd, seed = row
+        content = source if encoded else tf.io.read_file(source)
+        name = source
+        if encoded:
+            name = tf.strings.join(['image ', tf.strings.as_string(number)])
+        return _image(content, odd, name, seed if random else None, framing)
+
+    def batch(
+        sources: tf.Tensor, odd: tf.Tensor, ids: tf.Tensor, seeds: tf.Tensor
     ) -> tf.Tensor:
-        """Returns one image, uint8 `shape`."""
-        content = source if self.is_encoded else tf.io.read_file(source)
-
-        def pillow() -> tuple[tf.Tensor, tf.Tensor]:
-            image = tf.numpy_function(
-                self._read_odd, [content, number], tf.uint8, stateful=False
+        shape = (framing.size, framing.size, framing.channels)
+        # No GPU has any of it.
+        with tf.device('CPU:0'):
+            return tf.map_fn(
+                image,
+                (ids, tf.gather(sources, ids), tf.gather(odd, ids), seeds),
+                fn_output_signature=tf.TensorSpec(shape, tf.uint8),
+                parallel_iterations=16,
             )
-            return image, tf.shape(image)
 
-        def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
-            # It is decoded when it is known how much of it is needed.
-            nothing = tf.zeros([0, 0, 3], tf.uint8)
-            return nothing, tf.io.extract_jpeg_shape(content)
+    return tf.function(
+        batch,
+        input_signature=[
+            tf.TensorSpec([None], tf.string),
+            tf.TensorSpec([None], tf.bool),
+            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([None, 2], tf.int32),
+        ],
+        autograph=False,
+    )
 
-        def png() -> tuple[tf.Tensor, tf.Tensor]:
-            image = tf.io.decode_png(content, 3)
-            return image, tf.shape(image)
 
-        def bmp() -> tuple[tf.Tensor, tf.Tensor]:
-            image = tf.io.decode_bmp(content, 3)
-            return image, tf.shape(image)
+def _image(
+    content: tf.Tensor,
+    odd: tf.Tensor,
+    name: tf.Tensor,
+    seed: tf.Tensor | None,
+    framing: Framing,
+) -> tf.Tensor:
+    """Returns one image, uint8 [S, S, channels].
 
-        kind = tf.where(odd, 0, _kind(content))
-        image, shape = tf.switch_case(kind, [pillow, jpeg, png, bmp])
-        size = tf.ensure_shape(shape, [3])[:2]
-        window = _window(size, seed if random else None, self.framing)
-        image = tf.cond(
-            kind == 1,
-            lambda: _decode_jpeg(content, size, window),
-            lambda: _cut(tf.ensure_shape(image, [None, None, 3]), window),
+    Args:
+        content: of the file.
+        odd: whether Pillow must read it.
+        name: path of the file, or number of the image, for messages.
+        seed: int32 [2]; None for the crop of evaluation.
+        framing: what is shown of it.
+    """
+
+    def pillow() -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.numpy_function(
+            _read_odd, [content, name], tf.uint8, stateful=False
         )
-        if self.framing.channels == 1:
-            image = _grey(image)
-        return _resize(image, window[2:], self.framing.size)
+        return image, tf.shape(image)
 
-    def _read_odd(self, content: bytes, number: np.ndarray) -> np.ndarray:
-        try:
-            return read_odd(content, 3)
-        except Exception as error:
-            raise ValueError(
-                f'{self._name(int(number))} cannot be read as an image: {error}'
-            ) from error
+    def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
+        # It is decoded when it is known how much of it is needed.
+        nothing = tf.zeros([0, 0, 3], tf.uint8)
+        return nothing, tf.io.extract_jpeg_shape(content)
 
-    def _name(self, number: int) -> str:
-        if self.is_encoded:
-            return f'image {number}'
-        name = os.fsencode(self.sources[number])
+    def png() -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.io.decode_png(content, 3)
+        return image, tf.shape(image)
+
+    def bmp() -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.io.decode_bmp(content, 3)
+        return image, tf.shape(image)
+
+    kind = tf.where(odd, 0, _kind(content))
+    image, shape = tf.switch_case(kind, [pillow, jpeg, png, bmp])
+    size = tf.ensure_shape(shape, [3])[:2]
+    window = _window(size, seed, framing)
+    image = tf.cond(
+        kind == 1,
+        lambda: _decode_jpeg(content, size, window),
+        lambda: _cut(tf.ensure_shape(image, [None, None, 3]), window),
+    )
+    if framing.channels == 1:
+        image = _grey(image)
+    return _resize(image, window[2:], framing.size)
+
+
+def _read_odd(content: bytes, name: bytes) -> np.ndarray:
+    try:
+        return read_odd(content, 3)
+    except Exception as error:
         # Surrogates would break the error that TensorFlow makes of it.
-        return name.decode('utf-8', 'backslashreplace')
+        printable = name.decode('utf-8', 'backslashreplace')
+        raise ValueError(
+            f'{printable} cannot be read as an image: {error}'
+        ) from error
 
 
 def inspect(

@@ -321,6 +321,14 @@ def test_names_of_every_kind_and_links(tmp_path):
     )
 
 
+def test_one_graph_serves_all_sets_of_images(caplog):
+    for count in range(1, 9):
+        contents = [encode(picture(seed=count))] * count
+        in_memory(contents, EVERYTHING).fetch(np.arange(count), None)
+    # TensorFlow warns on standard error of code that is traced again and again.
+    assert not caplog.records
+
+
 DAMAGE = {
     'gone': None,
     'empty': lambda content: b'',
