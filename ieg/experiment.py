@@ -11,6 +11,7 @@ whether to stop, None for never.
 import contextlib
 import dataclasses
 import functools
+import gc
 import json
 import os
 import textwrap
@@ -661,6 +662,8 @@ class _FoldBuilder:
             experiment, rewind = self._built
             rewind.apply()
             return experiment.exchange(data, folder).trainer
+        # Models, here that of the last fold, have reference cycles.
+        gc.collect()
         experiment = build(
             _fold_config(self._run, len(data.train)),
             strategy=self._run.strategy,

@@ -7,7 +7,6 @@ labels best; validation and test labels are judged by the mean of all five.
 """
 
 import dataclasses
-import gc
 import os
 import shutil
 import time
@@ -253,11 +252,7 @@ def _trained(
             shown = features(trainer, name)
             near = neighbour_shares(shown, train, labels, classes)
             predictions[name] = np.mean([predictions[name], *near], axis=0)
-    fold = Fold(rows, int(state[EPOCH]), predictions)
-    del trainer
-    # Models have reference cycles.
-    gc.collect()
-    return fold
+    return Fold(rows, int(state[EPOCH]), predictions)
 
 
 def has_features(method: Method) -> bool:

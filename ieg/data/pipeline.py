@@ -16,6 +16,7 @@ from ieg.data import vectors
 from ieg.data.augment.vector_views import VECTOR_VIEWS
 from ieg.data.augment.views import VIEWS, Draws, View
 from ieg.data.dataset import Data
+from ieg.data.direct import Examples, Steps
 from ieg.errors import UsageError
 from ieg.ops import random as random_ops
 from ieg.utils import plugins
@@ -82,6 +83,8 @@ class Pipeline:
         seed: root of order and augmentation.
         on_device: compute views where the step runs, from images that live
             there, and not in the input pipeline; for data in memory.
+        direct: let steps gather vectors, see `ieg.data.direct`; in one process,
+            and not `on_device`.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Pipeline:
         strategy: tf.distribute.Strategy,
         seed: int,
         on_device: bool = False,
+        direct: bool = False,
     ):
         self._data = data
         self._strategy = strategy
@@ -101,6 +105,9 @@ class Pipeline:
             for lane, (name, stream) in enumerate(sorted(streams.items()))
         }
         self._datasets: dict[tuple[str | int, ...], Dataset] = {}
+        self._is_direct = direct
+        self._steps: dict[tuple[str, ...], Steps] = {}
+        self._direct: dict[str, Examples] = {}
         self._plan: dict[str, np.ndarray] = {}
         self._on_device = on_device
         self._device_images: dict[str, tf.Variable] = {}
@@ -135,6 +142,8 @@ class Pipeline:
         assert not self._on_device
         self._data = data
         self._datasets.clear()
+        for name, examples in self._direct.items():
+            examples.replace(data[name])
 
     # Training batches.
 
@@ -145,7 +154,7 @@ class Pipeline:
         number: int,
         rates: np.ndarray,
         start: int = 0,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> 'Iterator[dict[str, Any]] | Steps':
         """Returns an iterator over the `phase.num_steps - start` last batches.
 
         Args:
@@ -175,11 +184,29 @@ class Pipeline:
         plan['step/learning_rate'] = np.asarray(rates, np.float32)
         for name, values in sorted(phase.per_step.items()):
             plan[f'step/{name}'] = np.asarray(values, np.float32)
-        self._plan = plan
         key = tuple(plan)
+        if self._is_direct:
+            return self._direct_steps(key, plan)
+        self._plan = plan
         if key not in self._datasets:
             self._datasets[key] = self._training_dataset(plan)
         return iter(self._datasets[key])
+
+    def _direct_steps(
+        self, key: tuple[str, ...], plan: dict[str, np.ndarray]
+    ) -> Steps:
+        for name, values in plan.items():
+            kind, _, stream = name.partition('/')
+            if kind == 'ids':
+                # A row for each step, in it one for each replica.
+                part = self._parts[stream]
+                plan[name] = values.reshape(-1, self._replicas, part.count)
+                self._hold(part.split)
+        if key in self._steps:
+            self._steps[key].begin(plan)
+        else:
+            self._steps[key] = Steps(plan)
+        return self._steps[key]
 
     def _training_dataset(self, plan: dict[str, np.ndarray]) -> Dataset:
         shapes: dict[str, tuple[int | None, ...]] = {'seed': (2,), 'start': ()}
@@ -246,12 +273,19 @@ class Pipeline:
             if kind == 'step':
                 batch['step'][rest] = values
             if kind == 'ids':
-                split = self._data[self._parts[rest].split]
-                batch[rest] = {
-                    'label': tf.gather(split.labels, values),
-                    'index': values,
-                }
+                labels = self._labels(self._parts[rest].split, values)
+                batch[rest] = {'label': labels, 'index': values}
         return batch if self._on_device else self._with_views(batch)
+
+    def _labels(self, split_name: str, index: tf.Tensor) -> tf.Tensor:
+        if self._is_direct:
+            return self._direct[split_name].labels(index)
+        return tf.gather(self._data[split_name].labels, index)
+
+    def _hold(self, split_name: str) -> None:
+        """Makes a split ready for steps that gather its vectors."""
+        if split_name not in self._direct:
+            self._direct[split_name] = Examples(self._data[split_name])
 
     def _with_views(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Adds the images of every stream of a training batch."""
@@ -308,6 +342,8 @@ class Pipeline:
         self, split_name: str, index: tf.Tensor, seeds: tf.Tensor | None
     ) -> tf.Tensor:
         """Returns examples that differ from view to view."""
+        if self._is_direct:
+            return self._direct[split_name].fetch(index, seeds)
         if split_name in self._device_vectors:
             rows, views = self._device_vectors[split_name]
             return vectors.pick(rows, views, index, seeds)
@@ -347,6 +383,10 @@ class Pipeline:
             # Smaller ones stay, as sums differ with the size of a batch.
             most = max(len(everything), _LARGE)
             batch_size = min(batch_size, most - most % -self._replicas)
+        if self._is_direct:
+            self._hold(split_name)
+            chosen = everything if chosen is None else chosen
+            return self._direct_sweep(batch_size, chosen)
         if chosen is not None and not np.array_equal(chosen, everything):
             return self._sweep_dataset(split_name, batch_size, chosen)
         key = ('sweep', split_name, batch_size)
@@ -356,29 +396,38 @@ class Pipeline:
             )
         return self._datasets[key]
 
+    def _direct_sweep(self, batch_size: int, chosen: np.ndarray) -> Dataset:
+        """Returns the ids of batches, a row for each replica."""
+        return ({'ids': ids} for ids in self._by_replica(batch_size, chosen))
+
+    def _by_replica(self, batch_size: int, chosen: np.ndarray) -> np.ndarray:
+        """Returns ids of batches [batches, replicas, b], padded by -1."""
+        total = len(chosen)
+        ids = np.full(-(-total // batch_size) * batch_size, -1, np.int64)
+        ids[:total] = chosen
+        return ids.reshape(-1, self._replicas, batch_size // self._replicas)
+
+    def _swept(self, split_name: str, index: tf.Tensor) -> dict[str, Any]:
+        """Makes a batch of a sweep of its ids [b]."""
+        label = self._labels(split_name, tf.maximum(index, 0))
+        content = {'label': label, 'index': index}
+        if self._on_device:
+            return content
+        return self._with_plain_view(content, split_name)
+
     def _sweep_dataset(
         self, split_name: str, batch_size: int, chosen: np.ndarray
     ) -> Dataset:
-        split = self._data[split_name]
-        total = len(chosen)
-        count = batch_size // self._replicas
-        ids = np.full(-(-total // batch_size) * batch_size, -1, np.int64)
-        ids[:total] = chosen
+        by_replica = self._by_replica(batch_size, chosen)
 
         def batch(index: tf.Tensor) -> dict[str, Any]:
-            content = {
-                'label': tf.gather(split.labels, tf.maximum(index, 0)),
-                'index': index,
-            }
-            if self._on_device:
-                return content
-            return self._with_plain_view(content, split_name)
+            return self._swept(split_name, index)
 
         def build(context: tf.distribute.InputContext) -> tf.data.Dataset:
             local = self._replicas // context.num_input_pipelines
             first = context.input_pipeline_id * local
-            by_replica = ids.reshape(-1, self._replicas, count)
-            own = by_replica[:, first : first + local].reshape(-1, count)
+            own = by_replica[:, first : first + local]
+            own = own.reshape(-1, own.shape[-1])
             return (
                 tf.data.Dataset.from_tensor_slices(own)
                 .map(
@@ -411,11 +460,29 @@ class Pipeline:
             batch: an element of `batches` or `sweep`, as one replica gets it.
             sweep: the name of the split that is swept; None in training.
         """
+        if self._is_direct:
+            return self._gathered(batch, sweep)
         if not self._on_device:
             return batch
         if sweep is None:
             return self._with_views(batch)
         return self._with_plain_view(batch, sweep)
+
+    def _gathered(
+        self, row: dict[str, tf.Tensor], sweep: str | None
+    ) -> dict[str, Any]:
+        """Makes a batch of a row of `Steps` or of a sweep, on a replica."""
+        context = tf.distribute.get_replica_context()
+        replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
+        own = {
+            name: tf.gather(values, replica)
+            if name.startswith('ids')
+            else values
+            for name, values in row.items()
+        }
+        if sweep is None:
+            return self._batch(own | {'replica': replica})
+        return self._swept(sweep, own['ids'])
 
     def _place_examples(self) -> None:
         """Copies images or vectors of all splits to every device."""

@@ -119,6 +119,19 @@ class Vectors:
             return self._held.array[self._rows[ids]]
         return self._held.array[ids]
 
+    def tensors(self) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Returns all vectors of the part that these are of, and their views.
+
+        That is float32 [N, d] and floating [N, v, d]; see `places`.
+        """
+        return self._held.tensors()
+
+    def places(self) -> np.ndarray:
+        """Returns which of `tensors` each example is, int64 [n]."""
+        if self._rows is None:
+            return np.arange(len(self))
+        return self._rows.astype(np.int64)
+
     def take(self, indices: np.ndarray) -> 'Vectors':
         """Returns some of them, which costs no second copy."""
         taken = Vectors.__new__(Vectors)

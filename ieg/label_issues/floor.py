@@ -14,6 +14,7 @@ training examples. Source: the floor estimator of this package's own study of
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -84,6 +85,7 @@ def snapshot(epoch: int, logits: np.ndarray, given: np.ndarray) -> Snapshot:
     logits = logits.astype(np.float64)
     own = logits[np.arange(len(given)), given]
 
+    @functools.cache
     def loss(place: int) -> float:
         scale = TEMPERATURES[place]
         return float(np.mean(logsumexp(scale * logits, axis=1) - scale * own))

@@ -134,8 +134,8 @@ def _largest(values: np.ndarray, k: int) -> np.ndarray:
     """Returns the places of the k largest values in each row, largest first.
 
     The k largest are in the k groups of consecutive values with the largest
-    maxima, so most values are only compared with those of their group. Both
-    sorts are stable, so of equal values those at the lowest places are taken.
+    maxima, so most values are only compared with those of their group. Of equal
+    values those at the lowest places are taken.
 
     Args:
         values: [m, n], n >= k.
@@ -148,15 +148,41 @@ def _largest(values: np.ndarray, k: int) -> np.ndarray:
     whole = n // _GROUP * _GROUP
     groups = values[:, :whole].reshape(m, -1, _GROUP)
     maxima = groups.max(axis=2) if whole else np.empty((m, 0), values.dtype)
-    # The last values, fewer than a group, are always candidates.
-    first = np.argsort(-maxima, axis=1, kind='stable')[:, :k]
-    first.sort(axis=1)
+    first = _chosen(maxima, min(k, maxima.shape[1]))
     places = first[:, :, np.newaxis] * _GROUP + np.arange(_GROUP)
+    # The last values, fewer than a group, are always candidates.
     rest = np.broadcast_to(np.arange(whole, n), (m, n - whole))
     places = np.concatenate([places.reshape(m, -1), rest], axis=1)
     candidates = np.take_along_axis(values, places, axis=1)
-    order = np.argsort(-candidates, axis=1, kind='stable')[:, :k]
-    return np.take_along_axis(places, order, axis=1)
+    inside = _chosen(candidates, k)
+    largest = np.take_along_axis(candidates, inside, axis=1)
+    order = np.argsort(-largest, axis=1, kind='stable')
+    inside = np.take_along_axis(inside, order, axis=1)
+    return np.take_along_axis(places, inside, axis=1)
+
+
+def _chosen(values: np.ndarray, k: int) -> np.ndarray:
+    """Returns the places of the k largest values in each row, ascending.
+
+    Of equal values, those at the lowest places.
+
+    Args:
+        values: [m, n], n >= k.
+        k: of the places.
+
+    Returns:
+        int64 [m, k].
+    """
+    m, n = values.shape
+    if k in (0, n):
+        return np.broadcast_to(np.arange(k), (m, k))
+    least = np.partition(values, n - k, axis=1)[:, n - k, np.newaxis]
+    above, equal = values > least, values == least
+    room = k - above.sum(axis=1, keepdims=True)
+    # Nearly always there is room for the only one.
+    full = np.flatnonzero(equal.sum(axis=1, keepdims=True) > room)
+    equal[full] &= np.cumsum(equal[full], axis=1) <= room[full]
+    return np.nonzero(above | equal)[1].reshape(m, k)
 
 
 def shares(ids: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

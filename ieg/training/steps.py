@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ieg.data.direct import Steps
 from ieg.data.pipeline import Pipeline
 from ieg.methods import checks
 from ieg.methods.base import Method, Phase
@@ -41,7 +42,7 @@ class StepRunner:
         self._copies: Any = None
 
     def train(
-        self, phase: Phase, iterator: tf.data.Iterator, count: int
+        self, phase: Phase, iterator: tf.data.Iterator | Steps, count: int
     ) -> dict[str, np.ndarray]:
         """Runs `count` steps in one call; returns each scalar `[count]`."""
         key = (phase.step, phase.args)
@@ -72,7 +73,9 @@ class StepRunner:
             )
 
         @tf.function(autograph=False)
-        def run(iterator: tf.data.Iterator, count: tf.Tensor) -> tf.Tensor:
+        def run(
+            iterator: tf.data.Iterator | Steps, count: tf.Tensor
+        ) -> tf.Tensor:
             def one_step(
                 number: tf.Tensor, records: tf.TensorArray
             ) -> tuple[tf.Tensor, tf.TensorArray]:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.data.dataset import Data
+from ieg.data.direct import Steps
 from ieg.data.pipeline import Pipeline
 from ieg.errors import UsageError
 from ieg.methods import checks
@@ -138,6 +139,9 @@ class Trainer:
                 strategy,
                 settings.seed,
                 settings.on_device,
+                direct=data.is_vectors
+                and not settings.on_device
+                and not devices.has_workers(strategy),
             )
         self.steps = StepRunner(method, strategy, self._pipeline, settings.jit)
         self._callbacks = list(callbacks)
@@ -435,7 +439,7 @@ class Trainer:
     def _call(
         self,
         running: Running,
-        iterator: Iterator[Any],
+        iterator: Iterator[Any] | Steps,
         callbacks: keras.callbacks.CallbackList,
     ) -> None:
         """Runs some steps of the current phase in one call."""

@@ -35,14 +35,15 @@ def collect(pipeline, strategy, phase, epoch=0, number=0, start=0):
     iterator = pipeline.batches(phase, epoch, number, rates, start)
 
     @tf.function(autograph=False)
-    def step(batch):
+    def step():
+        batch = iterator.get_next()
         return strategy.run(pipeline.materialise, args=(batch,))
 
     batches = []
     for _ in range(phase.num_steps - start):
-        batches.append(joined(step(next(iterator))))
-    with pytest.raises(StopIteration):
-        next(iterator)
+        batches.append(joined(step()))
+    with pytest.raises(tf.errors.OpError):
+        step()
     return batches
 
 

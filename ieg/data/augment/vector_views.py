@@ -27,7 +27,7 @@ class Dropped:
     by its probability, so that sums are as large as those of plain vectors.
 
     Attributes:
-        rate: probability that a column is dropped.
+        rate: probability that a column is dropped, in steps of 1 / 256.
         jitter: standard deviation of the Gaussian noise on all columns.
     """
 
@@ -38,12 +38,13 @@ class Dropped:
         self, vectors: tf.Tensor, draws: Draws, recipe: Preprocessing
     ) -> tf.Tensor:
         """See `View`."""
-        width, share = vectors.shape[1], 1 - self.rate
+        width, below = vectors.shape[1], round(256 * self.rate)
+        share = 1 - below / 256
         shown = standardise(vectors, recipe.mean, recipe.std, share)
         if self.jitter:
             uniform = draws.lane(_JITTER_LANE).uniform(width) + _HALF_STEP
             shown += self.jitter / share * tf.math.ndtri(uniform)
-        return tf.where(draws.uniform(width) >= self.rate, shown, 0.0)
+        return tf.where(draws.bytes(width) >= below, shown, 0.0)
 
 
 _STRONG = Dropped(0.3, jitter=0.1)

@@ -54,6 +54,12 @@ class Draws:
             random_ops.uniform([1, numbers], self.seed), self.count, axis=0
         )
 
+    def bytes(self, numbers: int) -> tf.Tensor:
+        """Returns uint8 `[b, numbers]`, a third of the work of `uniform`."""
+        words = random_ops.bits([self.total, -(-numbers // 4)], self.seed)
+        parts = tf.bitcast(self._own(words), tf.uint8)
+        return tf.reshape(parts, [self.count, -1])[:, :numbers]
+
     def seeds(self) -> tf.Tensor:
         """Returns one seed per example, int32 `[b, 2]`."""
         return self._own(random_ops.bits([self.total, 2], self.seed))

@@ -36,18 +36,24 @@ def test_plain():
     np.testing.assert_array_equal(plain[:, 0], 0)
 
 
+# What is kept is divided by its exact probability.
+WEAK, STRONG = 1 - 26 / 256, 1 - 77 / 256
+
+
 def test_weak_drops_a_tenth():
     plain, weak = shown('plain')[:, 1:], shown('weak')[:, 1:]
     dropped = weak == 0
     assert 0.08 < dropped.mean() < 0.12
-    np.testing.assert_allclose(weak[~dropped], plain[~dropped] / 0.9, rtol=1e-6)
+    np.testing.assert_allclose(
+        weak[~dropped], plain[~dropped] / WEAK, rtol=1e-6
+    )
 
 
 def test_strong_drops_more_and_jitters():
     plain, strong = shown('plain')[:, 1:], shown('autoaug')[:, 1:]
     dropped = strong == 0
     assert 0.27 < dropped.mean() < 0.33
-    noise = (strong * 0.7 - plain)[~dropped]
+    noise = (strong * STRONG - plain)[~dropped]
     assert abs(noise.mean()) < 0.01
     assert 0.09 < noise.std() < 0.11
 
