@@ -29,6 +29,7 @@ from ieg.data.images.files import FileImages, Framing, inspect
 from ieg.data.images.survey import EXTENSIONS
 from ieg.errors import UsageError
 from ieg.methods.base import Method
+from ieg.ops import tracing
 from ieg.ops.losses import cross_entropy
 from ieg.options import RunConfig
 from ieg.run_folder import DROP, damaged, read_object
@@ -312,10 +313,12 @@ class MemorizationTracker(Callback):
         }
         self._strategy = strategy
         shape = (None, *data.image_shape)
-        self._classes = tf.function(
-            self._replica_classes,
-            input_signature=[tf.TensorSpec(shape, tf.float32)],
-            autograph=False,
+        self._classes = tracing.expected(
+            tf.function(
+                self._replica_classes,
+                input_signature=[tf.TensorSpec(shape, tf.float32)],
+                autograph=False,
+            )
         )
         self._predictions: np.ndarray | None = None
 

@@ -14,6 +14,7 @@ from ieg.errors import UsageError
 from ieg.features import keras_models, names, torch_file
 from ieg.networks import efficientnet_lite
 from ieg.networks.applications import with_fused_normalization
+from ieg.ops import tracing
 
 # Images that a CPU computes together. Of lite0 at 224 pixels, 4 images are 7%
 # faster than 32 with oneDNN, and 40% faster without it.
@@ -69,13 +70,15 @@ class Backbone:
     @functools.cached_property
     def _graph(self) -> Callable[[np.ndarray], tf.Tensor]:
         # XLA is ten times slower on a CPU.
-        return tf.function(
-            lambda images: self.network(images, training=False),
-            input_signature=[
-                tf.TensorSpec((None, *self.image_shape), tf.uint8)
-            ],
-            jit_compile=False,
-            autograph=False,
+        return tracing.expected(
+            tf.function(
+                lambda images: self.network(images, training=False),
+                input_signature=[
+                    tf.TensorSpec((None, *self.image_shape), tf.uint8)
+                ],
+                jit_compile=False,
+                autograph=False,
+            )
         )
 
 

@@ -30,6 +30,7 @@ from ieg.features.backbones import Backbone
 from ieg.features.cache import Cache, Key, root
 from ieg.features.extract import Features, Files, Rows
 from ieg.networks.whole_image import WholeImage
+from ieg.ops import tracing
 from ieg.utils.text import counted
 
 # The training examples of a data set that are used, int64 [n], ascending.
@@ -292,13 +293,15 @@ class _Embedding:
         # All parts have images of one shape.
         if self._of_arrays is None:
             network = network_of(self._backbone, images.shape)
-            self._of_arrays = tf.function(
-                lambda pixels: network(pixels, training=False),
-                input_signature=[
-                    tf.TensorSpec((None, *images.shape), tf.uint8)
-                ],
-                autograph=False,
-                jit_compile=False,
+            self._of_arrays = tracing.expected(
+                tf.function(
+                    lambda pixels: network(pixels, training=False),
+                    input_signature=[
+                        tf.TensorSpec((None, *images.shape), tf.uint8)
+                    ],
+                    autograph=False,
+                    jit_compile=False,
+                )
             )
         return self._of_arrays
 

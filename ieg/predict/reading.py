@@ -22,6 +22,7 @@ from ieg.data.images.survey import read_odd
 from ieg.data.sets.columns import read_features
 from ieg.data.vectors import checked
 from ieg.errors import UsageError
+from ieg.ops import tracing
 from ieg.predict.inputs import Array, Group, Table
 from ieg.predict.model import Classifier
 from ieg.utils.text import shown
@@ -210,10 +211,12 @@ def predictions(
         Names [b], and float32 [b, C].
     """
     shape = (None, *model.image_shape)
-    run = tf.function(
-        lambda images: model(images, training=False),
-        input_signature=[tf.TensorSpec(shape, model.input_dtype)],
-        autograph=False,
+    run = tracing.expected(
+        tf.function(
+            lambda images: model(images, training=False),
+            input_signature=[tf.TensorSpec(shape, model.input_dtype)],
+            autograph=False,
+        )
     )
     count = len(inputs.names)
     batches = [

@@ -11,6 +11,7 @@ from ieg.data.direct import Steps
 from ieg.data.pipeline import Pipeline
 from ieg.methods import checks
 from ieg.methods.base import Method, Phase
+from ieg.ops import tracing
 
 
 class StepRunner:
@@ -95,7 +96,7 @@ class StepRunner:
             )
             return records.stack()
 
-        return _without_warning(run), names
+        return tracing.expected(run), names
 
     def score(
         self,
@@ -160,7 +161,7 @@ class StepRunner:
                 for name, values in outputs.items()
             }
 
-        return _without_warning(run)
+        return tracing.expected(run)
 
     def average_statistics(self) -> None:
         """Sets the BatchNorm statistics of all replicas to their mean.
@@ -260,14 +261,3 @@ class StepRunner:
                 function.experimental_get_tracing_count()
             )
         return counts
-
-
-def _without_warning(function: Any) -> Any:
-    """Returns a compiled function that may be one of many of the same code.
-
-    TensorFlow counts traces by code and advises against many, but each step,
-    split, and fold has its own. The attribute has no effect where TensorFlow
-    does not know it.
-    """
-    function._omit_frequent_tracing_warning = True
-    return function
