@@ -10,7 +10,7 @@ import numpy as np
 from ieg import report, run_folder
 from ieg.label_issues import Issues, similar
 from ieg.label_issues.score import LIKELY, PRECISION
-from ieg.utils.text import listed
+from ieg.utils.text import limits, listed, percent
 
 if TYPE_CHECKING:
     from ieg.data.dataset import Data
@@ -72,15 +72,15 @@ def _share(figures: Mapping[str, Any], issues: Issues | None) -> str:
     low, high = figures['noise_rate_interval']
     if figures['noise_rate'] is None:
         return (
-            f'unknown: the network is too weak; at most {high:.0%} of all '
-            'labels are wrong'
+            f'unknown: the network is too weak; at most {percent(high)} of '
+            'all labels are wrong'
         )
     if not figures['count']:
-        return f'no label is marked; at most {high:.0%} of all are wrong'
+        return f'no label is marked; at most {percent(high)} of all are wrong'
     mean, least = PRECISION[LIKELY]
     return (
         f'about {100 * mean:.0f} of 100 ({100 * least:.0f} or more in 95% of '
-        f'the benchmark); of all labels {low:.0%} to {high:.0%}'
+        f'the benchmark); of all labels {limits(low, high)}'
     )
 
 

@@ -17,6 +17,7 @@ from ieg.label_issues.score import (
     PRECISION,
     Scored,
 )
+from ieg.utils.text import percent
 
 # In `summary.json`.
 RATE = ('noise_rate_interval', 'noise_rate')
@@ -138,6 +139,7 @@ def statement(figures: Mapping[str, Any]) -> list[str]:
     if 'never_predicted' not in figures or interval is None:
         return []
     low, high = interval
+    # A lower limit is zero, or not small.
     least = f'At least {low:.1%} and at most' if low else 'At most'
     if point is None:
         end = '; the network is too weak to tell more, so none is marked.'
@@ -148,7 +150,7 @@ def statement(figures: Mapping[str, Any]) -> list[str]:
             f'; about {point:.1%} if wrong labels are as common among hard '
             'examples as among easy ones.'
         )
-    sentence = f'{least} {high:.1%} of the labels are wrong{end}'
+    sentence = f'{least} {percent(high, 1)} of the labels are wrong{end}'
     sentences = [sentence]
     if count := figures.get('count'):
         mean, most = PRECISION[LIKELY]

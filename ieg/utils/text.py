@@ -15,6 +15,21 @@ def counted(number: int, noun: str) -> str:
     return f'{number:,} {noun}' + ('' if number == 1 else 's')
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """Returns a share as text; more digits where it would be zero."""
+    text = f'{share:.{digits}%}'
+    is_lost = share > 0 and not text.strip('0.%')
+    return percent(share, digits + 1) if is_lost else text
+
+
+def limits(low: float, high: float) -> str:
+    """Returns the limits of a share: '4% to 34%', or 'at most 34%'."""
+    least, most = f'{low:.0%}', percent(high)
+    if least == '0%':
+        return f'at most {most}'
+    return f'about {most}' if least == most else f'{least} to {most}'
+
+
 def duration(seconds: float) -> str:
     """Returns a time for people, such as '40 seconds' or '3 hours'."""
     for unit, length in (('day', 86400), ('hour', 3600), ('minute', 60)):

@@ -67,6 +67,8 @@ def test_sentences_say_at_least_and_at_most():
     clean = weak | {'noise_rate': 0.0, 'noise_rate_interval': [0, 0.05]}
     (rate,) = statement(clean)
     assert 'most 5.0%' in rate and 'none' in rate
+    (rate,) = statement(clean | {'noise_rate_interval': [0, 4e-4]})
+    assert 'most 0.04%' in rate
 
 
 def test_runs_without_held_out_evidence_have_no_sentences():

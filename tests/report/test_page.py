@@ -141,6 +141,24 @@ def test_the_head_says_what_matters(whole, run):
     assert '1 min 15 s' in text and 'ieg 1.2.3' in text
 
 
+@pytest.mark.parametrize('low', [0, 0.04])
+def test_a_tile_has_the_limits_of_the_noise_rate(fresh, low):
+    summary = fresh.summary()
+    summary['label_issues'] |= {
+        'noise_rate_interval': [low, 0.28],
+        'never_predicted': [],
+    }
+    fresh.write_json('summary.json', summary)
+    tiles = page_of(fresh).one('ul', class_='tiles')['inside']
+    (text,) = (
+        one['text']
+        for one in tiles
+        if one['tag'] == 'li' and 'at most' in one['text']
+    )
+    assert '28.0\xa0%' in text and ('least' in text) == bool(low)
+    assert ('4.0\xa0%' in text) == bool(low) and ' 0.0' not in text
+
+
 def test_a_folder_of_images_is_known_by_its_name(fresh):
     options = fresh.options() | {'dataset': 'folder', 'data_dir': 'a/pets/'}
     fresh.write_json('config.json', options)

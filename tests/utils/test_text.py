@@ -16,6 +16,13 @@ def test_a_number_with_its_noun(number, words):
     assert text.counted(number, 'file') == words
 
 
+def test_a_share_that_is_not_zero_is_not_said_to_be():
+    shares = (0, 0.004, 4e-5, 0.006, 0.5, 1)
+    words = ['0%', '0.4%', '0.004%', '1%', '50%', '100%']
+    assert [*map(text.percent, shares)] == words
+    assert text.percent(0.288, 1) == '28.8%'
+
+
 def test_a_list_of_names_has_an_end():
     assert text.listed(['a', "b's"]) == "'a', \"b's\""
     assert text.listed([]) == ''

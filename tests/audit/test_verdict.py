@@ -1,0 +1,199 @@
+"""The lines that an audit ends with, of figures that are made up."""
+
+import types
+
+import numpy as np
+import pytest
+
+from ieg.audit import verdict
+from ieg.label_issues import Issues
+
+# Without values for them, lines are about nothing.
+FIGURES = {
+    'count': 3,
+    'noise_rate': 0.16,
+    'noise_rate_interval': [0.04, 0.34],
+    'never_predicted': [],
+}
+
+
+def issues(train=20, held_out=0, marked=(0, 1, 2), suggested=None):
+    """Returns rows of the classes a and b; the marked ones look otherwise."""
+    count = train + held_out
+    given = np.array(['a', 'b'] * count, object)[:count]
+    is_issue = np.isin(np.arange(count), marked)
+    other = np.where(given == 'a', 'b', 'a')
+    numbers = np.arange(count, dtype=float)
+    texts = np.full(count, '', object)
+    return Issues(
+        rank=np.arange(1, count + 1),
+        index=np.arange(count),
+        path=texts,
+        split=np.array(['train'] * train + ['test'] * held_out, object),
+        given=given,
+        suggested=np.where(is_issue, other, given)
+        if suggested is None
+        else np.full(count, suggested, object),
+        score=numbers,
+        margin=numbers,
+        agreement=numbers,
+        in_selection=numbers,
+        is_issue=is_issue,
+        is_hard=np.zeros(count, bool),
+        corrected=texts,
+    )
+
+
+def data(test=40, clean=False, is_vectors=True, backbone=''):
+    """Returns what the lines need to know of the data of a run."""
+    return types.SimpleNamespace(
+        test=None if test is None else range(test),
+        train=types.SimpleNamespace(clean_labels=[0] if clean else None),
+        is_vectors=is_vectors,
+        backbone=backbone,
+    )
+
+
+def lines(figures=FIGURES, rows='usual', of=None, folder='runs/a b', **more):
+    """Returns the text of each line by its title, in order."""
+    summary = {'folder': folder, 'label_issues': figures, **more}
+    rows = issues() if rows == 'usual' else rows
+    found = verdict.lines(summary, rows, of or data())
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+def test_what_matters_comes_first_and_what_to_do_last():
+    assert list(lines()) == [
+        'labels to check',
+        'wrong among them',
+        'held-out accuracy',
+        'report and list',
+        'next',
+    ]
+    figures = FIGURES | {'outliers': 2}
+    every = list(lines(figures, issues(suggested='a')))
+    assert every.index('never predicted') < every.index('held-out accuracy')
+    assert every[-3:] == ['also found', 'report and list', 'next']
+
+
+def test_labels_to_check_are_those_of_training_and_those_held_out():
+    title = 'labels to check'
+    alone = lines()[title]
+    assert '3 of 20' in alone and 'held out' not in alone
+    both = lines(rows=issues(1500, 30, range(1490, 1510)))[title]
+    assert '10 of 1,500' in both and '10 of 30' in both
+    assert both.index('1,500') < both.index('of 30')
+    assert 'unknown' in lines(rows=None)[title]
+
+
+def share(rows='usual', **figures):
+    """Returns the line on the share of marked labels that are wrong."""
+    return lines(FIGURES | figures, rows)['wrong among them']
+
+
+def test_marked_labels_have_a_share_and_all_labels_limits():
+    text = share()
+    for fact in ('85 of 100', '74 or more', '4% to 34%'):
+        assert fact in text
+
+
+@pytest.mark.parametrize(
+    ('interval', 'words'),
+    [
+        ([0, 0.28], 'at most 28%'),
+        ([0.005, 0.28], 'at most 28%'),
+        ([0.006, 0.28], '1% to 28%'),
+        ([0.201, 0.204], 'about 20%'),
+    ],
+)
+def test_a_lower_limit_of_nothing_is_left_out(interval, words):
+    text = share(noise_rate_interval=interval)
+    assert words in text and ' 0% to' not in text
+
+
+@pytest.mark.parametrize(
+    ('figures', 'words'),
+    [
+        ({'noise_rate': None, 'count': 0}, ('unknown', 'weak', 'most 34%')),
+        ({'noise_rate': 0.0, 'count': 0}, ('no label', 'most 34%')),
+        ({'noise_rate': 0.1, 'count': 0}, ('no label', 'most 34%')),
+    ],
+)
+def test_where_nothing_is_marked_only_the_upper_limit_is_said(figures, words):
+    text = share(issues(marked=()), **figures)
+    assert all(word in text for word in words)
+    assert '85' not in text and '4% to' not in text
+
+
+def test_a_small_upper_limit_is_not_nothing():
+    figures = {'noise_rate': 0.0, 'count': 0, 'noise_rate_interval': [0, 4e-4]}
+    assert 'at most 0.04%' in share(issues(marked=()), **figures)
+
+
+def test_runs_on_pixels_do_not_say_what_share_is_wrong():
+    pixels = {'count': 3, 'noise_rate': 0.1, 'noise_rate_interval': [0.1, 0.2]}
+    title = 'wrong among them'
+    for rows in (issues(), None):
+        text = lines(pixels, rows)[title]
+        assert 'unknown' in text and '10%' not in text and '20%' not in text
+    weak = lines(pixels, issues(marked=range(9)))[title]
+    assert 'few' in weak and '--backbone' in weak
+
+
+def test_classes_that_nothing_looks_like_are_named():
+    title = 'never predicted'
+    assert title not in lines() and title not in lines(rows=None)
+    text = lines(rows=issues(suggested='a'))[title]
+    assert "'b'" in text and "'a'" not in text
+    # Only labels that were trained on count.
+    rows = issues(20, 10, marked=range(20, 30))
+    rows.suggested[20:] = 'a'
+    assert title not in lines(rows=rows)
+
+
+def test_near_duplicates_and_outliers_are_counted():
+    assert 'also found' not in lines(FIGURES | {'outliers': 0})
+    copies = {'groups': 4, 'examples': 9, 'of_different_labels': 2}
+    figures = FIGURES | {'near_duplicates': copies, 'outliers': 7}
+    text = lines(figures)['also found']
+    for fact in ('9 examples', '4 groups', '2 with different', '7 examples'):
+        assert fact in text
+
+
+@pytest.mark.parametrize('clean', [False, True])
+def test_the_accuracy_says_by_which_labels(clean):
+    title, of = 'held-out accuracy', data(test=1200, clean=clean)
+    text = lines(of=of, test_accuracy_last=0.875)[title]
+    assert '87.5% of 1,200' in text
+    assert ('true' in text) == clean and ('approximate' in text) != clean
+
+
+@pytest.mark.parametrize(('test', 'accuracy'), [(None, None), (9, None)])
+def test_without_a_test_part_the_accuracy_is_unknown(test, accuracy):
+    text = lines(of=data(test), test_accuracy_last=accuracy)
+    assert 'unknown' in text['held-out accuracy']
+    assert 'unknown' in lines(of=data(None))['held-out accuracy']
+
+
+def test_files_and_commands_are_lines_of_their_own():
+    found = lines()
+    assert found['report and list'].split('\n') == [
+        'runs/a b/report.html',
+        'runs/a b/label_issues.csv',
+    ]
+    _, corrections, predictions = found['next'].split('\n')
+    assert corrections == "ieg report 'runs/a b' --apply=corrected.csv"
+    assert predictions.startswith("ieg predict 'runs/a b' ")
+
+
+@pytest.mark.parametrize(
+    ('of', 'takes'),
+    [
+        (data(), 'NEW_VECTORS.npy'),
+        (data(backbone='lite0'), 'NEW_IMAGES'),
+        (data(is_vectors=False), 'NEW_IMAGES'),
+    ],
+)
+def test_the_model_predicts_what_it_was_trained_on(of, takes):
+    assert lines(of=of)['next'].endswith(f' {takes}')
