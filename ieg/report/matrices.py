@@ -7,7 +7,6 @@ from markupsafe import Markup
 
 from ieg.report.html import render
 from ieg.report.run import RunFolder
-from ieg.run_folder import SUMMARY
 
 # A matrix of more classes is a list of its largest entries.
 MOST_CLASSES = 20
@@ -16,13 +15,15 @@ LARGEST = 20
 UPRIGHT = 4
 
 
-def build(run: RunFolder) -> Markup:
-    """Returns the section."""
+def build(run: RunFolder) -> Markup | None:
+    """Returns the section, None if neither matrix is known."""
     matrices = {}
     if (estimated := run.issue_summary.get('transition_matrix')) is not None:
         matrices['Estimated'] = np.asarray(estimated, float)
     if run.noise is not None:
         matrices['Realised'] = run.noise.transition
+    if not matrices:
+        return None
     names: Sequence[str] = run.class_names
     for matrix in matrices.values():
         if len(matrix) != len(names):
@@ -33,11 +34,10 @@ def build(run: RunFolder) -> Markup:
         apart = 100 * np.abs(np.subtract(*matrices.values()))
         gaps = apart.mean(), apart.max()
     # One scale of color for both, or they could not be compared.
-    most = max((_off(m).max() for m in matrices.values()), default=0)
-    is_list = matrices and len(names) > MOST_CLASSES
+    most = max(_off(matrix).max() for matrix in matrices.values())
+    is_list = len(names) > MOST_CLASSES
     return render(
         'matrices.html',
-        summary=SUMMARY,
         matrices=matrices,
         gaps=gaps,
         names=names,
