@@ -197,9 +197,8 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
             f'on features: leave it out, or use --backbone=off.'
         )
     known = dataset
-    if dataset.has_recipe and chosen != backbones.OFF:
-        # What suits its images does not suit their features.
-        known, usual = spec.DatasetSpec('npz'), {}
+    if chosen != backbones.OFF:
+        known, usual = dataset.of_features, {}
     network = given.get('network_name') or usual.get(
         known.base, advised.get('network_name')
     )

@@ -13,6 +13,7 @@ import ieg
 from ieg import options as options_
 from ieg.commandline import arguments, catalog
 from ieg.config import check_identity, folder_of, resolve
+from ieg.data import own
 from ieg.errors import UsageError
 from ieg.registry import METHODS, option
 
@@ -62,6 +63,38 @@ def test_default_then_preset_then_file_then_flag(tmp_path):
 def test_a_saved_configuration_repeats_itself(method, dataset, more):
     first = resolve({'method': method, 'dataset': dataset} | more)
     assert resolve(json.loads(json.dumps(first.flat()))) == first
+
+
+@pytest.mark.parametrize('method', METHODS.names())
+@pytest.mark.parametrize('dataset', ['cifar10', 'mnist', 'webvisionmini'])
+@pytest.mark.parametrize('noise', ['', '_symmetric_0.2', '_pairflip_0.45'])
+def test_features_of_a_known_set_have_the_recipe_of_vectors(
+    method, dataset, noise
+):
+    """Nothing that suits its images, and all that suits its noise."""
+    advice = own.of_vectors('', 40_000, 1280, 10)
+    given = {'method': method, 'probe_dataset_hold_ratio': 0.01}
+    features, vectors = (
+        resolve(given | chosen, advice).flat()
+        for chosen in (
+            {'dataset': dataset + noise, 'backbone': 'lite0'},
+            {'dataset': f'npz{noise}', 'data_dir': 'vectors.npz'},
+        )
+    )
+    differing = {n for n, v in features.items() if v != vectors[n]}
+    assert differing == {'dataset', 'data_dir', 'backbone'}
+    assert features['network_name'] == 'linear'
+
+
+def test_methods_know_the_noise_of_features():
+    advice = own.of_vectors('', 40_000, 1280, 10)
+    given = {'dataset': 'cifar10_asymmetric_0.4', 'backbone': 'lite0'}
+    coteaching, dividemix = (
+        resolve(given | {'method': method}, advice).method
+        for method in ('coteaching', 'dividemix')
+    )
+    assert float(coteaching.noise_rate) == pytest.approx(0.2)
+    assert dividemix.warm_up_penalty == 1.0
 
 
 def test_a_file_says_neither_mode_nor_which_checkpoint(tmp_path):

@@ -122,6 +122,21 @@ class DatasetSpec:
             return self.rate * moved if balanced or moved == 1 else None
         return self.rate if self.noise in _EXACT else None
 
+    @property
+    def of_features(self) -> 'DatasetSpec':
+        """What methods are asked for presets of, on features of the images.
+
+        What suits the images does not suit their features, but the noise is
+        the same.
+        """
+        if not self.has_recipe:
+            return self
+        rate, base = self.expected_noise_rate, OWN[-1]
+        if self.noise is None or rate is None:
+            return DatasetSpec(base)
+        kind = self.noise if self.noise in _EXACT else 'symmetric'
+        return DatasetSpec(base, kind, rate, self.imbalance)
+
     def __str__(self) -> str:
         parts: list[str | float] = [self.human or self.base]
         if self.imbalance is not None:

@@ -258,8 +258,13 @@ def test_the_rates_that_methods_are_told_are_the_published_ones():
     ],
 )
 def test_the_share_of_wrong_labels_that_a_name_promises(text, rate):
-    found = spec_.parse(text).expected_noise_rate
-    assert found == (rate if rate is None else pytest.approx(rate))
+    spec = spec_.parse(text)
+    expected = rate if rate is None else pytest.approx(rate)
+    assert spec.expected_noise_rate == expected
+    # Their features have the same labels, and no recipe.
+    features = spec.of_features
+    assert features.expected_noise_rate == expected
+    assert not features.has_recipe
 
 
 def needs(name):
