@@ -1,6 +1,7 @@
 """Runs whose images become features first: files, arrays and known sets."""
 
 import csv
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,13 +13,19 @@ import pytest
 import small_backbone
 from command import assert_mistake, ieg
 from paths import SHARED
+from report_pages import Page, decoded
 from scipy.special import softmax
 
 from ieg import config as ieg_config
+from ieg import experiment
+from ieg import report as report_
+from ieg.commandline import arguments
 from ieg.data.dataset import Advice
+from ieg.data.sets import toy
 from ieg.features import cache, extract, names
 from ieg.predict import model as predict_model
 from ieg.predict.reading import look_at
+from ieg.report import run as report_run
 
 pytestmark = pytest.mark.filterwarnings(
     'ignore:__array__ impl:DeprecationWarning'
@@ -207,6 +214,55 @@ def test_added_images_cost_only_themselves(made, tmp_path, monkeypatch):
     assert len(seen) == 2
 
 
+def assert_pictures(folder, images):
+    """All sections of a report that show examples show their images.
+
+    Args:
+        folder: of a run on features of arrays.
+        images: of each part, by their index.
+    """
+    run = report_run.read(str(folder))
+    issues = run.issues
+    assert issues is not None
+    # Whatever was found.
+    train = np.flatnonzero(issues.split == 'train')
+    pair, last = train[[0, 7]], train[-3:]
+    group = np.full(len(issues), np.nan)
+    group[pair] = 1
+    run = dataclasses.replace(
+        run,
+        issues=dataclasses.replace(
+            issues,
+            duplicate_group=group,
+            outlier_score=np.arange(len(issues), dtype=float),
+            is_outlier=np.isin(np.arange(len(issues)), last),
+        ),
+    )
+    data = experiment.load_pictures(arguments.read_run(str(folder)))
+    page = Page(report_.render(run, data))
+    assert not page.wrong and 'There are no images' not in page.text
+    for name, count in (
+        ('suspects', len(page.cards)),
+        ('duplicates', len(pair)),
+        ('outliers', len(last)),
+    ):
+        section = page.one('section', id=name)
+        # The items of examples, which a group has inside its own.
+        shown = [
+            one
+            for one in section['inside']
+            if one['tag'] == 'li'
+            and not any(inner['tag'] == 'li' for inner in one['inside'])
+        ]
+        assert len(shown) == count > 1
+        for one in shown:
+            (image,) = [o for o in one['inside'] if o['tag'] == 'img']
+            _, pixels = decoded(image['src'])
+            index = int(image['alt'].split()[1].strip(','))
+            part = 'test' if '(held out)' in one['text'] else 'train'
+            assert np.array_equal(pixels, images[part][index].squeeze())
+
+
 @pytest.mark.parametrize('channels', [1, 3])
 def test_arrays(made, tmp_path, channels):
     images = np.stack(
@@ -242,6 +298,7 @@ def test_arrays(made, tmp_path, channels):
     np.testing.assert_allclose(model(pixels).numpy(), expected, atol=2e-3)
     assert (run / 'model.tflite').exists()
     assert (run / 'report.html').read_text().count('data:image/') > 5
+    assert_pictures(run, {'train': images[12:], 'test': images[:12]})
 
 
 def test_a_known_set_has_the_recipe_of_vectors(made, tmp_path):
@@ -262,6 +319,8 @@ def test_a_known_set_has_the_recipe_of_vectors(made, tmp_path):
     )
     summary = json.loads((folder / 'summary.json').read_text())
     assert 0.3 < summary['noise_rate_realised'] < 0.5
+    assert (folder / 'report.html').read_text().count('data:image/') > 5
+    assert_pictures(folder, {'train': toy.digits('').train_images})
 
 
 @pytest.mark.slow
