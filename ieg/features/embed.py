@@ -20,7 +20,7 @@ from ieg.data.dataset import (
     Preprocessing,
     Source,
 )
-from ieg.data.images.files import FileImages, Framing
+from ieg.data.images.files import FileImages, Framing, progress_bar
 from ieg.data.images.squares import SquareImages, of_files
 from ieg.data.images.survey import Survey, survey
 from ieg.data.vectors import Vectors
@@ -195,7 +195,8 @@ class _Embedding:
 
         See `ieg.data.dataset.Look`.
         """
-        seen = survey(paths, full=False)
+        with progress_bar(len(paths)) as bar:
+            seen = survey(paths, full=False, progress=bar.update)
         numbers = np.flatnonzero(seen.readable).tolist()
         images = SquareImages([paths[n] for n in numbers], self._framing)
         made = self._features(Files(images, self._views_of(part), self._seed))

@@ -1,5 +1,8 @@
 """Data sets of images become data sets of features."""
 
+import contextlib
+import types
+
 import keras
 import numpy as np
 import photographs
@@ -78,6 +81,23 @@ def test_files(tmp_path, backbone):
     )
     advice = made.advice()
     assert advice.vectors and 'means' in advice.sentence
+
+
+def test_progress_of_reading_headers_is_shown(tmp_path, backbone, monkeypatch):
+    root, bars = write(tmp_path / 'photos'), []
+
+    @contextlib.contextmanager
+    def bar(total):
+        bars.append([total, 0])
+
+        def update(count):
+            bars[-1][1] += count
+
+        yield types.SimpleNamespace(update=update)
+
+    monkeypatch.setattr(embed, 'progress_bar', bar)
+    embed.embed(opened(root), backbone, 0, str(tmp_path), 1).source()
+    assert bars == [[12, 12]]
 
 
 def test_views_are_of_the_training_part_only(tmp_path, backbone):

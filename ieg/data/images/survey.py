@@ -11,7 +11,7 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -116,7 +116,10 @@ def without_warnings() -> Iterator[None]:
 
 
 def survey(
-    paths: Sequence[Path], full: bool = True, threads: int | None = None
+    paths: Sequence[Path],
+    full: bool = True,
+    threads: int | None = None,
+    progress: Callable[[int], object] = lambda count: None,
 ) -> Survey:
     """Opens files; whatever is wrong with one is noted and never raised.
 
@@ -127,6 +130,7 @@ def survey(
         full: decode the images, which finds those that are cut off; without
             it only their headers are read.
         threads: that work at a time; None for one per core.
+        progress: called with the number of files that were done.
 
     Returns:
         What is known of them, in the same order.
@@ -144,6 +148,7 @@ def survey(
             ]
             for block in pool.map(lambda b: _examine_all(b, full), blocks):
                 facts.extend(block)
+                progress(len(block))
         finally:
             pool.shutdown(cancel_futures=True)
     return Survey(

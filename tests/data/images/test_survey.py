@@ -116,8 +116,10 @@ def test_exif_that_makes_no_sense_is_ignored(tmp_path, size):
 def test_no_files_and_many():
     seen = survey([])
     assert seen.sizes.shape == (0, 2) and seen.problems == []
-    seen = survey(['/nowhere'] * 1000, threads=3)
+    done = []
+    seen = survey(['/nowhere'] * 1000, threads=3, progress=done.append)
     assert len(seen.problems) == 1000
+    assert sum(done) == 1000 and len(done) > 2
 
 
 def test_transparency_is_white(tmp_path):
