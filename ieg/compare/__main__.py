@@ -1,7 +1,7 @@
 """The command: `ieg compare` or `python -m ieg.compare RUN...`.
 
-Recommends one of several runs, and its epoch, without any clean label. Only
-reads run folders, so it does not need TensorFlow.
+Recommends one of several runs, and its epoch, without any clean label, if they
+were tracked. Only reads run folders, so it does not need TensorFlow.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from ieg.compare import plane
+from ieg.compare import plane, runs, untracked
 from ieg.compare.comparison import (
     ACCURACIES,
     BOUNDARIES,
@@ -22,6 +22,7 @@ from ieg.compare.comparison import (
     Report,
     compare,
 )
+from ieg.compare.untracked import Table
 from ieg.errors import UsageError
 from ieg.utils import cli, tables
 from ieg.utils.files import atomic_write
@@ -146,11 +147,11 @@ def _percent(value: float | None) -> str:
     return '-' if value is None else f'{100 * value:.2f}'
 
 
-def write(report: Report, folder: str) -> list[str]:
-    """Writes compare.csv, compare.json and compare.png.
+def write(report: Report | Table, folder: str) -> list[str]:
+    """Writes compare.csv, and of a report compare.json and compare.png.
 
     Args:
-        report: see `compare`.
+        report: see `compare` and `untracked.table`.
         folder: folder of the files; created if it does not exist.
 
     Returns:
@@ -163,6 +164,9 @@ def write(report: Report, folder: str) -> list[str]:
     paths = [os.path.join(folder, f'compare.{e}') for e in EXTENSIONS]
     try:
         os.makedirs(folder, exist_ok=True)
+        if isinstance(report, Table):
+            tables.write(paths[0], report.cells())
+            return paths[:1]
         tables.write(paths[0], _rows(report))
         atomic_write(paths[1], _json(report))
         plane.draw(paths[2], report)
@@ -219,7 +223,7 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
         prog=prog,
         description='Compares runs that were trained with '
         '--track_memorization, and recommends one of them, and its epoch, '
-        'without any clean label.',
+        'without any clean label. Other runs are listed with their figures.',
     )
     parser.add_argument(
         'run',
@@ -270,8 +274,9 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
 
 def _run(argv: Sequence[str], prog: str) -> None:
     asked = parse(argv, prog)
-    report = compare(
-        asked.run,
+    folders = runs.find(asked.run)
+    report: Report | Table = untracked.table(folders) or compare(
+        folders,
         y=asked.y,
         boundary=asked.boundary,
         top=asked.top,
@@ -279,7 +284,7 @@ def _run(argv: Sequence[str], prog: str) -> None:
     )
     # The files first: a reader of the text, such as `head`, may stop early.
     paths = write(report, asked.out) if asked.out else []
-    print(text(report))
+    print(report if isinstance(report, Table) else text(report))
     if paths:
         print(f'\nWritten: {", ".join(paths)}')
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ieg.compare import runs as compared_runs
-from ieg.compare.runs import Run
+from ieg.compare.runs import Described, Run
 from ieg.options import ALIASES, RunConfig
 
 NAMES = {
@@ -282,7 +282,7 @@ def _probe_warnings(rows: Sequence[Run]) -> list[str]:
     return texts
 
 
-def differing(runs: Sequence[Run]) -> list[str]:
+def differing(runs: Sequence[Described]) -> list[str]:
     """Returns the options in which runs differ, those of `LEADING` first.
 
     An option that only some runs have counts if these differ.
@@ -302,7 +302,7 @@ def differing(runs: Sequence[Run]) -> list[str]:
 TITLES = ('method', 'network_name')
 
 
-def labels(runs: Sequence[Run]) -> list[str]:
+def labels(runs: Sequence[Described]) -> list[str]:
     """Returns a label of each run: the options in which the runs differ.
 
     Apart from method and network, only options in which runs of the same method

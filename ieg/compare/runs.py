@@ -8,7 +8,7 @@ import glob
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from ieg.data.spec import OWN
 from ieg.errors import UsageError
@@ -28,6 +28,16 @@ from ieg.utils.files import check_sums, walk
 
 # Data sets with a noise rate or a long tail depend on a seed.
 DRAWN = re.compile(r'_[0-9.]+$')
+
+
+class Described(Protocol):
+    """A run, and what it was asked for."""
+
+    @property
+    def folder(self) -> str: ...  # noqa: D102
+
+    @property
+    def options(self) -> dict[str, Any]: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,6 +144,32 @@ def _below(top: str) -> list[str]:
     return runs
 
 
+def is_tracked(folder: str) -> bool:
+    """Returns whether a run was trained with --track_memorization."""
+    return os.path.exists(os.path.join(folder, ADVICE))
+
+
+def finished(folders: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the folders of finished runs, and a sentence for each other."""
+    chosen, left_out = [], []
+    for folder in folders:
+        if os.path.exists(os.path.join(folder, SUMMARY)):
+            chosen.append(folder)
+        else:
+            left_out.append(
+                f'Skipped {folder}: it has no {SUMMARY}, so the run has not '
+                'finished.'
+            )
+    return chosen, left_out
+
+
+def none_left(left_out: Sequence[str]) -> UsageError:
+    """Returns the error for runs of which none can be compared."""
+    return UsageError(
+        f'No run is left to compare, {len(left_out)} skipped. {left_out[0]}'
+    )
+
+
 def load(folders: Sequence[str], y: str) -> tuple[list[Run], list[str]]:
     """Reads run folders.
 
@@ -148,16 +184,10 @@ def load(folders: Sequence[str], y: str) -> tuple[list[Run], list[str]]:
     Raises:
         UsageError: a file is damaged, a run was not tracked, or none is left.
     """
-    runs, left_out = [], []
-    for folder in folders:
-        options = read_options(folder)
-        if not os.path.exists(os.path.join(folder, SUMMARY)):
-            left_out.append(
-                f'Skipped {folder}: it has no {SUMMARY}, so the run has not '
-                'finished.'
-            )
-            continue
-        run = _read(folder, options, y)
+    runs = []
+    chosen, left_out = finished(folders)
+    for folder in chosen:
+        run = _read(folder, read_options(folder), y)
         if run is None:
             left_out.append(
                 f'Skipped {folder}: its last drop is not finite; the training '
@@ -166,9 +196,7 @@ def load(folders: Sequence[str], y: str) -> tuple[list[Run], list[str]]:
         else:
             runs.append(run)
     if not runs:
-        raise UsageError(
-            f'No run is left to compare, {len(left_out)} skipped. {left_out[0]}'
-        )
+        raise none_left(left_out)
     return runs, left_out
 
 
@@ -179,7 +207,7 @@ def _read(folder: str, options: dict[str, Any], y: str) -> Run | None:
     entries = read_entries(os.path.join(folder, LOG))
     tracked = os.path.join(folder, ADVICE)
     probed = [e for e in entries if 'susceptibility' in e]
-    if not probed or not os.path.exists(tracked):
+    if not probed or not is_tracked(folder):
         raise UsageError(
             f'{folder} was trained without --track_memorization, so its '
             'susceptibility is unknown: train again, or leave it out.'
@@ -253,7 +281,7 @@ def check_comparable(runs: Sequence[Run], force: bool) -> list[str]:
     """
     first, warnings = runs[0], []
     for run in runs:
-        _same_data(first, run)
+        same_data(first, run)
     for what, value, option in (
         ('noise draws', _noise, ' train with one --noise_seed, or'),
         ('probes', lambda run: run.probe, ''),
@@ -283,7 +311,12 @@ def _noise(run: Run) -> dict[str, Any]:
     )
 
 
-def _same_data(first: Run, run: Run) -> None:
+def same_data(first: Described, run: Described) -> None:
+    """Checks that two runs have the same data.
+
+    Raises:
+        UsageError: they do not.
+    """
     names = ['dataset', 'train_examples']
     if first.options['dataset'].split('_')[0] in OWN:
         names.append('data_dir')
