@@ -107,7 +107,8 @@ def _next(folder: str, data: 'Data') -> str:
     run = shlex.quote(folder)
     takes = 'NEW_IMAGES'
     if data.is_vectors and not data.backbone:
-        takes = 'NEW_VECTORS.npy'
+        is_table = data.spec.base == 'csv'
+        takes = f'NEW_VECTORS.{"csv" if is_table else "npy"}'
     return (
         'open the report, correct labels there, and save corrected.csv\n'
         f'ieg report {run} --apply=corrected.csv\n'

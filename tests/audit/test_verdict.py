@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ieg.audit import verdict
+from ieg.data.spec import DatasetSpec
 from ieg.label_issues import Issues
 
 # Without values for them, lines are about nothing.
@@ -44,12 +45,13 @@ def issues(train=20, held_out=0, marked=(0, 1, 2), suggested=None):
     )
 
 
-def data(test=40, clean=False, is_vectors=True, backbone=''):
+def data(test=40, clean=False, is_vectors=True, backbone='', base='npz'):
     """Returns what the lines need to know of the data of a run."""
     return types.SimpleNamespace(
         test=None if test is None else range(test),
         train=types.SimpleNamespace(clean_labels=[0] if clean else None),
         is_vectors=is_vectors,
+        spec=DatasetSpec(base),
         backbone=backbone,
     )
 
@@ -191,6 +193,7 @@ def test_files_and_commands_are_lines_of_their_own():
     ('of', 'takes'),
     [
         (data(), 'NEW_VECTORS.npy'),
+        (data(base='csv'), 'NEW_VECTORS.csv'),
         (data(backbone='lite0'), 'NEW_IMAGES'),
         (data(is_vectors=False), 'NEW_IMAGES'),
     ],
