@@ -22,6 +22,8 @@ from ieg.registry import METHODS
 SMALL = {'dataset': 'npz', 'network_name': 'mlp', 'max_epoch': 3}
 OPTIONS = {
     'dividemix': {'warm_up': 1},
+    # With a hidden layer its losses of views need larger batches.
+    'ieg': {'network_name': 'linear'},
     'fsr': {'queue_capacity': 9, 'queue_bs': 6, 'meta_start_epoch': 1},
     'me_momentum': {'early_epochs': 1, 'round_epochs': 1, 'valid_ratio': 0.2},
     's2e': {
