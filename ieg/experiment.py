@@ -422,6 +422,7 @@ def build(
     data: Data | None = None,
     trial_folder: str = '',
     interrupt: Interrupt | None = None,
+    checkpoint_seconds: float = 0.0,
 ) -> Experiment:
     """Builds data, method and trainer.
 
@@ -432,6 +433,7 @@ def build(
     Args:
         trial_folder: run folder of a trial, which is never evaluated on the
             test split.
+        checkpoint_seconds: least seconds between the checkpoints of a trial.
 
     Raises:
         UsageError: the options do not fit the data or the machine.
@@ -459,7 +461,11 @@ def build(
         settings, jit=devices.use_jit(config, method)
     )
     if trial_folder:
-        settings = dataclasses.replace(settings, eval_splits=('valid',))
+        settings = dataclasses.replace(
+            settings,
+            eval_splits=('valid',),
+            checkpoint_seconds=checkpoint_seconds,
+        )
     elif run.stop_on_memorization == 'stop':
         # The checkpoint of the recommended epoch must be kept.
         keep = max(settings.keep_checkpoints, PATIENCE + 1)
@@ -639,6 +645,10 @@ def _folds(
     return parts
 
 
+# Seconds between the checkpoints of a fold, whose epochs are often shorter.
+_SELDOM = 10.0
+
+
 class _FoldBuilder:
     """Builds the trainer of each fold of a run, at its beginning.
 
@@ -670,6 +680,7 @@ class _FoldBuilder:
             data=data,
             trial_folder=folder,
             interrupt=self._interrupt,
+            checkpoint_seconds=_SELDOM,
         )
         if self._reuses:
             self._built = experiment, Rewind(experiment.trainer.method)

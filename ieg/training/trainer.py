@@ -46,6 +46,8 @@ class Settings:
         keep_checkpoints: number of checkpoints to keep.
         checkpoint_minutes: minutes between checkpoints in the middle of an
             epoch; 0 = none.
+        checkpoint_seconds: least seconds between checkpoints after epochs, of
+            which the last one is always saved.
     """
 
     schedule: Schedule
@@ -60,6 +62,7 @@ class Settings:
     on_device: bool = False
     keep_checkpoints: int = 3
     checkpoint_minutes: float = 0.0
+    checkpoint_seconds: float = 0.0
 
     @property
     def epochs(self) -> int:
@@ -362,12 +365,20 @@ class Trainer:
         self.log.append(entry)
         self._steps_done += running.total
         self._running = None
-        self._checkpoints.save(self._steps_done, self._facts(epoch + 1))
-        self._saved_at = time.monotonic()
-        self._tell_place()
+        self._save(epoch + 1)
         self._report(epoch, callbacks)
         self._pause()
         return not self.method.stop_training
+
+    def _save(self, epochs: int) -> None:
+        """Saves the run after so many epochs, unless it was saved just now."""
+        least = self._settings.checkpoint_seconds
+        recent = time.monotonic() - self._saved_at < least
+        if recent and epochs < self._settings.epochs:
+            return
+        self._checkpoints.save(self._steps_done, self._facts(epochs))
+        self._saved_at = time.monotonic()
+        self._tell_place()
 
     def _begun(self, epoch: int) -> Running | None:
         """Returns a new epoch, or None at the end of the run."""
