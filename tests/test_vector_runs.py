@@ -28,10 +28,10 @@ def test_a_run_with_the_options_that_suit_vectors(npz, tmp_path):
     assert '120 training vectors of 3 classes, 6 numbers each' in out
     folder = tmp_path / 'npz-blobs' / 'supervised_linear_s1'
     config = json.loads((folder / 'config.json').read_text())
-    assert config['learning_rate'] == 0.01
-    assert config['weight_decay'] == 1e-3
+    assert config['learning_rate'] == 0.1
+    assert config['weight_decay'] == 4e-4
     assert config['batch_size'] == 8
-    assert config['max_epoch'] == 30
+    assert config['max_epoch'] == 20
     summary = json.loads((folder / 'summary.json').read_text())
     assert summary['test_accuracy_last'] > 0.9
     rows = label_issues.read(str(folder / 'label_issues.csv'))

@@ -580,14 +580,17 @@ def of_vectors(name: str, count: int, width: int, num_classes: int) -> Advice:
         width: how many numbers each has.
         num_classes: how many classes they have.
     """
+    # Standardised vectors have squared length `width`, on which the size of a
+    # step and of suitable weights depends. The loss of labels that a network
+    # does not believe (`gce`) pulls the less, the more classes there are.
     values = {
         'network_name': 'linear',
-        'batch_size': _batch_size(count, 64),
-        'max_epoch': 30,
+        'batch_size': _batch_size(count, 128, steps=16),
+        'max_epoch': 20,
         'optimizer': 'sgd',
-        'learning_rate': 0.01,
+        'learning_rate': min(0.1, _rounded(50 / width)),
         'momentum': 0.9,
-        'weight_decay': 1e-3,
+        'weight_decay': _rounded(2e-4 * width / num_classes),
         'lr_schedule': 'cosine_one',
     }
     return Advice(
@@ -598,10 +601,15 @@ def of_vectors(name: str, count: int, width: int, num_classes: int) -> Advice:
     )
 
 
-def _batch_size(count: int, usual: int) -> int:
-    """Returns a batch size with at least ten steps in an epoch."""
+def _batch_size(count: int, usual: int, steps: int = 10) -> int:
+    """Returns a batch size with at least so many steps in an epoch."""
     batch = usual
-    while batch > 8 and count < 10 * batch:
+    while batch > 8 and count < steps * batch:
         batch //= 2
     # Some may be held out for tests, validation or a probe.
     return max(1, min(batch, count // 2))
+
+
+def _rounded(value: float) -> float:
+    """Returns a number with two significant digits, as it is shown."""
+    return float(f'{value:.1e}')

@@ -4,7 +4,7 @@ import pytest
 from tiny_sets import make_folder
 
 from ieg.config import resolve
-from ieg.data.own import schedule
+from ieg.data.own import of_vectors, schedule
 from ieg.errors import UsageError
 from ieg.experiment import configure
 
@@ -33,6 +33,23 @@ def test_advice_follows_the_images_and_yields_to_flags(tmp_path):
 )
 def test_a_run_is_advised_20_to_100_epochs(count, epochs):
     assert schedule(32, count, 3)['max_epoch'] == epochs
+
+
+@pytest.mark.parametrize(
+    ('size', 'expected'),
+    [
+        ((9_800, 1280, 10), (128, 0.039, 0.026)),
+        ((9_800, 1280, 100), (128, 0.039, 0.0026)),
+        ((50_000, 1280, 2), (128, 0.039, 0.13)),
+        ((300, 64, 10), (16, 0.1, 0.0013)),
+        ((20, 1, 2), (8, 0.1, 1e-4)),
+        ((9_800, 100_000, 2), (128, 5e-4, 10.0)),
+    ],
+)
+def test_steps_and_decay_follow_the_width_of_vectors(size, expected):
+    values = of_vectors('npz', *size).values
+    names = ('batch_size', 'learning_rate', 'weight_decay')
+    assert tuple(values[name] for name in names) == expected
 
 
 @pytest.mark.parametrize(
