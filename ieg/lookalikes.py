@@ -20,7 +20,7 @@ from ieg.training.trainer import Trainer
 from ieg.utils.text import counted
 
 # Multiplications of neighbours per minute, on two cores.
-_PER_MINUTE = 5e12
+PER_MINUTE = 5e12
 
 
 def examine(
@@ -56,8 +56,8 @@ def examine(
             f'Near duplicates and outliers were not looked for: to compare '
             f'{count:,} examples with each other would take hours.'
         )
-    if work > _PER_MINUTE:
-        minutes = counted(round(work / _PER_MINUTE), 'minute')
+    if work > PER_MINUTE:
+        minutes = counted(round(work / PER_MINUTE), 'minute')
         say(
             f'Comparing {count:,} examples with each other takes about '
             f'{minutes} on two cores.'

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ieg import config as ieg_config
@@ -10,6 +10,7 @@ from ieg import experiment, label_issues, run_folder
 from ieg.audit import pace, plan, verdict
 from ieg.audit.place import Place
 from ieg.config import Config, folder_of
+from ieg.data import own
 from ieg.data.dataset import Data
 from ieg.errors import RunError
 from ieg.features import backbones, names
@@ -88,14 +89,16 @@ def _planned_features(
     config = ieg_config.check(given)
     kept = plan.started(config) if minutes else {}
     config = ieg_config.check({**given, **kept})
-    _check_options(config)
+    # What follows from the images is not known yet.
+    advised = own.of_vectors('', 1, 1, 1).values.keys()
+    _check_options(config, advised - given.keys())
     if _is_complete(config) or not found.total:
         return kept
     if kept or not minutes:
-        say(str(_plan_of(config.data.backbone, config, found)))
+        say(str(_plan_of(config.data.backbone, config, found, given)))
         return kept
     for backbone in names.smaller(config.data.backbone):
-        chosen = _plan_of(backbone, config, found)
+        chosen = _plan_of(backbone, config, found, given)
         if chosen.seconds <= 60 * minutes:
             break
     say(str(chosen))
@@ -106,14 +109,16 @@ def _planned_features(
     return reduced
 
 
-def _plan_of(name: str, config: Config, found: Place) -> plan.Plan:
+def _plan_of(
+    name: str, config: Config, found: Place, given: Mapping[str, Any]
+) -> plan.Plan:
     """Returns how long a run on the features of a backbone takes."""
     backbone = backbones.load(name)
     speed = pace.images_per_second(
         backbone, found.files, config.data.feature_views
     )
     known = pace.known_share(backbone, found.files, config)
-    return plan.of_features(config, found, speed, known)
+    return plan.of_features(given, found, backbone.width, speed, known)
 
 
 def _planned(
@@ -160,10 +165,14 @@ def _is_complete(config: Config) -> bool:
     return os.path.exists(os.path.join(folder_of(config), run_folder.SUMMARY))
 
 
-def _check_options(config: Config) -> None:
+def _check_options(config: Config, unknown: Collection[str] = ()) -> None:
     """Checks that the run folder has no run with other options.
 
     Everything else, such as the data, is compared when it is known.
+
+    Args:
+        config: of the run.
+        unknown: options that are not compared.
 
     Raises:
         UsageError: it has one.
@@ -178,5 +187,5 @@ def _check_options(config: Config) -> None:
         saved,
         now,
         introduced(DataConfig, TrainConfig, type(config.method)),
-        ignore={*(saved.keys() - now.keys()), *_OF_DEVICES},
+        ignore={*(saved.keys() - now.keys()), *_OF_DEVICES, *unknown},
     )

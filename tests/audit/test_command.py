@@ -192,7 +192,7 @@ def test_a_budget_takes_smaller_images(photos, tmp_path, monkeypatch):
         loaded.append(name)
         raise UsageError(f'{name} was chosen')
 
-    def planned(name, config, found):
+    def planned(name, config, found, given):
         side = float(name.partition('@')[2] or 224)
         return plan.Plan(30, 0.1, features=1000 * (side / 224) ** 6, pace=9.0)
 
