@@ -8,12 +8,19 @@ import math
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ieg.errors import UsageError
 from ieg.utils import locks, tables
 from ieg.utils.files import from_json
+
+if TYPE_CHECKING:
+    from ieg.data.dataset import Split
 
 CONFIG, LOG, SUMMARY = 'config.json', 'log.jsonl', 'summary.json'
 ADVICE, NOISE, LOCK = 'memorization.json', 'noise.npz', 'lock'
@@ -123,6 +130,58 @@ def read_entries(path: str) -> list[dict[str, Any]]:
             raise damaged(path, f'line {number} is not an entry of an epoch')
         entries.append({k: plain(v) for k, v in entry.items()})
     return entries
+
+
+def read_arrays(
+    path: str, names: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Returns the arrays of an npz file by name.
+
+    Args:
+        path: of the file.
+        names: of the arrays to read, if they are there; None for all.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
+    try:
+        # NumPy leaves a file that it opened itself open when it is damaged.
+        with open(path, 'rb') as raw, np.load(raw) as file:
+            return {
+                name: file[name]
+                for name in file.files
+                if names is None or name in names
+            }
+    except (
+        OSError, EOFError, KeyError, ValueError, TypeError, AttributeError,
+        zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
+        raise damaged(
+            path, f'NumPy cannot read it ({type(error).__name__})'
+        ) from None
+
+
+def listed(split: 'Split', recorded: np.ndarray | None) -> np.ndarray | None:
+    """Returns which `index` each example of a split has in the list of a run.
+
+    In lists of 0.1.0 it is the position in what the run had left of a part,
+    after examples were held out for tests and files that are not images were
+    left out; since then, that in the part as its owner gave it.
+
+    Args:
+        split: of the data of the run.
+        recorded: positions of its examples in the `predictions.npz` of the
+            run, which are those of its list; None if they are missing.
+
+    Returns:
+        int64 [n]; None where they are not known, or not those of the data.
+    """
+    if split.places is None:
+        return split.indices
+    for known in (split.indices, split.places):
+        if recorded is not None and np.array_equal(recorded, known):
+            return known
+    return None
 
 
 def _text(path: str) -> str:

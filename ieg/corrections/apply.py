@@ -24,11 +24,10 @@ from ieg.corrections import edits, writing
 from ieg.corrections.edits import LEFT_OUT
 from ieg.corrections.writing import Change, Line
 from ieg.data import load
-from ieg.data.dataset import Data, FoundArrays, Split
+from ieg.data.dataset import Data, Source, Split
 from ieg.data.images.files import FileImages
 from ieg.data.noise import labels as noise_labels
 from ieg.data.noise.labels import NoisyLabels
-from ieg.data.own import held_out
 from ieg.data.sets import columns, npz
 from ieg.data.sets import folder as folders
 from ieg.data.sets import table as table_sets
@@ -63,19 +62,24 @@ def apply(folder: str, csv_path: str, output: str | None = None) -> str:
     folder, csv_path = map(os.path.expanduser, (folder, csv_path))
     config = _config(folder)
     frozen = _noise(folder)
-    data = load.load(config.data, config.run, config.train.seed, frozen=frozen)
+    opened = load.open_set(config.data, config.run)
+    seed = config.train.seed
+    data = load.load(config.data, config.run, seed, opened, frozen)
     _check_noise(folder, data, frozen)
     # Those that are in label_issues.csv.
     own = data.spec.base in OWN
     names = ('train', 'valid', 'test') if own else ('train', 'valid')
     splits = {name: data.split(name) for name in names}
     known = {
-        name: edits.Known(split.indices, split.labels, split.names)
+        name: edits.Known(
+            _listed(folder, name, split), split.labels, split.names
+        )
         for name, split in splits.items()
         if split is not None
     }
     labels = edits.corrected_labels(csv_path, data.class_names, known)
-    run = _Run(folder, config, data, labels)
+    source = opened.source(config.data.image_size)
+    run = _Run(folder, config, source, data, labels)
     path = os.path.normpath(os.path.expanduser(output)) if output else None
     done = _write(run, path)
     data_dir = shlex.quote(done.data_dir)
@@ -124,6 +128,31 @@ def _check_noise(folder: str, data: Data, noise: NoisyLabels | None) -> None:
         )
 
 
+def _listed(folder: str, name: str, split: Split) -> np.ndarray:
+    """Returns which `index` each example of a split has in tables of the run.
+
+    Raises:
+        UsageError: that is not known, or the data are not those of the run.
+    """
+    key, path = f'{name}_indices', os.path.join(folder, run_folder.PREDICTIONS)
+    recorded = None
+    # Where nothing of a part was held out, there is no other position.
+    if split.places is not None and os.path.exists(path):
+        recorded = run_folder.read_arrays(path, [key]).get(key)
+    known = run_folder.listed(split, recorded)
+    if known is not None:
+        return known
+    if recorded is None:
+        raise UsageError(
+            f'{path} has no {key}, which say which examples the rows of a '
+            'table are about: restore the file, or train again.'
+        )
+    raise UsageError(
+        f'the {name} examples are not those of the run in {folder}: restore '
+        'its data, or train again.'
+    )
+
+
 def _counts(labels: Mapping[str, np.ndarray], data: Data) -> str:
     """Returns how many labels are corrected and how many examples left out."""
     changed = left_out = 0
@@ -143,13 +172,15 @@ class _Run:
     Attributes:
         folder: of the run.
         config: of the run.
-        data: that it learned from.
+        source: the data set that it learned from.
+        data: what it learned from.
         labels: int32 [n] of 'train' and 'valid', and of the user's own images
             of 'test'; `LEFT_OUT` for none.
     """
 
     folder: str
     config: Config
+    source: Source
     data: Data
     labels: dict[str, np.ndarray]
 
@@ -158,25 +189,13 @@ class _Run:
         """Where the data are."""
         return os.path.expanduser(self.config.run.data_dir)
 
-    @property
-    def has_own_valid(self) -> bool:
-        """Whether the validation examples are a part of the data set.
-
-        Those that were split off the training part have other positions
-        there than the rest.
-        """
-        data = self.data
-        if data.valid is None:
-            return False
-        shared = np.isin(data.valid.indices, data.train.indices).any()
-        return bool(shared or not self.config.data.valid_ratio)
-
     def part_of(self, split: str) -> str:
         """Returns the part of the data set that a split is of.
 
         Test images are those that are held out of the training part.
         """
-        return 'valid' if split == 'valid' and self.has_own_valid else 'train'
+        has_own_valid = self.source.valid is not None
+        return 'valid' if split == 'valid' and has_own_valid else 'train'
 
     def members(self, part: str) -> Iterator[tuple[Split, np.ndarray]]:
         """Yields the splits of a part with their corrected labels."""
@@ -273,7 +292,7 @@ def _csv(run: _Run, path: str | None) -> _Written:
 
 def _csv_of_vectors(run: _Run, path: str, asked: str) -> _Written:
     found = columns.read_vectors(run.data_dir, asked)
-    changes = _changed_rows(run, found)
+    changes = _changed_rows(run, found.parts)
     writing.write_vectors(run.data_dir, path, changes, asked)
     remarks = _own_remarks(run, 'test' in found.parts)
     if asked:
@@ -285,7 +304,7 @@ def _npz(run: _Run, path: str | None) -> _Written:
     path = path or _beside(run.data_dir)
     arrays = npz.read_npz(run.data_dir)
     changes: dict[str, dict[int, Change]] = {}
-    for (part, row), label in _changed_rows(run, arrays).items():
+    for (part, row), label in _changed_rows(run, arrays.parts).items():
         changes.setdefault(part, {})[row] = label
     writing.write_npz(run.data_dir, path, arrays.class_names, changes)
     remarks = _own_remarks(run, 'test' in arrays.parts)
@@ -345,20 +364,14 @@ def _changes(
 
 
 def _changed_rows(
-    run: _Run, found: FoundArrays
+    run: _Run, parts: Container[str]
 ) -> dict[tuple[str, int], Change]:
     """Returns what becomes of examples in memory, by part and row."""
-    rest = test = np.zeros(0, np.int64)
-    if 'test' not in found.parts:
-        rest, test = held_out(found.parts['train'].labels)
 
     def key(name: str, part: str, place: int) -> tuple[str, int]:
-        index = run.data[name].indices[place]
-        if part == 'train' and len(rest):
-            index = (test if name == 'test' else rest)[index]
-        return part, int(index)
+        return part, int(run.data[name].indices[place])
 
-    return _changes(run, found.parts, key)
+    return _changes(run, parts, key)
 
 
 def _own_remarks(run: _Run, has_test: bool) -> tuple[str, ...]:
@@ -387,14 +400,14 @@ class _Examples(NamedTuple):
     Attributes:
         labels: int32 [n], corrected.
         clean: int32 [n], the true ones; None where unknown.
-        indices: int64 [n], positions in the part.
+        places: int64 [n], positions in the part of the `Source`.
         names: of their files, [n], or None.
         images: uint8 [n, H, W, channels], vectors float32 [n, d], or None.
     """
 
     labels: np.ndarray
     clean: np.ndarray | None
-    indices: np.ndarray
+    places: np.ndarray
     names: np.ndarray | None
     images: np.ndarray | None
 
@@ -404,7 +417,7 @@ def _parts(run: _Run) -> dict[str, _Examples]:
     parts = {}
     for name in ('train', 'valid'):
         members = [
-            _Examples(labels, s.clean_labels, s.indices, s.names, s.array)
+            _Examples(labels, s.clean_labels, _places(s), s.names, s.array)
             for s, labels in run.members(name)
         ]
         if members:
@@ -413,16 +426,20 @@ def _parts(run: _Run) -> dict[str, _Examples]:
         split = run.data.split(name)
         if split is not None:
             parts[name] = _Examples(
-                split.labels, None, split.indices, split.names, split.array
+                split.labels, None, _places(split), split.names, split.array
             )
     return parts
 
 
+def _places(split: Split) -> np.ndarray:
+    return split.indices if split.places is None else split.places
+
+
 def _joined(members: Sequence[_Examples]) -> _Examples:
     """Returns the examples of all that are not left out, in their order."""
-    index = np.concatenate([member.indices for member in members])
+    places = np.concatenate([member.places for member in members])
     labels = np.concatenate([member.labels for member in members])
-    order = np.argsort(index, kind='stable')
+    order = np.argsort(places, kind='stable')
     order = order[labels[order] != LEFT_OUT]
 
     def taken(columns: Iterable[np.ndarray | None]) -> np.ndarray | None:
@@ -432,7 +449,7 @@ def _joined(members: Sequence[_Examples]) -> _Examples:
     return _Examples(
         labels[order],
         taken(member.clean for member in members),
-        index[order],
+        places[order],
         taken(member.names for member in members),
         taken(member.images for member in members),
     )
@@ -487,8 +504,6 @@ def _new_csv(run: _Run, path: str) -> _Written:
 
 def _new_images(run: _Run, path: str) -> _Written:
     """Writes images that are encoded in memory, as those of TFDS can be."""
-    options = run.config.data
-    source = load.open_set(options, run.config.run).source(options.image_size)
 
     def table(folder: str) -> str:
         return os.path.join(folder, 'labels.csv')
@@ -496,10 +511,10 @@ def _new_images(run: _Run, path: str) -> _Written:
     with writing.fresh(path, lambda f: table_sets.read_csv(table(f))) as folder:
         lines: list[Line] = []
         for name, part in _parts(run).items():
-            images = cast(FileImages, source.parts[name].images)
+            images = cast(FileImages, run.source.parts[name].images)
             os.makedirs(os.path.join(folder, name))
             paths = []
-            for index in part.indices:
+            for index in part.places:
                 content = images.encoded(index)
                 extension = 'png' if content[:4] == b'\x89PNG' else 'jpg'
                 paths.append(f'{name}/{index:06d}.{extension}')

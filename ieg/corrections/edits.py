@@ -36,7 +36,7 @@ class Known(NamedTuple):
     """The examples of a split, as the run had them.
 
     Attributes:
-        indices: int64 [n], positions in the order of the data set.
+        indices: int64 [n], the `index` of each in tables of the run.
         labels: int32 [n], given.
         names: of their files, [n]; None for arrays.
     """

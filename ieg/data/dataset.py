@@ -79,6 +79,8 @@ class Part:
         names: str [N], the files that the images come from; None without.
         texts: str [N], what is shown of examples that are no images, such as
             the sentence that a vector stands for; None without.
+        rows: int64 [N], positions in the part as its owner gave it;
+            None for all of that part.
     """
 
     images: Images
@@ -86,6 +88,7 @@ class Part:
     clean: np.ndarray | None = None
     names: np.ndarray | None = None
     texts: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -103,6 +106,7 @@ class Part:
             None if self.clean is None else self.clean[indices],
             None if self.names is None else self.names[indices],
             None if self.texts is None else self.texts[indices],
+            _rows_of(self.rows, indices),
         )
 
     def decoded(self) -> 'Part':
@@ -146,12 +150,14 @@ class Listing:
         labels: int32 [N], as given.
         clean: int32 [N], the true classes; None where unknown.
         odd: bool [N], those that Pillow must read; None for none of them.
+        rows: as those of a `Part`.
     """
 
     paths: list[str]
     labels: np.ndarray
     clean: np.ndarray | None = None
     odd: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -173,6 +179,7 @@ class Listing:
             self.labels[indices],
             None if self.clean is None else self.clean[indices],
             None if self.odd is None else self.odd[indices],
+            _rows_of(self.rows, indices),
         )
 
     def without(self, indices: Sequence[int]) -> 'Listing':
@@ -189,7 +196,12 @@ class Listing:
             odd = none if self.odd is None else self.odd
             paths = list(map(os.fsencode, self.paths))
             images = FileImages(paths, odd, framing)
-        return Part(images, self.labels, self.clean, self.names)
+        return Part(images, self.labels, self.clean, self.names, rows=self.rows)
+
+
+def _rows_of(rows: np.ndarray | None, indices: np.ndarray) -> np.ndarray:
+    """Returns the rows of some examples of a part, int64 [n]."""
+    return np.asarray(indices if rows is None else rows[indices], np.int64)
 
 
 # Examples of a part, opened or not.
@@ -475,14 +487,17 @@ class Split:
             for stored views of vectors; arrays ignore them.
         labels: int32 [N], what a learner may see.
         clean_labels: int32 [N], for reports only; None where unknown.
-        indices: int64 [N], position of each example in the order of the data
-            set itself (of its test part for the test split); ascending but
-            for the probe.
+        indices: int64 [N], position of each example in its part of the data
+            set, as the owner of the data gave that part: that of examples that
+            were held out of a training part is in the training part. Ascending
+            but for the probe.
         images: uint8 [N, H, W, channels], or None for examples in files, and
             for vectors.
         names: str [N], the files that the images come from; None without.
         vectors: the examples, where they are no images.
         texts: str [N], what is shown of them; None without.
+        places: int64 [N], position in the part of the `Source`, which lacks
+            what was held out or is no image; None where that is `indices`.
     """
 
     fetch: Callable[..., tf.Tensor]
@@ -493,6 +508,7 @@ class Split:
     names: np.ndarray | None = None
     vectors: Vectors | None = None
     texts: np.ndarray | None = None
+    places: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

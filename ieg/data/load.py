@@ -469,7 +469,7 @@ def _probe(
 
 def _split(
     part: Part,
-    indices: np.ndarray,
+    places: np.ndarray,
     labels: np.ndarray,
     clean: np.ndarray | None,
 ) -> Split:
@@ -477,18 +477,21 @@ def _split(
 
     Args:
         part: where they are.
-        indices: [n], the chosen examples.
+        places: [n], the chosen examples.
         labels: [n], theirs.
         clean: [N], the true labels of the whole part, if known.
     """
-    images = part.images.take(indices)
+    some = part.take(places)
+    images, rows = some.images, some.rows
+    assert rows is not None
     return Split(
         fetch=images.fetch,
         labels=labels,
-        clean_labels=None if clean is None else clean[indices],
-        indices=indices.astype(np.int64),
+        clean_labels=None if clean is None else clean[places],
+        indices=rows,
         images=None if isinstance(images, Vectors) else images.array,
-        names=None if part.names is None else part.names[indices],
+        names=some.names,
         vectors=images if isinstance(images, Vectors) else None,
-        texts=None if part.texts is None else part.texts[indices],
+        texts=some.texts,
+        places=None if np.array_equal(rows, places) else places,
     )

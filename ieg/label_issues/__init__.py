@@ -309,7 +309,8 @@ class Issues:
 
     Attributes:
         rank: 1 is the most suspicious.
-        index: position of the example in the data set's own order.
+        index: position of the example in its part of the data, as the owner
+            of the data gave that part; see `ieg.run_folder.listed`.
         path: path of its file; '' for images in arrays.
         split: 'train', 'valid', or 'test' if a run held out some of a user's
             own images.
@@ -366,7 +367,7 @@ class Examples:
 
     Attributes:
         split: name of the split: 'train', 'valid' or 'test'.
-        indices: positions in the data set's own order [n].
+        indices: positions in the part as its owner gave it [n].
         names: paths of their files, str [n]; None for arrays.
         evidence: evidence about their labels.
         chosen: whether the method selected the label as clean [n]; None if it

@@ -29,7 +29,7 @@ class Judged:
 
     Attributes:
         split: name of the split: 'train', 'valid' or 'test'.
-        indices: positions in the data set's own order [n].
+        indices: positions in the part as its owner gave it [n].
         names: paths of their files, str [n]; None for arrays.
         scored: the evidence.
         margin: mean probability of the given class less that of the most

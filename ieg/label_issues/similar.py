@@ -21,7 +21,7 @@ class Part:
 
     Attributes:
         split: name of the split.
-        indices: positions in the data set's own order [n].
+        indices: positions in the part as its owner gave it [n].
         labels: given labels, int [n].
         vectors: features of them, floats [n, d].
     """
@@ -54,7 +54,7 @@ class Similar:
 
     Attributes:
         split: names of their splits [n].
-        indices: positions in the data set's own order [n].
+        indices: positions in the part as its owner gave it [n].
         labels: given labels, int [n].
         shares: of the labels of the nearest training examples [n, C].
         agreement: of these, that of the given label [n].

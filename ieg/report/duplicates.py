@@ -34,7 +34,7 @@ def build(run: RunFolder, data: 'Data | None', reason: str) -> Markup | None:
         return None
     chosen = groups[:MOST]
     rows = np.concatenate([group[:EACH] for group in chosen])
-    seen = contents(data, issues, rows)
+    seen = contents(data, issues, rows, run.predictions)
     return render(
         'duplicates.html',
         groups=[_group(issues, group, seen) for group in chosen],

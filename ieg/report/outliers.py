@@ -33,7 +33,7 @@ def build(run: RunFolder, data: 'Data | None', reason: str) -> Markup | None:
     if issues.outlier_score is not None:
         rows = rows[np.argsort(-issues.outlier_score[rows], kind='stable')]
     chosen = rows[:MOST]
-    seen = contents(data, issues, chosen)
+    seen = contents(data, issues, chosen, run.predictions)
     return render(
         'outliers.html',
         examples=[look(issues, int(row), seen) for row in chosen],

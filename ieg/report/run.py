@@ -7,8 +7,6 @@ report says so. A damaged file is an error.
 import dataclasses
 import math
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -28,6 +26,7 @@ from ieg.run_folder import (
     check,
     damaged,
     plain,
+    read_arrays,
     read_entries,
     read_object,
     read_options,
@@ -245,17 +244,7 @@ def _advice(path: str) -> dict[str, Any]:
 
 
 def _predictions(path: str) -> dict[str, np.ndarray]:
-    try:
-        # NumPy leaves a file that it opened itself open when it is damaged.
-        with open(path, 'rb') as raw, np.load(raw) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (
-        OSError, EOFError, KeyError, ValueError, TypeError, AttributeError,
-        zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
-        raise damaged(
-            path, f'NumPy cannot read it ({type(error).__name__})'
-        ) from None
+    arrays = read_arrays(path)
     if 'class_names' not in arrays or 'train_labels' not in arrays:
         raise damaged(path, 'class_names or train_labels are missing')
     classes = len(arrays['class_names'])

@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from ieg.data.images.survey import read_odd
 from ieg.label_issues import Issues
 from ieg.report.html import render
 from ieg.report.run import ISSUES, RunFolder
+from ieg.run_folder import PREDICTIONS, listed
 from ieg.utils.text import shown
 
 if TYPE_CHECKING:
@@ -74,13 +76,19 @@ class Contents(NamedTuple):
     reason: str = ''
 
 
-def contents(data: 'Data | None', issues: Issues, rows: np.ndarray) -> Contents:
+def contents(
+    data: 'Data | None',
+    issues: Issues,
+    rows: np.ndarray,
+    predictions: Mapping[str, np.ndarray] | None = None,
+) -> Contents:
     """Returns what is shown of the examples of some rows.
 
     Args:
         data: the data that the run was trained on, or None.
         issues: all rows.
         rows: places of the rows to show, int [n].
+        predictions: arrays of `predictions.npz`, if it is there.
     """
     if data is None:
         reason = 'There are no images: the report was written without data.'
@@ -92,12 +100,21 @@ def contents(data: 'Data | None', issues: Issues, rows: np.ndarray) -> Contents:
             continue
         part = data.split(split)
         names = np.asarray(data.class_names)
-        places = None if part is None else _places(part, names, issues, chosen)
+        recorded = (predictions or {}).get(f'{split}_indices')
+        known = None if part is None else listed(part, recorded)
+        places = None
+        if part is not None and known is not None:
+            places = _places(part, known, names, issues, chosen)
         if part is None or places is None:
             reason = (
                 'There are no images: the data differ from those of the run, '
                 'in their examples or their labels.'
             )
+            if part is not None and known is None and recorded is None:
+                reason = (
+                    f'There are no images: {PREDICTIONS} is missing, which '
+                    'says which examples the list is about.'
+                )
             return Contents({}, {}, reason)
         if part.texts is not None:
             texts = map(_cut, part.texts[places])
@@ -122,15 +139,27 @@ def _cut(text: str) -> str:
 
 
 def _places(
-    part: 'Split', class_names: np.ndarray, issues: Issues, rows: np.ndarray
+    part: 'Split',
+    known: np.ndarray,
+    class_names: np.ndarray,
+    issues: Issues,
+    rows: np.ndarray,
 ) -> np.ndarray | None:
-    """Returns the places of rows in a split, None if they do not match it."""
-    if not len(part.indices):
+    """Returns the places of rows in a split, None if they do not match it.
+
+    Args:
+        part: the split.
+        known: the `index` of each of its examples, ascending.
+        class_names: of all classes.
+        issues: all rows.
+        rows: those of the split.
+    """
+    if not len(known):
         return None
     indices = issues.index[rows]
-    places = np.searchsorted(part.indices, indices)
-    places = places.clip(max=len(part.indices) - 1)
-    same = part.indices[places] == indices
+    places = np.searchsorted(known, indices)
+    places = places.clip(max=len(known) - 1)
+    same = known[places] == indices
     given = issues.given[rows]
     # A spreadsheet that has saved the table can have changed other names.
     changed = ~np.isin(given.astype(str), class_names)
@@ -206,7 +235,7 @@ def build(run: RunFolder, data: 'Data | None', reason: str) -> Markup:
         return render('suspects.html', lists=[], file=ISSUES)
     first, hard = choose(issues)
     rows = np.concatenate([first, hard])
-    seen = contents(data, issues, rows)
+    seen = contents(data, issues, rows, run.predictions)
     lists = {'Suspects, most suspicious first': first, 'Hard examples': hard}
     return render(
         'suspects.html',

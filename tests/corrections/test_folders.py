@@ -4,6 +4,7 @@ import os
 import shutil
 
 import numpy as np
+import pytest
 from corrected_runs import (
     Finished,
     again,
@@ -100,17 +101,22 @@ def test_parts_in_folders_of_their_own(tmp_path):
     assert not (new / 'training_set/dog').exists()
 
 
-def test_class_folders_without_parts_validation_examples_too(tmp_path):
+@pytest.mark.parametrize('old', [False, True])
+def test_class_folders_without_parts_validation_examples_too(tmp_path, old):
     root = write_images(tmp_path / 'photos', {'cat/a': 10, 'dog': 10, 'owl': 5})
     run = Finished(
         tmp_path, dataset='folder', data_dir=f'{root}/', valid_ratio=0.2
     )
+    if old:
+        run.as_before()
     valid = run.data.valid
     index = int(valid.indices[0])
     given = run.data.class_names[valid.labels[0]]
     wanted = {'cat': 'dog', 'dog': 'owl', 'owl': 'cat'}[given]
     held_out = run.data.test
-    asked = {('valid', index): wanted, ('test', 0): 'owl', ('test', 1): '-'}
+    first, second = held_out.indices[:2].tolist()
+    asked = {('valid', index): wanted}
+    asked |= {('test', first): 'owl', ('test', second): '-'}
     assert run.data.class_names[held_out.labels[0]] != 'owl'
     said = run.apply(asked, str(tmp_path / 'new place'))
     assert 'chosen again' in said

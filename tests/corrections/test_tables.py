@@ -191,7 +191,8 @@ def test_arrays(tmp_path, changes):
     assert again(said).train.labels[4] == 3
 
 
-def test_arrays_without_a_test_part_and_with_long_names(tmp_path):
+@pytest.mark.parametrize('old', [False, True])
+def test_arrays_without_a_test_part_and_with_long_names(tmp_path, old):
     held = arrays()
     names = np.array([b'x', b'y', b'a long name', b'w'])
     clean = names[held['y_train']]
@@ -204,13 +205,15 @@ def test_arrays_without_a_test_part_and_with_long_names(tmp_path):
     run = Finished(
         tmp_path, dataset='npz', data_dir=tmp_path / 'my.npz', valid_ratio=0.25
     )
-    train, valid = run.data.train, run.data.valid
+    if old:
+        run.as_before()
+    train, valid, test = run.data.train, run.data.valid, run.data.test
     said = run.apply(
         {
             ('train', train.indices[0]): 'a long name',
             ('valid', valid.indices[1]): 'a long name',
             ('valid', valid.indices[2]): '-',
-            ('test', 3): 'a long name',
+            ('test', test.indices[3]): 'a long name',
         }
     )
     assert 'held out' not in said and 'tests are chosen again' in said
@@ -221,9 +224,39 @@ def test_arrays_without_a_test_part_and_with_long_names(tmp_path):
     was = by_pixels(held)
     was[train.images[0].tobytes()] = b'a long name'
     was[valid.images[1].tobytes()] = b'a long name'
-    was[run.data.test.images[3].tobytes()] = b'a long name'
+    was[test.images[3].tobytes()] = b'a long name'
     del was[valid.images[2].tobytes()]
     assert by_pixels(found) == was
+
+
+@pytest.mark.parametrize('extra', [None, 1])
+def test_arrays_whose_rows_are_not_known_are_refused(tmp_path, extra):
+    held = {name: arrays()[name] for name in ('x_train', 'y_train')}
+    np.savez(tmp_path / 'my.npz', **held)
+    run = Finished(tmp_path, dataset='npz', data_dir=tmp_path / 'my.npz')
+    run.correct({('train', run.data.train.indices[0]): '3'})
+    path = f'{run.folder}/predictions.npz'
+    if extra is None:
+        os.remove(path)
+        assert 'predictions.npz' in run.refusal()
+    else:
+        longer = {name: np.append(a, a[:extra], 0) for name, a in held.items()}
+        np.savez(tmp_path / 'my.npz', **longer)
+        assert 'not those of the run' in run.refusal()
+    assert not (tmp_path / 'my-corrected.npz').exists()
+
+
+def test_a_validation_part_that_is_no_row_of_training_stays_one(tmp_path):
+    held = {name: arrays()[name] for name in ('x_train', 'y_train')}
+    held |= {'x_valid': held['x_train'][:4, ::-1], 'y_valid': np.arange(4)}
+    np.savez(tmp_path / 'my.npz', **held)
+    run = Finished(
+        tmp_path, dataset='npz', data_dir=tmp_path / 'my.npz', valid_ratio=0.2
+    )
+    run.apply({('valid', 1): '3'})
+    with np.load(tmp_path / 'my-corrected.npz') as found:
+        assert found['y_valid'].tolist() == [0, 3, 2, 3]
+        np.testing.assert_array_equal(found['y_train'], held['y_train'])
 
 
 def test_a_known_set_becomes_arrays(tmp_path):
@@ -338,11 +371,15 @@ def write_vectors(path, header='a;b;label;split', parts=('train', 'test')):
     return path
 
 
-@pytest.mark.parametrize('held_out', [False, True])
-def test_a_table_of_vectors(tmp_path, held_out):
+@pytest.mark.parametrize(
+    'held_out, old', [(False, False), (True, False), (True, True)]
+)
+def test_a_table_of_vectors(tmp_path, held_out, old):
     parts = ('train',) * 2 if held_out else ('train', 'test')
     path = write_vectors(tmp_path / 'blobs.csv', parts=parts)
     run = Finished(tmp_path, dataset='csv', data_dir=path)
+    if old:
+        run.as_before()
     train, test = run.data.train, run.data.test
     first, second = (int(-train.vectors.rows([n])[0, 0]) for n in (0, 3))
     third = int(-test.vectors.rows([1])[0, 0])

@@ -109,6 +109,26 @@ def test_without_a_test_part_a_fifth_is_held_out_whatever_the_seed(tmp_path):
     assert any(text.startswith('No test set found') for text in found.remarks)
 
 
+@pytest.mark.parametrize('name', ['folder', 'csv'])
+def test_an_index_is_a_place_in_what_the_owner_listed(tmp_path, name):
+    paths = sorted(coloured(tmp_path / 'x', 10, ('',)).glob('*/*.png'))
+    paths[3].write_text('no image')
+    given = tmp_path / 'x'
+    if name == 'csv':
+        # Any order but that of the classes.
+        paths = paths[::2] + paths[1::2]
+        given = tmp_path / 'x' / 'labels.csv'
+        rows = [f'{path},{path.parent.name}\n' for path in paths]
+        given.write_text(''.join(['path,label\n', *rows]))
+    found = listed(name, given, valid_ratio=0.2)
+    indices = []
+    for split in (found.train, found.valid, found.test):
+        names = [str(paths[index]) for index in split.indices]
+        assert names == [str(name) for name in split.names]
+        indices += split.indices.tolist()
+    assert len(set(indices)) == len(indices) == 19
+
+
 def test_too_few_images_to_hold_some_out_are_refused(tmp_path):
     with pytest.raises(UsageError, match='too few to hold a test part out'):
         load('folder', coloured(tmp_path / 'x', 1, ('',)))

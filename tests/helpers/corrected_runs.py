@@ -1,6 +1,7 @@
 """Run folders whose labels a person corrects, and what is written then."""
 
 import csv
+import dataclasses
 import json
 import os
 import pathlib
@@ -40,6 +41,7 @@ class Finished:
         self.data = experiment.load_data(self.config, opened)
         if self.data.noise is not None:
             noise_labels.save(f'{self.folder}/noise.npz', self.data.noise)
+        self.record()
         for name, content in (
             ('config.json', self.config.flat()),
             ('summary.json', {}),
@@ -48,13 +50,34 @@ class Finished:
                 json.dump(content, file)
         self.table = str(root / 'corrected.csv')
 
+    def splits(self):
+        """Returns the splits in label_issues.csv by name."""
+        own = self.config.data.dataset.split('_')[0] in OWN
+        names = ('train', 'valid', *(('test',) if own else ()))
+        splits = {name: self.data.split(name) for name in names}
+        return {name: split for name, split in splits.items() if split}
+
+    def record(self):
+        """Writes what `predictions.npz` has of the positions of examples."""
+        splits = self.splits().items()
+        indices = {f'{name}_indices': split.indices for name, split in splits}
+        np.savez(f'{self.folder}/predictions.npz', **indices)
+
+    def as_before(self):
+        """Makes the run one of 0.1.0, which counted what was left."""
+        changed = {
+            name: dataclasses.replace(split, indices=split.places)
+            for name, split in self.splits().items()
+            if split.places is not None
+        }
+        self.data = dataclasses.replace(self.data, **changed)
+        self.record()
+
     def rows(self):
         """Returns the rows of label_issues.csv, backwards."""
         names, found = self.data.class_names, []
-        own = self.config.data.dataset.split('_')[0] in OWN
-        for split_name in ('train', 'valid', *(('test',) if own else ())):
-            split = self.data.split(split_name)
-            for place in range(len(split) if split else 0):
+        for split_name, split in self.splits().items():
+            for place in range(len(split)):
                 path = '' if split.names is None else split.names[place]
                 label = names[split.labels[place]]
                 row = [split.indices[place], path, split_name, label, label]

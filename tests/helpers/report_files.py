@@ -24,6 +24,7 @@ class Split:
     vectors: object = None
     names: np.ndarray | None = None
     texts: np.ndarray | None = None
+    places: np.ndarray | None = None
 
 
 def entries(epochs, tracked=True):

@@ -175,6 +175,25 @@ def test_without_images_the_gallery_says_why(fresh, damage, words):
     assert not seen.all('img') and len(seen.cards) > 10
 
 
+def test_pictures_are_those_of_the_list_of_an_old_run_too(fresh):
+    split, issues = fresh.splits['train'], fresh.issues
+    places = split.places = split.indices
+    rows = places + 3
+    # Its list has the places.
+    split.indices = rows
+    seen = page_of(fresh, fresh.data)
+    split.indices = places
+    assert_pictures(seen, fresh.data)
+    # That of a new one has the rows.
+    fresh.write_predictions(train_indices=rows)
+    is_train = issues.split == 'train'
+    fresh.write_issues(index=np.where(is_train, issues.index + 3, issues.index))
+    split.indices = rows
+    assert_pictures(page_of(fresh, fresh.data), fresh.data)
+    found = suspects.contents(fresh.data, issues, np.arange(5))
+    assert not found.pictures and 'predictions.npz' in found.reason
+
+
 def test_a_reason_is_told(fresh):
     seen = page_of(fresh, None, 'There is no <folder>.')
     assert 'There is no <folder>.' in seen.text and not seen.all('img')
