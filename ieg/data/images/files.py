@@ -262,7 +262,9 @@ def inspect(
         paths: of N files.
         progress: called with the number of files that were done.
     """
-    seen = survey(paths, full=False)
+    # Headers are read before anything is done.
+    with progress_bar(len(paths), 'Opening', len(paths) + 1) as bar:
+        seen = survey(paths, full=False, progress=bar.update)
     plain = np.flatnonzero(seen.readable & ~seen.odd).tolist()
     sizes = np.zeros_like(seen.sizes)
     sizes[plain] = decoded_sizes([paths[i] for i in plain], progress)
