@@ -511,7 +511,9 @@ def _new_images(run: _Run, path: str) -> _Written:
     with writing.fresh(path, lambda f: table_sets.read_csv(table(f))) as folder:
         lines: list[Line] = []
         for name, part in _parts(run).items():
-            images = cast(FileImages, run.source.parts[name].images)
+            # A probe that is no part was split off the training part.
+            whole = run.source.parts.get(name, run.source.train)
+            images = cast(FileImages, whole.images)
             os.makedirs(os.path.join(folder, name))
             paths = []
             for index in part.places:

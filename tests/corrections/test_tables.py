@@ -19,6 +19,7 @@ from tiny_sets import make_animal10n
 
 from ieg.data.dataset import Part, Preprocessing, Source
 from ieg.data.images.files import FileImages, Framing
+from ieg.data.own import complete
 from ieg.registry import DATASETS
 
 
@@ -356,6 +357,43 @@ def test_encoded_images_become_files(tmp_path, monkeypatch):
         for place in (0, 1, 2, 3, 5, 6, 7)
     }
     assert content(found.test) == images[8:]
+
+
+@pytest.mark.parametrize('old', [False, True])
+def test_encoded_images_of_which_some_are_held_out(tmp_path, monkeypatch, old):
+    for number in range(20):
+        write_image(tmp_path / f'{number}.png', number)
+    images = [(tmp_path / f'{n}.png').read_bytes() for n in range(20)]
+    framing, labels = Framing(8, 1), np.arange(20, dtype=np.int32) % 2
+    encoded = FileImages(images, np.zeros(20, bool), framing, True)
+
+    def held(data_dir):
+        part = Part(encoded, labels, labels)
+        return complete(
+            {'train': part}, ('odd', 'even'), (), flip=False, framing=framing
+        )
+
+    monkeypatch.setitem(DATASETS._entries, 'held', held)
+    run = Finished(
+        tmp_path,
+        dataset='held',
+        network_name='cnn',
+        probe_dataset_hold_ratio=0.25,
+    )
+    rows = {name: run.data[name].indices for name in ('train', 'test', 'probe')}
+    if old:
+        run.as_before()
+    changed, gone = run.data.train.indices[[-1, -2]].tolist()
+    expected = {images[row]: ('odd', 'even')[row % 2] for row in rows['train']}
+    first, second = rows['train'][[-1, -2]].tolist()
+    expected[images[first]] = ('even', 'odd')[first % 2]
+    del expected[images[second]]
+    asked = {('train', changed): expected[images[first]], ('train', gone): '-'}
+    found = again(run.apply(asked), image_size=8)
+    assert by_content(found.train, found.class_names) == expected
+    for name in ('test', 'probe'):
+        of_name = {images[row] for row in rows[name]}
+        assert {*content(found[name])} == of_name
 
 
 # Vectors.
