@@ -592,6 +592,7 @@ def of_vectors(name: str, count: int, width: int, num_classes: int) -> Advice:
         'momentum': 0.9,
         'weight_decay': _rounded(2e-4 * width / num_classes),
         'lr_schedule': 'cosine_one',
+        'val_batch_size': 1000,
     }
     return Advice(
         values,
