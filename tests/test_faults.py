@@ -35,6 +35,8 @@ METHODS = {
         '--inner_rounds=1',
         '--early_epochs=1',
         '--round_epochs=1',
+        # 27 of 58 examples are confident: a refinement of two steps.
+        '--learning_rate=0.2',
         '--max_epoch=3',
     ),
 }

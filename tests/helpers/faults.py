@@ -45,7 +45,10 @@ class Fault:
 
 @dataclasses.dataclass
 class Operation:
-    """An operation on files: what, on which path below the root."""
+    """An operation on files: what, on which path below the root.
+
+    Or a 'call', whose path is the name of the place.
+    """
 
     kind: str
     path: str
@@ -78,7 +81,7 @@ class Layer:
         self.root = os.path.realpath(fault.root)
         self.operations = []
         self.struck = False
-        self._calls = 0
+        self._count = 0
 
     # What happens.
 
@@ -94,7 +97,8 @@ class Layer:
             return
         path = os.path.relpath(os.path.realpath(path), self.root)
         self.operations.append(Operation(kind, path))
-        due = len(self.operations) == self.fault.number
+        self._count += 1
+        due = self._count == self.fault.number
         if due and not self.fault.call:
             if half is not None:
                 half()
@@ -102,10 +106,12 @@ class Layer:
         elif self.struck and self._lasts(kind):
             raise self._error(path)
 
-    def call(self):
-        """Counts a call of the place that the fault names."""
-        self._calls += 1
-        if self._calls == self.fault.number:
+    def call(self, name):
+        """Records a call of a place, which may be the end."""
+        call = Operation('call', name)
+        self.operations.append(call)
+        number = self.operations.count(call)
+        if (name, number) == (self.fault.call, self.fault.number):
             self.strike('')
 
     def strike(self, path):
@@ -258,20 +264,21 @@ def install(fault, patch=None):
     """
     patch = patch or pytest.MonkeyPatch()
     layer = Layer(fault)
-    if fault.call:
-        place, name = _calls()[fault.call]
-        real = getattr(place, name)
-
-        def counted(*args, **kwargs):
-            layer.call()
-            return real(*args, **kwargs)
-
-        patch.setattr(place, name, counted)
+    for call, (place, name) in _calls().items():
+        patch.setattr(place, name, _counted(layer, call, getattr(place, name)))
     for name, function in layer.functions().items():
         patch.setattr(os, name, function)
     patch.setattr(io, 'open', layer.open)
     patch.setattr(builtins, 'open', layer.open)
     return layer
+
+
+def _counted(layer, call, real):
+    def counted(*args, **kwargs):
+        layer.call(call)
+        return real(*args, **kwargs)
+
+    return counted
 
 
 @contextlib.contextmanager
@@ -336,20 +343,21 @@ def plan(operations, moment, kind, root, folder):
     root = os.fspath(root)
     if kind in ENDS and moment in CALLS:
         call, number = CALLS[moment]
+        count = operations.count(Operation('call', call))
+        assert number <= count, f'{moment}: the run has only {count} calls'
         return Fault(kind, root, number, call)
     if moment not in FILES:
         return None
     pattern, which = FILES[moment]
     inside = os.path.join(folder, pattern)
+    files = [o for o in operations if o.kind != 'call']
     paths = list(
-        dict.fromkeys(
-            o.path for o in operations if fnmatch.fnmatch(o.path, inside)
-        )
+        dict.fromkeys(o.path for o in files if fnmatch.fnmatch(o.path, inside))
     )
     for likely in LIKELY[kind]:
         numbers = [
             number
-            for number, operation in enumerate(operations, start=1)
+            for number, operation in enumerate(files, start=1)
             if operation.kind == likely
             and (moment == 'first second' or operation.path in paths[which:])
         ]
