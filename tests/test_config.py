@@ -188,11 +188,13 @@ def test_a_mistake_is_one_sentence(given, words):
     'content', ['{', '[1]', '"text"', '\x00', 100_000 * '[']
 )
 def test_a_file_of_something_else_is_named(tmp_path, content):
-    path = tmp_path / 'bad.json'
+    path = tmp_path / 'config.json'
     path.write_text(content)
-    with pytest.raises(UsageError, match='bad.json') as caught:
-        parsed(f'--config={path}')
-    assert '\n' not in str(caught.value)
+    for text in (f'--config={path}', f'--run={tmp_path}'):
+        with pytest.raises(UsageError, match='config.json') as caught:
+            parsed(text)
+        assert str(caught.value).startswith(text)
+        assert '\n' not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -165,24 +165,29 @@ def complete(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in PATHS:
         check_local(given.get(name), f'--{name}=')
     if given.get('run'):
-        given = over(read_run(given['run']), given)
+        given = over(read_run(given['run'], '--run='), given)
     if given.get('data_dir') and 'dataset' not in given:
         given['dataset'] = whereabouts.kind(given['data_dir'])
     return given
 
 
-def read_run(folder: str) -> dict[str, Any]:
+def read_run(folder: str, what: str = '') -> dict[str, Any]:
     """Returns the options that a run has in its folder, and where that is.
 
+    Args:
+        folder: the run folder.
+        what: precedes the folder in messages, such as '--run='.
+
     Raises:
-        UsageError: it is not a run folder.
+        UsageError: it is not a run folder, or its options cannot be read.
     """
     path = os.path.join(os.path.expanduser(folder), 'config.json')
     if not os.path.isfile(path):
         raise UsageError(
-            f'{folder} is not a run folder: it must have a file config.json.'
+            f'{what}{folder} is not a run folder: it must have a file '
+            'config.json.'
         )
-    return read_file(path) | {'run': folder}
+    return _read(path, f'{what}{folder}: config.json') | {'run': folder}
 
 
 def read_file(path: str) -> dict[str, Any]:
@@ -191,24 +196,34 @@ def read_file(path: str) -> dict[str, Any]:
     These are where the file lies (`run`), the mode and restore_step. What
     was asked of `--method` is no option either: the method is what it chose.
 
+    Args:
+        path: value of `--config`.
+
     Raises:
         UsageError: the file is missing, or is not a JSON object.
+    """
+    return _read(
+        path, f'--config={path}', '; give the config.json of a run folder'
+    )
+
+
+def _read(path: str, shown: str, advice: str = '') -> dict[str, Any]:
+    """Returns the options in a JSON file, see `read_file`.
+
+    Args:
+        path: of the file.
+        shown: the file in messages.
+        advice: follows them.
     """
     try:
         with open_regular(path) as file:
             content = from_json(file.read())
     except FileNotFoundError:
-        raise UsageError(
-            f'--config={path}: no such file; give the config.json of a run '
-            'folder.'
-        ) from None
+        raise UsageError(f'{shown}: no such file{advice}.') from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(
-            f'--config={path} cannot be read as JSON; give the config.json of '
-            'a run folder.'
-        ) from error
+        raise UsageError(f'{shown} cannot be read as JSON{advice}.') from error
     if not isinstance(content, dict):
-        raise UsageError(f'--config={path} must hold a JSON object of options.')
+        raise UsageError(f'{shown} must hold a JSON object of options.')
     left_out = ('run', 'mode', 'restore_step', auto.ASKED, *plugins.RECORD)
     return {k: v for k, v in renamed(content).items() if k not in left_out}
 

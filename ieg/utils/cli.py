@@ -52,12 +52,12 @@ def positive(text: str) -> int:
 
 
 def path(text: str) -> str:
-    """Returns a path, as the type of an argument.
-
-    Raises:
-        UsageError: it is a URL.
-    """
-    check_local(text)
+    """Returns a path that is not a URL, as the type of an argument."""
+    try:
+        check_local(text)
+    except UsageError as error:
+        # So that argparse says which argument it is.
+        raise argparse.ArgumentTypeError(str(error).rstrip('.')) from None
     return text
 
 

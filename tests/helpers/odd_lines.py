@@ -9,6 +9,7 @@ from absl import flags
 from hypothesis import strategies as st
 
 from ieg import experiment, main
+from ieg.audit import work
 from ieg.commandline import catalog
 from ieg.config import TRACKING
 from ieg.options import SCHEDULES
@@ -64,8 +65,9 @@ ODD = (
     ',',
 )
 PLUGINS = ('missing_module', 'wrong_syntax', 'raising', '..', '/', './x.py')
-COMMANDS = ('train', 'evaluate', 'compare', 'report', 'predict')
+COMMANDS = ('train', 'evaluate', 'audit', 'compare', 'report', 'predict')
 LATER = {
+    'audit': ('--output', '--time_budget', '--backbone', '--max_epoch'),
     'compare': ('--y', '--boundary', '--top', '--out', '--force'),
     'report': ('--apply', '--output', '--plugin'),
     'predict': ('--output', '--top', '--batch_size', '--plugin'),
@@ -157,6 +159,7 @@ def run(arguments):
         summary = {'label_issues': {}}
         patch.setattr(experiment, 'train', lambda *a, **k: summary)
         patch.setattr(experiment, 'evaluate', lambda *a, **k: {})
+        patch.setattr(work, 'audit', lambda *a, **k: ())
         patch.setattr(driver, 'search', lambda config, *a, **k: config)
         try:
             main.main()
@@ -185,6 +188,7 @@ def fault(arguments, code, err):
 
 # Options that sentences call by other words.
 WORDS = {
+    '--backbone': 'backbone',
     '--dataset': 'data set',
     '--method': 'method',
     '--network_name': 'network',
