@@ -29,7 +29,8 @@ def flip(path, place, bit=0):
 
 
 def _flip(path, other):
-    flip(path, 0.5)
+    # The highest bit: another digit of a text would go unnoticed.
+    flip(path, 0.5, 7)
 
 
 def _replace(path, other):
