@@ -107,7 +107,7 @@ def test_too_many_examples_are_not_compared(monkeypatch):
     data = data_of('npz', vectors=SimpleNamespace(array=array, pictures=None))
     monkeypatch.setattr(neighbours, 'MOST_OPERATIONS', 20 * 20 * 4)
     said = []
-    monkeypatch.setattr(lookalikes, '_PER_MINUTE', 400)
+    monkeypatch.setattr(lookalikes, 'PER_MINUTE', 400)
     result, reason = lookalikes.examine(None, data, said.append)
     assert result is not None and not reason
     assert '4 minutes' in said[0]

@@ -198,7 +198,10 @@ def epochs_within(minutes: float, plan: Plan, is_fixed: bool) -> int:
     if is_fixed or epochs < LEAST_EPOCHS:
         least = plan.epochs if is_fixed else min(plan.epochs, LEAST_EPOCHS)
         whole = dataclasses.replace(plan, epochs=least)
-        needed = counted(math.ceil(whole.seconds / 60), 'minute')
+        needed = duration(whole.seconds)
+        if whole.seconds > 60:
+            # A rounded number might be too short again.
+            needed = counted(math.ceil(whole.seconds / 60), 'minute')
         at = ''
         if plan.pace:
             at = f', with features at {plan.pace:.0f} images per second'

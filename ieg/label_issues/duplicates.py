@@ -69,12 +69,16 @@ def others_of(ids: np.ndarray) -> np.ndarray:
     return np.stack([rows, ids[rows, last]], axis=1)
 
 
-def by_distance(pairs: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+def by_distance(
+    pairs: np.ndarray, vectors: np.ndarray, share: float = RELATIVE
+) -> np.ndarray:
     """Returns those pairs that are near duplicates, without pixels [q, 2].
 
     Args:
         pairs: ids of candidates, int [p, 2].
         vectors: of the examples, floats [n, d].
+        share: of the usual distance to the nearest one, at most; 0 for exact
+            copies only.
     """
     if not len(pairs):
         return pairs
@@ -89,7 +93,7 @@ def by_distance(pairs: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     nearest = np.full(len(vectors), np.inf)
     np.minimum.at(nearest, pairs, distance[:, np.newaxis])
     usual = np.median(nearest[np.isfinite(nearest)])
-    return pairs[distance <= RELATIVE * usual]
+    return pairs[distance <= share * usual]
 
 
 def by_pixels(

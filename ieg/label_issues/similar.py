@@ -13,6 +13,9 @@ from ieg.utils.text import counted
 # Neighbours that are looked for among all examples at once. Those among the
 # training examples are nearly always under them.
 _WANTED = 2 * neighbours.NEIGHBOURS
+# Of fewer numbers, as tables have, something is near in direction to anything:
+# only exact copies are looked for, and no outliers.
+NARROW = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +63,8 @@ class Similar:
         agreement: of these, that of the given label [n].
         group: of near duplicates, int [n]; 0 for none.
         is_outlier: bool [n].
-        away: how far off each is from all others, in standard deviations [n].
+        away: how far off each is from all others, in standard deviations; NaN
+            where that is not known [n].
         near: the nearest of all examples.
     """
 
@@ -175,7 +179,10 @@ def examine(
     nearest = neighbours.among(near, vectors, is_train, neighbours.NEIGHBOURS)
     shares = neighbours.shares(nearest.ids, labels, num_classes)
     pairs = duplicates.pairs_of(near.ids)
-    if pictures is None:
+    is_narrow = pictures is None and vectors.shape[1] < NARROW
+    if is_narrow:
+        pairs = duplicates.by_distance(pairs, vectors, 0)
+    elif pictures is None:
         pairs = duplicates.by_distance(pairs, vectors)
     else:
         pairs, others = (
@@ -183,7 +190,9 @@ def examine(
             for some in (pairs, duplicates.others_of(near.ids))
         )
         pairs = duplicates.by_pixels(pairs, others, pictures.thumbnails)
-    is_outlier, away = outliers.find(near, vectors, labels)
+    is_outlier, away = np.zeros(len(labels), bool), np.full(len(labels), np.nan)
+    if not is_narrow:
+        is_outlier, away = outliers.find(near, vectors, labels)
     return Similar(
         np.concatenate([np.full(len(part), part.split) for part in parts]),
         np.concatenate([part.indices for part in parts]),

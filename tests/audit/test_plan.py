@@ -32,3 +32,9 @@ def test_epochs_are_what_a_budget_leaves():
     ):
         with pytest.raises(UsageError, match=words):
             plan.epochs_within(minutes, whole, fixed)
+
+
+def test_a_budget_below_a_minute_is_told_in_seconds():
+    short = plan.Plan(epochs=20, epoch=0.5, rest=17.0)
+    with pytest.raises(UsageError, match='10 epochs need 22 seconds'):
+        plan.epochs_within(0.3, short, is_fixed=False)

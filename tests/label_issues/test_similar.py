@@ -45,6 +45,16 @@ def issues(*parts):
     )
 
 
+def test_of_narrow_vectors_only_copies_are_found():
+    rng = np.random.default_rng(0)
+    vectors = np.exp(3 * rng.standard_normal((600, 2)))
+    vectors[7] = vectors[500]
+    part = similar.Part('train', np.arange(600), np.arange(600) % 3, vectors)
+    found = similar.examine([part], None, 3)
+    np.testing.assert_array_equal(np.flatnonzero(found.group), [7, 500])
+    assert not found.is_outlier.any()
+
+
 def test_neighbours_are_training_examples_only():
     train, test = examples()
     result = similar.examine([train, test], None, 3)
