@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import io
 import itertools
 import os
 import re
@@ -14,8 +13,8 @@ from ieg.utils.files import atomic_write, open_regular
 from ieg.utils.text import counted, unreadable
 
 _DELIMITERS = ',;\t'
-# Characters in which the header is.
-_HEAD = 1 << 16
+# A line with its end, one at a time: no second copy of the text is made.
+_LINE = re.compile(r'[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+')
 # Without it Excel reads UTF-8 as the code page of its language.
 _MARK = '\ufeff'
 # Text that a spreadsheet would run, with the apostrophes that prevent that.
@@ -134,7 +133,7 @@ class Table:
         self.header = self._header(self.delimiter)
 
     def _header(self, delimiter: str) -> list[str]:
-        for record in self._records(delimiter, self.text[:_HEAD]):
+        for record in self._records(delimiter):
             return [name.strip().lower() for name in record.fields]
         return []
 
@@ -144,7 +143,7 @@ class Table:
         Raises:
             UsageError: a row is not CSV.
         """
-        return self._records(self.delimiter, self.text)
+        return self._records(self.delimiter)
 
     def rows(self, short: bool = False) -> Iterator[tuple[int, dict[str, str]]]:
         """Yields the rows after the header: (last line, fields by column).
@@ -167,10 +166,10 @@ class Table:
             fields += [''] * missing
             yield line, dict(zip(self.header, fields, strict=True))
 
-    def _records(self, delimiter: str, text: str) -> Iterator[Record]:
+    def _records(self, delimiter: str) -> Iterator[Record]:
         """Yields the rows that are not blank; see `records`."""
         reader = csv.reader(
-            io.StringIO(text, newline=''),
+            (match.group() for match in _LINE.finditer(self.text)),
             delimiter=delimiter,
             skipinitialspace=True,
             strict=True,

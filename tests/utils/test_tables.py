@@ -70,3 +70,15 @@ def test_a_long_field_is_one_sentence(tmp_path):
     path.write_text(f'text\n{"x" * 200_000}\n')
     with pytest.raises(UsageError, match='line 2 of .* is not valid CSV'):
         list(tables.Table(str(path), ('text',)).rows())
+
+
+@pytest.mark.parametrize('end', ['\n', '\r\n', '\r'])
+def test_a_header_of_any_length(tmp_path, end):
+    path = tmp_path / 'table.csv'
+    names = [f'column_{n}' for n in range(20_000)] + ['last', 'a\nb']
+    head = ';'.join([*names[:-1], '"a\nb"'])
+    path.write_text(end.join([head, ';'.join('1' * 20_002)]), newline='')
+    table = tables.Table(str(path), ('last',))
+    assert table.header == names
+    ((_, row),) = table.rows()
+    assert row['last'] == '1' and len(row) == len(names)
