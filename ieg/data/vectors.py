@@ -7,11 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.errors import UsageError
+from ieg.utils.arrays import LARGEST
 
 # Numbers that are looked at together: no second copy of all of them is made.
 _BLOCK = 2**22
-# Float32 ends at 3e38, and differences of values must not be infinite.
-LARGEST = 1e37
 
 
 class Pictures(Protocol):

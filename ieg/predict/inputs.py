@@ -192,14 +192,16 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
     images = array
     if _is_vectors(array) and array.size:
         return array
+    if array.ndim == 2 and not array.size:
+        raise UsageError(f'{name} has the shape {array.shape}: add vectors.')
     if images.ndim == 3:
         colours = images.shape[-1] == 3
         images = images[np.newaxis] if colours else images[..., np.newaxis]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
         raise UsageError(
             f'{name}: images must have the shape [N, H, W] or '
-            '[N, H, W, channels] with 1 or 3 channels, got '
-            f'{list(array.shape)}.'
+            '[N, H, W, channels] with 1 or 3 channels, and vectors floating '
+            f'numbers [N, d], got {array.dtype} {list(array.shape)}.'
         )
     if images.dtype != np.uint8:
         raise UsageError(f'{name}: images must be uint8, got {images.dtype}.')

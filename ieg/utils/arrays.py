@@ -1,4 +1,4 @@
-"""Files of arrays: whether they fit into the memory."""
+"""Arrays: whether files of them fit into the memory, and numbers into one."""
 
 import contextlib
 import math
@@ -9,6 +9,9 @@ from typing import BinaryIO
 import numpy as np
 
 from ieg.errors import UsageError
+
+# Float32 ends at 3e38, and differences of values must not be infinite.
+LARGEST = 1e37
 
 
 def check_arrays_fit(file: BinaryIO, path: str) -> None:

@@ -97,6 +97,12 @@ def bad_files(folder):
     yield folder / 'a.png', ['a.png', 'image', f'{WIDTH} numbers']
     (folder / 'lacks.csv').write_text('f0,f1,f2,f3,f5\n1,2,3,4,5\n')
     yield folder / 'lacks.csv', ['lacks.csv', "no column 'f4'"]
+    (folder / 'twice.csv').write_text('f0,f1,f2,f3,f4,f5,f1\n1,2,3,4,5,6,7\n')
+    yield folder / 'twice.csv', ['twice.csv', "2 columns 'f1'"]
+    np.save(folder / 'whole.npy', np.zeros((4, WIDTH), int))
+    yield folder / 'whole.npy', ['whole.npy', 'int64', 'vectors floating']
+    np.save(folder / 'none.npy', np.zeros((0, WIDTH)))
+    yield folder / 'none.npy', ['none.npy', f'(0, {WIDTH})', 'vectors']
     (folder / 'empty.csv').write_text('f0,f1,f2,f3,f4,f5\n')
     yield folder / 'empty.csv', ['empty.csv', 'no rows']
     (folder / 'text.csv').write_text('f0,f1,f2,f3,f4,f5\n1,2,3,4,5,six\n')

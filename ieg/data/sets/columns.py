@@ -1,5 +1,6 @@
 """Vectors in the columns of a CSV file."""
 
+import collections
 import itertools
 from collections.abc import Iterator, Sequence
 
@@ -13,8 +14,9 @@ from ieg.data.sets.rows import (
     classes_of,
     read_row,
 )
-from ieg.data.vectors import LARGEST, Vectors
+from ieg.data.vectors import Vectors
 from ieg.errors import UsageError, nearest
+from ieg.utils.arrays import LARGEST
 from ieg.utils.tables import Table
 from ieg.utils.text import listed
 
@@ -89,6 +91,7 @@ def read_features(path: str, columns: Sequence[str]) -> np.ndarray:
         UsageError: the file, or a row of it, is not like that.
     """
     table = Table(path, columns or LABELS)
+    _check_unique(table.header, columns or table.header, path)
     if missing := [name for name in columns if name not in table.header]:
         raise UsageError(
             f'{path} has no column {missing[0]!r}, which the model takes, only '
@@ -118,11 +121,28 @@ def _check_header(header: Sequence[str], path: str) -> None:
             f"{path} has no column 'label', only {listed(header)}: name it in "
             f'the first line.{nearest("label", header)}'
         )
-    twice = [name for name in header if name and header.count(name) > 1]
+    _check_unique(header, header, path)
+
+
+def _check_unique(
+    header: Sequence[str], names: Sequence[str], path: str
+) -> None:
+    """Checks that columns are there at most once.
+
+    Args:
+        header: names of all columns.
+        names: those that matter.
+        path: of the file.
+
+    Raises:
+        UsageError: one is there twice.
+    """
+    counts = collections.Counter(header)
+    twice = [name for name in names if name and counts[name] > 1]
     if twice:
         raise UsageError(
-            f'{path} has {header.count(twice[0])} columns {twice[0]!r}: keep '
-            'one, or rename the others.'
+            f'{path} has {counts[twice[0]]} columns {twice[0]!r}: keep one, '
+            'or rename the others.'
         )
 
 
