@@ -245,8 +245,14 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
     def _codes(self, y: Any) -> np.ndarray:
         """Sets the classes and returns the place of each label, int64 [n]."""
         y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        try:
+            check_classification_targets(y)
+            self.classes_, codes = np.unique(y, return_inverse=True)
+        except TypeError as error:
+            raise ValueError(
+                'y must have labels of one type, without missing values '
+                f'({error}).'
+            ) from error
         if len(self.classes_) < 2:
             raise ValueError(
                 'y must have at least 2 classes, got 1 class, '

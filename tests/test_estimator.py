@@ -260,6 +260,13 @@ def test_checks_of_scikit_learn(name):
         ),
         ({}, X, Y[:-1], 'inconsistent numbers of samples'),
         ({}, X, X[:, 5] / 3, 'Unknown label type: continuous'),
+        ({}, X, np.where(Y > 1, None, NAMES[Y]), 'y must have labels of one'),
+        (
+            {'image_shape': None},
+            X / 1e-37,
+            Y,
+            'X has numbers up to 1.6e\\+38, which',
+        ),
         ({}, X, Y * 0, 'at least 2 classes, got 1 class, 0'),
         ({'image_shape': (4, 4, 4)}, X, Y, 'X has images of 4 channels'),
         ({'method': 'divide'}, X, Y, "method 'divide'. Did you mean 'divid"),

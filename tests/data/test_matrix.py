@@ -1,6 +1,7 @@
 """Matrices of examples made vectors."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
@@ -47,6 +48,8 @@ def test_wide_sparse_ones_are_reduced():
         (X[:, :3], 'the probe has 3 features.*expecting 4 features'),
         (np.full((2, 4), np.nan), 'NaN'),
         (X * 1e300, 'infinity or a value too large'),
+        (np.full((2, 4), 2e37), 'up to 2e\\+37.*less than 1e\\+37'),
+        (sparse.csr_array(np.full((2, 4), 2e37)), 'the probe.*up to 2e'),
         ([['a', 'b', 'c', 'd']], "could not convert string to float: 'a'"),
         (np.zeros((0, 4)), 'Found array with 0 sample'),
     ],
@@ -54,3 +57,17 @@ def test_wide_sparse_ones_are_reduced():
 def test_what_is_refused(values, facts):
     with pytest.raises(ValueError, match=facts):
         Matrix.learnt(X, 0).vectors(values, 'the probe')
+
+
+def test_columns_with_names_come_in_the_order_of_the_training():
+    frame = pd.DataFrame(X, columns=list('abcd'))
+    taken = Matrix.learnt(frame, 0)
+    expected = X.astype(np.float32)
+    np.testing.assert_array_equal(taken.vectors(frame), expected)
+    # Without names, the place counts.
+    np.testing.assert_array_equal(taken.vectors(X), expected)
+    numbered = Matrix.learnt(pd.DataFrame(X), 0)
+    np.testing.assert_array_equal(numbered.vectors(frame), expected)
+    for wrong in (frame[list('acbd')], frame.rename(columns={'b': 'e'})):
+        with pytest.raises(ValueError, match="'[ce]' where 'b' was"):
+            taken.vectors(wrong)
