@@ -292,7 +292,8 @@ def _views(named: _Named, images: _Named, path: str) -> np.ndarray:
             f'{where} has views of vectors, but {images.key} has images: leave '
             'it out.'
         )
-    fits = array.ndim == 3 and array[:, 0].shape == train.shape
+    fits = array.ndim == 3 and array.shape[1] > 0
+    fits = fits and (array.shape[0], array.shape[2]) == train.shape
     if array.dtype.kind != 'f' or not fits:
         raise UsageError(
             f'{where} is {array.dtype} of the shape {array.shape}: store '

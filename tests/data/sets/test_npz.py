@@ -404,6 +404,7 @@ def test_stored_views(save, kind):
         (dict(views_train=X), ['views_train', '(6, 3)', '[6, v, 3]']),
         (dict(views_train=X[:, None, :2]), ['views_train', '(6, 1, 2)']),
         (dict(views_train=X[:5, None]), ['views_train', '(5, 1, 3)']),
+        (dict(views_train=X[:, None, :][:, :0]), ['views_train', '(6, 0, 3)']),
         (dict(views_train=LABELS), ['views_train', 'int64']),
         (dict(views_train=BAD[:, None]), ['views_train', 'row 0']),
         (dict(x_train=BAD), ['x_train', 'row 0', 'column 0']),
