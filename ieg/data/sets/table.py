@@ -92,6 +92,12 @@ def _check_header(header: list[str], path: str) -> None:
     """
     known = ', '.join(COLUMNS)
     unknown = [name for name in header if name not in COLUMNS]
+    if not {'path', 'label'} & set(header):
+        raise UsageError(
+            f"{path} has no column 'label', only {listed(header)}: the first "
+            'line names the columns, label and, for images, path.'
+            f'{nearest("label", header)}'
+        )
     if unknown:
         raise UsageError(
             f'{path} has unknown columns, {listed(unknown)}: the first line '

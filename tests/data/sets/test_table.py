@@ -150,8 +150,12 @@ def test_labels_are_compared_composed_and_shown_as_they_are(table):
             'columns, which may be path, label, clean_label, split. Did you '
             "mean 'label'?",
         ),
-        (['a0.jpg,cat', 'a1.jpg,dog'], "unknown columns, 'a0.jpg', 'cat'"),
-        (['path|label', 'a0.jpg|cat'], "unknown columns, 'path|label'"),
+        (
+            ['a0.jpg,cat', 'a1.jpg,dog'],
+            "no column 'label', only 'a0.jpg', 'cat'",
+        ),
+        (['path|label', 'a0.jpg|cat'], "no column 'label', only 'path|label'"),
+        (['f0,f1', '1,2'], "no column 'label', only 'f0', 'f1'"),
         (['path', 'a0.jpg'], "no column 'label', only 'path'"),
         (['label;split', 'x;test'], "no column 'path', only 'label', 'split'"),
         (['path,label,label', 'a0.jpg,x,x'], "2 columns 'label': keep one"),
@@ -263,7 +267,7 @@ def test_training_copies_of_test_images_are_left_out(table):
     [
         (b'', 'is empty: it needs a first line such as path,label'),
         (b'\xef\xbb\xbf', 'is empty'),
-        (b'""\n', "has no column 'path'"),
+        (b'""\n', "has no column 'label'"),
         (b'PK\3\4\0\0\0', 'is not a text file: give a CSV file'),
         (
             b'path,label\na0.jpg,x\na1.jpg,caf\xe9\n',
