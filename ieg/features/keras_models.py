@@ -11,10 +11,12 @@ import tensorflow as tf
 
 from ieg.errors import UsageError
 from ieg.utils.files import open_regular
-from ieg.utils.text import unreadable
+from ieg.utils.text import counted, unreadable
 
 # Of a preset that does not say it, in pixels.
 _HUB_SIDE = 224
+# Images of a larger side would take gigabytes each.
+_MOST_SIDE = 2048
 
 
 def from_file(name: str) -> tuple[keras.Model, str]:
@@ -192,7 +194,9 @@ def _side(model: keras.Model, source: str, side: int | None) -> int:
         raise _refused(source, 'does not say what it takes and returns')
     if len(inputs) > 1 or len(outputs) > 1:
         raise _refused(
-            source, f'has {len(inputs)} inputs and {len(outputs)} outputs'
+            source,
+            f'has {counted(len(inputs), "input")} and '
+            f'{counted(len(outputs), "output")}',
         )
     shape = tuple(inputs[0].shape)
     if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3, None):
@@ -208,12 +212,19 @@ def _side(model: keras.Model, source: str, side: int | None) -> int:
         )
     if height != width:
         raise _refused(source, f'takes {_shown(shape)}, which is not square')
+    if height > _MOST_SIDE:
+        raise _refused(
+            source,
+            f'takes {_shown(shape)}, which is larger than {_MOST_SIDE} pixels',
+        )
     return height
 
 
 def _check_features(network: keras.Model, source: str, side: int) -> None:
     """Raises UsageError if the outputs are not features, by an example."""
-    images = np.random.default_rng(0).integers(0, 256, (4, side, side, 3))
+    images = np.random.default_rng(0).integers(
+        0, 256, (4, side, side, 3), np.uint8
+    )
     features = network(tf.constant(images, tf.float32), training=False).numpy()
     if not np.isfinite(features).all():
         raise _refused(source, 'returns values that are not finite')

@@ -115,6 +115,10 @@ REFUSED = {
         lambda: model(layers.Flatten(), shape=(8, 9, 3)),
         'not square',
     ),
+    'huge': (
+        lambda: model(layers.GlobalMaxPooling2D(), shape=(9000, 9000, 3)),
+        '9000, 9000',
+    ),
     'any side': (
         lambda: model(layers.Conv2D(2, 3), shape=(None, None, 3)),
         'keras.Input((224, 224, 3))',
