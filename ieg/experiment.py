@@ -360,6 +360,9 @@ def configure(
         backbone = names.resolve_auto()
     given = {**given, 'backbone': backbone}
     if backbone != names.OFF:
+        if config.run.mode == 'train':
+            # Features take long.
+            run_folder.check_writable(folder_of(config))
         data = dataclasses.replace(data, backbone=backbone)
         opened = _embedded(opened, data, run, config.train.seed)
         advice = opened.advice()

@@ -289,10 +289,7 @@ def writing(folder: str) -> Iterator[None]:
                 # The folder is the right one.
                 error.filename = folder
                 raise
-            raise UsageError(
-                f'The run folder {folder} cannot be written '
-                f'({error.strerror}): choose another --checkpoint_path.'
-            ) from error
+            raise _unwritable(folder, error.strerror) from error
         _written[place] = thread
         stack.callback(_written.pop, place)
         try:
@@ -303,6 +300,33 @@ def writing(folder: str) -> Iterator[None]:
             if made and not is_trained(folder) and not _has_trials(folder):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def check_writable(folder: str) -> None:
+    """Checks that a run folder can be made and written, and writes nothing.
+
+    What takes long before a training is not done for nothing then.
+
+    Args:
+        folder: the run folder.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    path = os.path.abspath(folder)
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    if not os.path.isdir(path):
+        raise _unwritable(folder, f'{path} is not a folder')
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise _unwritable(folder, f'nothing may be written to {path}')
+
+
+def _unwritable(folder: str, why: str | None) -> UsageError:
+    return UsageError(
+        f'The run folder {folder} cannot be written ({why}): choose another '
+        '--checkpoint_path.'
+    )
 
 
 def _has_trials(folder: str) -> bool:

@@ -45,6 +45,18 @@ def test_a_failed_start_leaves_no_folder(tmp_path, error):
     assert not os.listdir(tmp_path)
 
 
+def test_folders_that_can_be_written_are_not_made(tmp_path, monkeypatch):
+    folder = str(tmp_path / 'a' / 'run')
+    run_folder.check_writable(folder)
+    assert not os.listdir(tmp_path)
+    monkeypatch.setattr(os, 'access', lambda path, mode: path != str(tmp_path))
+    with pytest.raises(UsageError, match=f'nothing may be .* {tmp_path}'):
+        run_folder.check_writable(folder)
+    (tmp_path / 'a').touch()
+    with pytest.raises(UsageError, match='/a is not a folder'):
+        run_folder.check_writable(folder)
+
+
 def fail_after(folder, name, text='x'):
     path = folder / name
     with pytest.raises(UsageError):

@@ -41,8 +41,10 @@ def audit(
             cannot be written.
     """
     backbone = ieg_config.backbone(given)
+    # Where nothing was counted, the reader says what is wrong.
+    is_of_images = bool(found.counts) and not found.has_vectors
     if backbone == names.AUTO:
-        backbone = names.OFF if found.has_vectors else names.resolve_auto()
+        backbone = names.resolve_auto() if is_of_images else names.OFF
         if backbone != names.OFF:
             say(
                 f'--backbone=auto chose {backbone}, whose weights are here; '
@@ -50,7 +52,7 @@ def audit(
                 'and may find more.'
             )
     given = {**given, 'backbone': backbone}
-    if backbone != names.OFF:
+    if backbone != names.OFF and is_of_images:
         # What is wrong or takes too long is found before the features.
         given |= _planned_features(given, minutes, found, say)
     config, opened = experiment.configure(given)
@@ -84,9 +86,11 @@ def _planned_features(
     """Says how long a run on features takes; returns options for a budget.
 
     Raises:
-        UsageError: the options do not fit, or the run does not.
+        UsageError: the options do not fit, the run does not, or its folder
+            cannot be written.
     """
     config = ieg_config.check(given)
+    run_folder.check_writable(folder_of(config))
     kept = plan.started(config) if minutes else {}
     config = ieg_config.check({**given, **kept})
     # What follows from the images is not known yet.

@@ -1,6 +1,7 @@
 """The command `ieg audit`, from a PATH to the lines at its end."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -216,6 +217,43 @@ def test_other_options_are_refused_before_features(embedded, monkeypatch):
     monkeypatch.setattr('ieg.features.backbones.load', fail)
     result = ieg('audit', *map(str, options), '--gce_q=0.5')
     assert_mistake(result, 'gce_q was 0.7', 'now 0.5', '--run_name')
+
+
+def test_an_output_that_is_a_file_is_refused_before_features(
+    photos, tmp_path, monkeypatch
+):
+    def fail(*arguments):
+        raise AssertionError('features are not needed')
+
+    for loads in ('ieg.audit.work', 'ieg.experiment'):
+        monkeypatch.setattr(f'{loads}.backbones.load', fail)
+    (tmp_path / 'file').touch()
+    result = ieg('audit', str(photos), f'--output={tmp_path}/file')
+    assert_mistake(result, f'{tmp_path}/file', 'cannot be written')
+    result = ieg(
+        f'--data_dir={photos}',
+        '--dataset=folder',
+        '--method=supervised',
+        f'--checkpoint_path={tmp_path}/file',
+        '--backbone=lite0',
+    )
+    assert_mistake(result, f'{tmp_path}/file', 'cannot be written')
+    assert os.listdir(tmp_path) == ['file']
+
+
+@pytest.mark.parametrize('option', [(), ('--backbone=lite0',)])
+def test_what_the_reader_refuses_needs_no_backbone(
+    tmp_path, monkeypatch, option
+):
+    for known in (names.Wheel, names.Application):
+        monkeypatch.setattr(known, 'find', lambda self: None)
+    (tmp_path / 'x.csv').write_text('f0,f1\n1,2\n')
+    result = ieg('audit', f'{tmp_path}/x.csv', *option)
+    assert_mistake(result, 'x.csv', "no column 'label'")
+    (tmp_path / 'x.npz').write_text('no array')
+    result = ieg('audit', f'{tmp_path}/x.npz', *option)
+    assert_mistake(result, 'x.npz', 'not an .npz file')
+    assert 'seconds' not in result[1]
 
 
 def test_without_weights_it_says_what_to_do(photos, monkeypatch):
