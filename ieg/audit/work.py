@@ -10,7 +10,7 @@ from ieg import experiment, label_issues, run_folder
 from ieg.audit import pace, plan, verdict
 from ieg.audit.place import Place
 from ieg.config import Config, folder_of
-from ieg.data import own
+from ieg.data import load, own
 from ieg.data.dataset import Data
 from ieg.errors import RunError
 from ieg.features import backbones, names
@@ -96,6 +96,9 @@ def _planned_features(
     # What follows from the images is not known yet.
     advised = own.of_vectors('', 1, 1, 1).values.keys()
     _check_options(config, advised - given.keys())
+    needs_clean = config.data.probe_dataset_hold_ratio > 0
+    if needs_clean and found.kind == 'folder' and 'probe' not in found.others:
+        raise load.no_clean(found.kind)
     if _is_complete(config) or not found.total:
         return kept
     if kept or not minutes:

@@ -264,6 +264,19 @@ def chosen(options: DataConfig, seed: int, source: Source) -> np.ndarray:
     return subset[splits.long_tail(given[subset], imbalance, num_classes, seed)]
 
 
+def no_clean(base: str) -> UsageError:
+    """Returns the mistake that clean examples are needed and none is known.
+
+    Args:
+        base: name of the data set.
+    """
+    return UsageError(
+        'Clean probe images are asked for, but it is not known which labels '
+        f'of {base} are right; give some as a part named probe, or for a '
+        'folder by --probe_dir.'
+    )
+
+
 def _probe_per_class(request: _Request, clean: np.ndarray | None) -> int:
     """Returns how many probe examples are split off each class.
 
@@ -278,11 +291,7 @@ def _probe_per_class(request: _Request, clean: np.ndarray | None) -> int:
     if source.probe is not None or not ratio:
         return 0
     if clean is None:
-        raise UsageError(
-            'Clean probe images are asked for, but it is not known which '
-            f'labels of {request.spec.base} are right; give some as a part '
-            'named probe, or for a folder by --probe_dir.'
-        )
+        raise no_clean(request.spec.base)
     return splits.probe_per_class(clean, ratio, len(source.class_names))
 
 

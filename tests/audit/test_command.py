@@ -241,6 +241,16 @@ def test_an_output_that_is_a_file_is_refused_before_features(
     assert os.listdir(tmp_path) == ['file']
 
 
+def test_clean_images_are_missed_before_features(photos, monkeypatch):
+    def fail(*arguments):
+        raise AssertionError('features are not needed')
+
+    monkeypatch.setattr('ieg.audit.work.backbones.load', fail)
+    options = ('--method=l2r', '--backbone=lite0')
+    result = ieg('audit', str(photos), *options)
+    assert_mistake(result, 'right', 'probe', '--probe_dir')
+
+
 @pytest.mark.parametrize('option', [(), ('--backbone=lite0',)])
 def test_what_the_reader_refuses_needs_no_backbone(
     tmp_path, monkeypatch, option
