@@ -99,10 +99,13 @@ def _check_header(header: list[str], path: str) -> None:
             f'{nearest("label", header)}'
         )
     if unknown:
+        # Names that are all there are not misspelt.
+        hint = nearest(unknown[0], COLUMNS)
+        if {'path', 'label'} <= set(header):
+            hint = ' Columns of vectors are named by --feature_columns.'
         raise UsageError(
             f'{path} has unknown columns, {listed(unknown)}: the first line '
-            f'names the columns, which may be {known}.'
-            f'{nearest(unknown[0], COLUMNS)}'
+            f'names the columns, which may be {known}.{hint}'
         )
     for name in COLUMNS:
         if header.count(name) > 1:

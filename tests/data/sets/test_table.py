@@ -155,6 +155,12 @@ def test_labels_are_compared_composed_and_shown_as_they_are(table):
             "no column 'label', only 'a0.jpg', 'cat'",
         ),
         (['path|label', 'a0.jpg|cat'], "no column 'label', only 'path|label'"),
+        (
+            ['path,label,f0', 'a0.jpg,x,1'],
+            "unknown columns, 'f0': the first line names the columns, which "
+            'may be path, label, clean_label, split. Columns of vectors are '
+            'named by --feature_columns.',
+        ),
         (['f0,f1', '1,2'], "no column 'label', only 'f0', 'f1'"),
         (['path', 'a0.jpg'], "no column 'label', only 'path'"),
         (['label;split', 'x;test'], "no column 'path', only 'label', 'split'"),
