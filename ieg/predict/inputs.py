@@ -201,7 +201,7 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
         raise UsageError(
             f'{name}: images must have the shape [N, H, W] or '
             '[N, H, W, channels] with 1 or 3 channels, and vectors floating '
-            f'numbers [N, d], got {array.dtype} {list(array.shape)}.'
+            f'numbers [N, d], got {list(array.shape)} of {array.dtype}.'
         )
     if images.dtype != np.uint8:
         raise UsageError(f'{name}: images must be uint8, got {images.dtype}.')
