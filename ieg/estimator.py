@@ -204,7 +204,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             X: images as in `fit`, on the same scale; or vectors.
 
         Raises:
-            ValueError: their shape or scale differs from those of `fit`.
+            ValueError: their shape or scale differs from those of `fit`, or
+                the names of their columns or the order of these.
         """
         check_is_fitted(self)
         images = _arrays(self._taken, X)
