@@ -18,7 +18,7 @@ import numpy as np
 
 from ieg import config as ieg_config
 from ieg import run_folder
-from ieg.commandline import arguments
+from ieg.commandline import arguments, auto
 from ieg.config import Config
 from ieg.corrections import edits, writing
 from ieg.corrections.edits import LEFT_OUT
@@ -33,6 +33,7 @@ from ieg.data.sets import folder as folders
 from ieg.data.sets import table as table_sets
 from ieg.data.spec import OWN
 from ieg.errors import UsageError
+from ieg.utils import plugins
 from ieg.utils.text import counted, shown
 
 
@@ -82,10 +83,9 @@ def apply(folder: str, csv_path: str, output: str | None = None) -> str:
     run = _Run(folder, config, source, data, labels)
     path = os.path.normpath(os.path.expanduser(output)) if output else None
     done = _write(run, path)
-    data_dir = shlex.quote(done.data_dir)
     return (
         f'{done.path} has {_counts(labels, data)}: train on it with '
-        f'--dataset={done.dataset} --data_dir={data_dir}'
+        f'{_command(run, done)}'
         f'{"".join(f"; {remark}" for remark in done.remarks)}.'
     )
 
@@ -251,6 +251,24 @@ def _write(run: _Run, path: str | None) -> _Written:
     if run.data.in_memory:
         return _new_npz(run, path or f'{usual}.npz')
     return _new_images(run, path or usual)
+
+
+def _command(run: _Run, done: _Written) -> str:
+    """Returns the command, or the options of one, that reads what is written.
+
+    A run whose method was chosen for a user's own data is as an audit makes it.
+    """
+    path = shlex.quote(done.data_dir)
+    recorded = os.path.join(run.folder, run_folder.CONFIG)
+    is_chosen = plugins.recorded(recorded, auto.ASKED) == auto.AUTO
+    is_own = run.config.data.dataset in OWN
+    # An audit knows files by their extension.
+    is_known = done.dataset == 'folder' or done.data_dir.lower().endswith(
+        f'.{done.dataset}'
+    )
+    if is_chosen and is_own and is_known:
+        return f'`ieg audit {path}`'
+    return f'--dataset={done.dataset} --data_dir={path}'
 
 
 # A user's own data.

@@ -1,6 +1,8 @@
 """Corrected class folders, written and read again; what is refused."""
 
+import json
 import os
+import pathlib
 import shutil
 
 import numpy as np
@@ -82,6 +84,16 @@ def test_class_folders_with_parts(tmp_path):
     assert one.stat().st_mtime_ns == before[root / 'train/cat/1.png'][1]
     one.write_text('edited')
     assert everything(root) == before
+
+
+def test_what_an_audit_found_is_audited_again(tmp_path):
+    root = write_images(tmp_path / 'my photos', WITH_PARTS)
+    run = Finished(tmp_path, dataset='folder', data_dir=root)
+    path = pathlib.Path(run.folder, 'config.json')
+    options = json.loads(path.read_text())
+    path.write_text(json.dumps(options | {'method_asked': 'auto'}))
+    said = run.apply({('train', 0): 'owl'})
+    assert said.endswith(f"train on it with `ieg audit '{root}-corrected'`.")
 
 
 def test_parts_in_folders_of_their_own(tmp_path):
