@@ -20,6 +20,8 @@ from ieg.utils.interrupt import Interrupt
 
 # What a run is identified by, and devices determine.
 _OF_DEVICES = ('global_batch_size', 'precision')
+# A backbone that takes longer than the small ones, and may find more.
+_STRONGER = 'convnext_tiny'
 Say = Callable[[str], None]
 
 
@@ -47,9 +49,9 @@ def audit(
         backbone = names.resolve_auto() if is_of_images else names.OFF
         if backbone != names.OFF:
             say(
-                f'--backbone=auto chose {backbone}, whose weights are here; '
-                'with a stronger one, such as convnext_tiny, it takes longer '
-                'and may find more.'
+                f'--backbone=auto chose {backbone}, whose weights are here; a '
+                'stronger one takes longer and may find more, in a run of its '
+                f'own: --backbone={_STRONGER} --run_name={_STRONGER}.'
             )
     given = {**given, 'backbone': backbone}
     if backbone != names.OFF and is_of_images:
@@ -184,13 +186,14 @@ def _check_options(config: Config, unknown: Collection[str] = ()) -> None:
     Raises:
         UsageError: it has one.
     """
-    path = os.path.join(folder_of(config), run_folder.IDENTITY)
+    folder = folder_of(config)
+    path = os.path.join(folder, run_folder.IDENTITY)
     if not os.path.exists(path):
         return
     saved = run_folder.read_object(path)
     now = json.loads(json.dumps(config.identity(1)))
     ieg_config.check_identity(
-        path,
+        folder,
         saved,
         now,
         introduced(DataConfig, TrainConfig, type(config.method)),

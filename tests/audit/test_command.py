@@ -185,6 +185,20 @@ def test_features_that_are_there_take_no_time(embedded, monkeypatch):
     assert seen[0].features == 0 and seen[0].pace > 0
 
 
+def test_a_stronger_backbone_is_named_with_a_folder(
+    photos, tmp_path, monkeypatch
+):
+    def stop(*arguments):
+        raise UsageError('as asked')
+
+    monkeypatch.setattr(names, 'resolve_auto', lambda: 'lite0')
+    monkeypatch.setattr('ieg.audit.work._planned_features', stop)
+    result = ieg('audit', str(photos), f'--output={tmp_path}')
+    assert_mistake(result, 'as asked')
+    words = '--backbone=convnext_tiny --run_name=convnext_tiny.'
+    assert words in one_line(result[1])
+
+
 def test_a_budget_takes_smaller_images(photos, tmp_path, monkeypatch):
     """Features of 1,000 seconds at the full side do not fit into 4 minutes."""
     loaded = []
