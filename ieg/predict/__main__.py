@@ -20,6 +20,7 @@ from ieg.predict import inputs as predict_inputs
 from ieg.predict.inputs import Group, Table
 from ieg.utils import cli, tables
 from ieg.utils.files import atomic_open
+from ieg.utils.text import counted, shown
 
 if TYPE_CHECKING:
     from ieg.predict.model import Classifier
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 PROG = 'python -m ieg.predict'
 # Maximum number of unreadable files in the message.
 _NAMED = 5
+# Examples that take long enough to be announced.
+_MANY = 1000
 
 
 def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
@@ -115,10 +118,14 @@ def run(asked: argparse.Namespace) -> None:
         if asked.output:
             file.write(_mark(asked.images, groups, model.class_names))
         file.write(tables.line(header(asked.top)))
+        if total >= _MANY and not sys.stderr.isatty():
+            print(
+                f'Predicting {total:,} examples.', file=sys.stderr, flush=True
+            )
         # A progress bar would mix with the lines of the table.
         quiet = file.isatty()
         with _bar(total, 'predicting', quiet) as bar:
-            for inputs in _inputs(found, model, problems, quiet):
+            for inputs in _inputs(found, model, problems):
                 for names, probabilities in reading.predictions(
                     model, inputs, asked.batch_size, problems
                 ):
@@ -134,6 +141,9 @@ def run(asked: argparse.Namespace) -> None:
             )
     if problems:
         print(f'ieg: {_about(problems, total)}', file=sys.stderr)
+    if asked.output:
+        count = counted(total - len(problems), 'prediction')
+        print(f'Wrote {count} to {shown(asked.output)}.', file=sys.stderr)
 
 
 def _mark(
@@ -168,7 +178,6 @@ def _inputs(
     groups: 'Sequence[list[str] | predict_inputs.Array | Inputs]',
     model: 'Classifier',
     problems: list[tuple[str, str]],
-    quiet: bool,
 ) -> Iterator['Inputs']:
     """Yields the inputs of `reading.predictions`, in order."""
     from ieg.predict import reading
@@ -180,13 +189,13 @@ def _inputs(
         if isinstance(group, predict_inputs.Array):
             yield reading.of_array(group, model)
             continue
-        with _bar(len(group), 'opening files', quiet) as bar:
+        with _bar(len(group), 'opening files') as bar:
             files, bad = reading.look_at(group, model, bar.update)
         problems += bad
         yield files
 
 
-def _bar(total: int, title: str, quiet: bool) -> tqdm:
+def _bar(total: int, title: str, quiet: bool = False) -> tqdm:
     """Returns a progress bar, disabled if standard error is not a terminal."""
     return tqdm(
         total=total,

@@ -239,6 +239,20 @@ def test_of_equal_classes_the_first_counts():
     assert (first, second) == ('a', 'b')
 
 
+def test_many_examples_are_announced_where_there_is_no_terminal(
+    of_digits, tmp_path, capsys, monkeypatch
+):
+    folder, _, expected, images = of_digits
+    monkeypatch.setattr(predict_main, '_MANY', len(expected))
+    output = tmp_path / 'out.csv'
+    code, _, err = command(capsys, folder, images, f'--output={output}')
+    announced, written = err.splitlines()
+    assert code == 0 and f'{len(expected)} examples' in announced
+    assert f'{len(expected)} predictions to {output}' in written
+    _, _, err = command(capsys, folder, images / '000.png')
+    assert err == ''
+
+
 def test_names_with_spaces_and_letters_of_any_kind(of_digits, tmp_path, capsys):
     names = ['a b.png', 'ünï, "図".png', os.fsdecode(b'\xff.png')]
     for name in names:
