@@ -424,7 +424,7 @@ def check_identity(
     """Checks that a run has the options that it was started with.
 
     Args:
-        run: path of the file that has its identity.
+        run: its folder.
         saved: its identity, as JSON holds it; see `Config.identity`.
         now: the present identity; `data` says where the data are.
         introduced: values of options that are newer than the run.
@@ -444,7 +444,7 @@ def check_identity(
     another = 'give another run its own folder with --run_name'
     if 'layout' in differing:
         raise UsageError(
-            f'The run of {run} was made by another version of ieg: use that '
+            f'The run in {run} was made by another version of ieg: use that '
             f'version, or {another}.'
         )
     if options:
@@ -463,7 +463,7 @@ def check_identity(
                 'start from these weights with --initial_weights)'
             )
         raise UsageError(
-            f'The run of {run} was started with other options: {changes}{why}. '
+            f'The run in {run} was started with other options: {changes}{why}. '
             f'Use the old values, or {another}.'
         )
     if differing:
@@ -474,6 +474,6 @@ def check_identity(
         changed = ' and '.join(hashes[name] for name in sorted(differing))
         raise UsageError(
             f'The {changed} in {now.get("data") or "the data set"} have '
-            f'changed since the run of {run} was started: restore them, or '
+            f'changed since the run in {run} was started: restore them, or '
             f'{another}.'
         )

@@ -514,7 +514,7 @@ def _check_identity(
     path = os.path.join(folder, run_folder.IDENTITY)
     if os.path.exists(path) and run_folder.is_trained(folder):
         ieg_config.check_identity(
-            path,
+            folder,
             run_folder.read_object(path),
             json.loads(json.dumps(identity)),
             introduced(DataConfig, TrainConfig, type(config.method)),

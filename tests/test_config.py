@@ -361,7 +361,7 @@ def test_what_differs_is_said(change, words):
     check_identity('a/b', IDENTITY, now, {'seed': 1})
     with pytest.raises(UsageError) as caught:
         check_identity('a/b', IDENTITY, now | change, {'seed': 1})
-    for word in ('the run of a/b', '--run_name', *words):
+    for word in ('the run in a/b', '--run_name', *words):
         assert word.lower() in str(caught.value).lower()
     assert 'sha256' not in str(caught.value)
     check_identity('a/b', IDENTITY, now | change, {'seed': 1}, [*change])

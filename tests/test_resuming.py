@@ -125,14 +125,12 @@ def test_changed_data_is_said_to_be_changed(moved):
     shutil.copyfile(extra, extra.with_name('more.jpg'))
     before = contents(run)
     result = ieg(f'--run={run}', f'--data_dir={data}')
-    assert_mistake(result, f'images and labels in {data} have changed')
+    words = f'images and labels in {data} have changed since the run in {run} '
+    assert_mistake(result, words)
     assert 'sha256' not in result[2]
     # As the checkpoints of earlier versions, which had no identity.json.
     (run / 'identity.json').unlink()
-    assert_mistake(
-        ieg(f'--run={run}', f'--data_dir={data}'),
-        f'images and labels in {data} have changed',
-    )
+    assert_mistake(ieg(f'--run={run}', f'--data_dir={data}'), words)
     before.pop('identity.json')
     assert contents(run) == before
 

@@ -301,7 +301,8 @@ class Checkpoints:
         damaged: dict[str, str] = {}
         for path, content in self._readable(chosen, unfinished, damaged):
             saved, asked = content['identity'], self._identity
-            check_identity(path, saved, asked, self._introduced, ignore)
+            run = os.path.dirname(self._folder)
+            check_identity(run, saved, asked, self._introduced, ignore)
             self._assign(path, content)
             self.remarks += [
                 f'{other} is damaged ({why}); {path} is used instead.'
