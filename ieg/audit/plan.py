@@ -59,7 +59,9 @@ class Plan:
 
     def __str__(self) -> str:
         features = ''
-        if self.pace:
+        if self.pace and not self.features:
+            features = 'features are kept, '
+        elif self.pace:
             features = (
                 f'{duration(self.features)} for features ({self.pace:.0f} '
                 'images per second), '

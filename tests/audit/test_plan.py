@@ -21,6 +21,14 @@ def test_times_are_for_people(seconds, text):
     assert plan.duration(seconds) == text
 
 
+def test_features_that_are_kept_have_no_pace():
+    assert '(33 images per second)' in str(
+        plan.Plan(3, 1.0, features=9.0, pace=33.0)
+    )
+    text = str(plan.Plan(3, 1.0, pace=33.0))
+    assert 'features are kept' in text and 'per second' not in text
+
+
 def test_epochs_are_what_a_budget_leaves():
     whole = plan.Plan(epochs=100, epoch=60.0, rest=60.0)
     assert '2 hours' in str(whole) and '100 epochs' in str(whole)
