@@ -255,7 +255,7 @@ def test_skipped_files_are_listed_in_the_run_folder(tmp_path):
         f'--checkpoint_path={tmp_path / "runs"}',
     )
     assert code == 0
-    assert 'training images of 4 classes' in out and 'bad.jpg' in out
+    assert ' images of 4 classes' in out and 'bad.jpg' in out
     folder = tmp_path / 'runs' / 'folder-pictures' / 'supervised_tiny_s1'
     (row,) = (folder / 'skipped.csv').read_text().splitlines()[1:]
     assert row.startswith(str(bad))

@@ -26,7 +26,7 @@ def test_a_run_with_the_options_that_suit_vectors(npz, tmp_path):
         '--export=savedmodel,litert',
     )
     assert code == 0 and 'cannot be written' not in err
-    assert '120 training vectors of 3 classes, 6 numbers each' in out
+    assert '120 examples of 3 classes, 6 numbers each' in out
     folder = tmp_path / 'npz-blobs' / 'supervised_linear_s1'
     config = json.loads((folder / 'config.json').read_text())
     assert config['learning_rate'] == 0.1

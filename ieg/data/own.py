@@ -550,7 +550,7 @@ def of_files(
     values = {'image_size': side} | schedule(side, len(paths), 3)
     return Advice(
         values,
-        f'{name}: {len(paths)} training images of {num_classes} classes, '
+        f'{name}: {len(paths):,} images of {num_classes:,} classes, '
         f'typically {width} x {height} pixels.',
     )
 
@@ -596,7 +596,7 @@ def of_vectors(name: str, count: int, width: int, num_classes: int) -> Advice:
     }
     return Advice(
         values,
-        f'{name}: {count} training vectors of {num_classes} classes, '
+        f'{name}: {count:,} examples of {num_classes:,} classes, '
         f'{counted(width, "number")} each.',
         vectors=True,
     )

@@ -94,3 +94,8 @@ def test_weights_of_imagenet_bring_their_scale():
     assert not other.train.pretrained and other.data.scaling == 'standard'
     with pytest.raises(UsageError, match='--scaling=unit does not suit'):
         resolve(options | {'scaling': 'unit'})
+
+
+def test_the_sentence_counts_examples_with_separators():
+    said = of_vectors('npz', 1797, 64, 10).sentence
+    assert said == 'npz: 1,797 examples of 10 classes, 64 numbers each.'

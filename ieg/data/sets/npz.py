@@ -519,6 +519,6 @@ def _advice(found: FoundArrays) -> Advice:
     height, width, channels = train.images.shape
     return Advice(
         schedule(min(height, width), len(train), channels),
-        f'npz: {len(train)} training images of {classes} '
+        f'npz: {len(train):,} images of {classes:,} '
         f'classes, {width} x {height} pixels.',
     )
