@@ -8,7 +8,9 @@ compared at all places where one may be part of the other, coarsely; if that
 looks alike, more and more finely around the best place.
 """
 
+import concurrent.futures
 import functools
+import os
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -31,8 +33,8 @@ MOST_PAIRS = 20_000
 # Without pixels: at most such a share of the median distance of candidates to
 # the nearest one.
 RELATIVE = 0.1
-# Pairs compared together: about 100 MB.
-_PAIRS = 2048
+# Pairs compared together: about 50 MB.
+_PAIRS = 1024
 _SMALL, _LARGE = 8, 16
 _STEPS = (0.05, 0.025, 0.0125)
 # Smallest share of each side that a copy shows of a picture, less a margin.
@@ -128,21 +130,31 @@ def compare(pairs: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
     """
     if not len(pairs):
         return np.zeros(0)
-    blocks = range(0, len(pairs), _PAIRS)
-    parts = [_coarse(pairs[n : n + _PAIRS], thumbnails) for n in blocks]
-    coarse, places = map(np.concatenate, zip(*parts, strict=True))
-    chosen = np.flatnonzero(coarse >= COARSE)
-    best = np.argsort(-coarse[chosen], kind='stable')[:MOST_PAIRS]
-    chosen = np.sort(chosen[best])
     likeness = np.zeros(len(pairs))
-    for start in range(0, len(chosen), _PAIRS):
-        rows = chosen[start : start + _PAIRS]
-        likeness[rows] = _fine(pairs[rows], places[rows], thumbnails)
+    with concurrent.futures.ThreadPoolExecutor(_threads()) as pool:
+        parts = pool.map(lambda b: _coarse(b, thumbnails), _blocks(pairs))
+        coarse, places = map(np.concatenate, zip(*parts, strict=True))
+        chosen = np.flatnonzero(coarse >= COARSE)
+        best = np.argsort(-coarse[chosen], kind='stable')[:MOST_PAIRS]
+        chosen = np.sort(chosen[best])
+        blocks = _blocks(pairs[chosen]), _blocks(places[chosen])
+        fine = pool.map(lambda b, w: _fine(b, w, thumbnails), *blocks)
+        likeness[chosen] = np.concatenate([np.zeros(0), *fine])
     flat = thumbnails.std(axis=(1, 2)) < _FLAT
     mean = thumbnails.mean(axis=(1, 2))
     one, other = pairs.T
     same = flat[one] & flat[other] & (np.abs(mean[one] - mean[other]) < _SAME)
     return np.where(same, 1.0, likeness)
+
+
+def _blocks(values: np.ndarray) -> list[np.ndarray]:
+    """Returns the values of pairs that are compared together."""
+    return [values[n : n + _PAIRS] for n in range(0, len(values), _PAIRS)]
+
+
+def _threads() -> int:
+    """Returns how many blocks are compared at a time; each takes memory."""
+    return min(4, os.cpu_count() or 1)
 
 
 # Windows are parts of a picture: (size, top, left) as shares of its sides.
