@@ -22,7 +22,7 @@ from ieg.networks import create_network
 from ieg.utils.text import counted, duration
 
 # Seconds for compilation, the list, the report and the model.
-_REST = 20.0
+_REST = 8.0
 # Seconds of a step on vectors, and of each number that it is shown.
 _STEP, _NUMBER = 4e-4, 5e-9
 # A run on vectors trains five folds of four fifths of its examples first, and
