@@ -181,7 +181,7 @@ def test_features_that_are_there_take_no_time(embedded, monkeypatch):
     result = ieg(
         'audit', *map(str, options), '--run_name=b', '--time_budget=0.1'
     )
-    assert_mistake(result, '--time_budget=0.1', 'minute', '3 epochs')
+    assert_mistake(result, '--time_budget=0.1', 'seconds', '3 epochs')
     assert seen[0].features == 0 and seen[0].pace > 0
 
 
@@ -209,7 +209,9 @@ def test_a_budget_takes_smaller_images(photos, tmp_path, monkeypatch):
 
     def planned(name, config, found, given):
         side = float(name.partition('@')[2] or 224)
-        return plan.Plan(30, 0.1, features=1000 * (side / 224) ** 6, pace=9.0)
+        return plan.Plan(
+            30, 0.1, 8.0, features=1000 * (side / 224) ** 6, pace=9.0
+        )
 
     monkeypatch.setattr('ieg.audit.work._plan_of', planned)
     monkeypatch.setattr('ieg.features.backbones.load', load)
@@ -218,7 +220,9 @@ def test_a_budget_takes_smaller_images(photos, tmp_path, monkeypatch):
     assert_mistake(result, 'lite0@160 was chosen')
     assert '--time_budget=4: --backbone=lite0@160.' in result[1]
     result = ieg('audit', *options, '--time_budget=0.5', '--max_epoch=30')
-    assert_mistake(result, '--time_budget=0.5', '30 epochs need 1 minute ', '9')
+    assert_mistake(
+        result, '--time_budget=0.5', '30 epochs need 46 seconds ', '9'
+    )
     assert loaded == ['lite0@160']
 
 
