@@ -107,13 +107,15 @@ def test_an_interrupted_fold_is_resumed(npz, run, tmp_path, monkeypatch):
         return figures(self, entry)
 
     monkeypatch.setattr(folds.Best, 'figures', interrupted)
+    # Its epochs last milliseconds.
+    monkeypatch.setattr('ieg.experiment._SELDOM', 0.0)
     code, _, err = command(npz, tmp_path, '--valid_ratio=0.1')
     assert code == 1 and 'disk is full' in err
     folder = tmp_path / 'npz-blobs' / 'it'
     assert len(list((folder / 'folds').glob('*.npz'))) == 2
     # The folds belong to these options.
     code, _, err = command(
-        npz, tmp_path, '--valid_ratio=0.1', '--learning_rate=0.1'
+        npz, tmp_path, '--valid_ratio=0.1', '--learning_rate=0.3'
     )
     assert code == 2 and 'learning_rate' in err
     monkeypatch.undo()
