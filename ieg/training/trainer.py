@@ -46,8 +46,8 @@ class Settings:
         keep_checkpoints: number of checkpoints to keep.
         checkpoint_minutes: minutes between checkpoints in the middle of an
             epoch; 0 = none.
-        checkpoint_seconds: least seconds between checkpoints after epochs, of
-            which the last one is always saved.
+        checkpoint_seconds: least seconds between checkpoints after epochs; the
+            end of the run, and what is interrupted, is always saved.
     """
 
     schedule: Schedule
@@ -374,7 +374,9 @@ class Trainer:
         """Saves the run after so many epochs, unless it was saved just now."""
         least = self._settings.checkpoint_seconds
         recent = time.monotonic() - self._saved_at < least
-        if recent and epochs < self._settings.epochs:
+        # What is to end now loses nothing.
+        ends = self._interrupt.number or epochs == self._settings.epochs
+        if recent and not ends:
             return
         self._checkpoints.save(self._steps_done, self._facts(epochs))
         self._saved_at = time.monotonic()

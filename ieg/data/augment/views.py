@@ -55,7 +55,7 @@ class Draws:
         )
 
     def bytes(self, numbers: int) -> tf.Tensor:
-        """Returns uint8 `[b, numbers]`, a third of the work of `uniform`."""
+        """Returns uint8 `[b, numbers]`, half of the work of `uniform`."""
         words = random_ops.bits([self.total, -(-numbers // 4)], self.seed)
         parts = tf.bitcast(self._own(words), tf.uint8)
         return tf.reshape(parts, [self.count, -1])[:, :numbers]
