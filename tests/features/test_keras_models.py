@@ -42,7 +42,7 @@ def test_vectors(tmp_path):
     )
 
 
-def test_a_map_is_pooled_and_half_precision_ends_there(tmp_path):
+def test_a_map_is_pooled_and_half_precision_ends_there(bfloat16, tmp_path):
     own = model(layers.Conv2D(4, 3, dtype='mixed_bfloat16'))
     backbone = backbones.load(saved(own, tmp_path))
     computed = backbone.compute(images())
