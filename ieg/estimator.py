@@ -60,9 +60,11 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         batch_size: examples per step; None chooses it by method and data.
         learning_rate: initial learning rate; None chooses it by method and
             data.
-        valid_ratio: share of the examples to hold out for validation, with
-            their given labels; None for the share that the method needs (0.1
-            for me_momentum and s2e, 0 for most). These labels are scored, too.
+        valid_ratio: share of the images to hold out, with their given labels,
+            which tell how many labels are wrong; these are scored, too. None
+            for 0.1 of at least 200 images. Vectors are judged by folds and
+            need none, but for methods that choose by validation (me_momentum
+            and s2e: 0.1).
         image_shape: (H, W) or (H, W, channels) of flat images; None for images
             that are not flat, and for vectors.
         seed: seed of all random numbers.
@@ -82,16 +84,16 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             suspicious first; `pandas.DataFrame` accepts it. Fields: rank (from
             1), index (row of X), split ('train' or 'valid'), given_label,
             suggested_label, score (as `quality_scores_`), margin, agreement,
-            in_selection (NaN if the method does not select), is_issue, is_hard;
-            for vectors also mark ('certain', 'likely', 'possible' or '').
+            in_selection (NaN if the method does not select), is_issue, is_hard,
+            mark ('certain', 'likely', 'possible' or '').
         quality_scores_: [n], quality of each given label in [0, 1], in the
             order of X. A low score means that the label is probably wrong; NaN
             means that the run did not use the example.
-        noise_rate_: estimated share of wrong labels; None if the networks are
-            too weak to tell.
-        noise_rate_interval_: interval (low, high) of the estimate.
-        transition_matrix_: [C, C], estimated share of each given label (column)
-            per true class (row); None for vectors.
+        noise_rate_: share of wrong labels if they are as common among hard
+            examples as among easy ones; None if the networks are too weak to
+            tell, or no examples were held out.
+        noise_rate_interval_: (low, high): at least and at most this share is
+            wrong; None if no examples were held out.
         history_: the log, one dictionary per epoch.
         run_folder_: the run folder, or None.
     """
@@ -380,9 +382,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         path = os.path.join(folder, run_folder.SUMMARY)
         figures = run_folder.read_object(path)['label_issues']
         self.noise_rate_ = figures['noise_rate']
-        self.noise_rate_interval_ = tuple(figures['noise_rate_interval'])
-        matrix = figures.get('transition_matrix')
-        self.transition_matrix_ = None if matrix is None else np.array(matrix)
+        interval = figures['noise_rate_interval']
+        self.noise_rate_interval_ = interval and tuple(interval)
         rows = label_issues.read(os.path.join(folder, 'label_issues.csv'))
         self.label_issues_ = _table(rows, self.classes_)
         self.quality_scores_ = np.full(count, np.nan)

@@ -26,7 +26,7 @@ import tensorflow as tf
 import ieg
 import ieg.methods  # noqa: F401  # Registers the built-in ones.
 from ieg import config as ieg_config
-from ieg import folds, results, run_folder
+from ieg import folds, held_out, results, run_folder
 from ieg.commandline.arguments import complete
 from ieg.config import Config, folder_of
 from ieg.data import load
@@ -599,6 +599,9 @@ def _train(
             trainer.add_callback(Progress(costs, start, stream))
     say = _print if progress and experiment.is_chief else _ignore
     parts = _folds(experiment, interrupt, say)
+    if not parts and held_out.measures_noise(experiment.data):
+        best = held_out.BestAndEarly(trainer, experiment.data, held_out.VALID)
+        trainer.add_callback(best)
     trainer.train(start)
     if progress and len(trainer.log.entries) == start:
         _print('The run was complete already: nothing was trained.')

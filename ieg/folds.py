@@ -16,14 +16,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from ieg import run_folder
 from ieg.data.dataset import Data, Split
-from ieg.data.spec import OWN
-from ieg.label_issues import floor, neighbours, score
+from ieg.held_out import (
+    BEST,
+    EARLY,
+    EPOCH,
+    Best,
+    features,
+    has_features,
+    judged,
+    log_probabilities,
+    neighbour_shares,
+)
+from ieg.label_issues import score
 from ieg.label_issues.similar import Similar
-from ieg.methods.base import Method
 from ieg.ops.visits import Visits
 from ieg.training.callbacks import Callback
 from ieg.training.trainer import Trainer
@@ -36,8 +44,6 @@ FOLDS = 5
 LEAST = 2 * FOLDS
 # The split of the examples that a fold is not trained on.
 HELD_OUT = 'held_out'
-# In `Method.host_state`.
-EPOCH, LOSS, BEST, EARLY = 'best_epoch', 'best_loss', 'best_', 'early'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,16 +62,6 @@ class Fold:
     rows: np.ndarray
     epoch: int
     predictions: Mapping[str, np.ndarray]
-
-
-def judged(data: Data) -> list[str]:
-    """Returns the splits, other than 'train', whose labels are judged.
-
-    Test labels are, if they are a user's own and the truth is unknown.
-    """
-    own = data.spec.base in OWN and data.train.clean_labels is None
-    names = ('valid', 'test') if own else ('valid',)
-    return [name for name in names if data.split(name) is not None]
 
 
 def assign(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -111,45 +107,6 @@ def _taken(split: Split, rows: np.ndarray) -> Split:
         indices=split.indices[rows],
         vectors=vectors,
     )
-
-
-def log_probabilities(trainer: Trainer, split: str) -> np.ndarray:
-    """Returns logarithms of the networks' mean probabilities [n, C]."""
-    return floor.combined(trainer.score('logits_step', split=split)['logits'])
-
-
-class Best(Callback):
-    """Keeps the predictions of the epoch that explains held-out labels best.
-
-    They are in the host state of the method, hence in its checkpoints.
-
-    Args:
-        trainer: of a fold.
-        data: of the fold.
-    """
-
-    def __init__(self, trainer: Trainer, data: Data):
-        super().__init__()
-        self._trainer = trainer
-        self._given = data[HELD_OUT].labels
-        self._others = judged(data)
-
-    def figures(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """Looks at the held-out examples after an epoch."""
-        state = self._trainer.method.host_state
-        logs = log_probabilities(self._trainer, HELD_OUT)
-        shot = floor.snapshot(entry['epoch'], logs, self._given)
-        if shot.loss < state.get(LOSS, np.inf):
-            state[LOSS], state[EPOCH] = (
-                np.array(shot.loss),
-                np.array(shot.epoch),
-            )
-            state[BEST + HELD_OUT] = shot.probabilities.astype(np.float32)
-            for name in self._others:
-                logs = log_probabilities(self._trainer, name)
-                scaled = softmax(shot.temperature * logs, axis=1)
-                state[BEST + name] = scaled.astype(np.float32)
-        return {}
 
 
 class Early(Callback):
@@ -240,7 +197,7 @@ def _trained(
     if chief:
         os.makedirs(folder, exist_ok=True)
     trainer = build(data, folder)
-    trainer.add_callback(Best(trainer, data))
+    trainer.add_callback(Best(trainer, data, HELD_OUT))
     trainer.train(trainer.restore())
     state = trainer.method.host_state
     names = (HELD_OUT, *judged(data))
@@ -253,49 +210,6 @@ def _trained(
             near = neighbour_shares(shown, train, labels, classes)
             predictions[name] = np.mean([predictions[name], *near], axis=0)
     return Fold(rows, int(state[EPOCH]), predictions)
-
-
-def has_features(method: Method) -> bool:
-    """Returns whether the last network makes features of its vectors."""
-    network = method.features_network()
-    return network is not None and len(network.layers) > 1
-
-
-def features(trainer: Trainer, split: str) -> np.ndarray:
-    """Returns what the last layer of the last network gets [n, d]."""
-    return trainer.score('features_step', split=split)['features']
-
-
-def _are_too_many(queries: np.ndarray, references: np.ndarray) -> bool:
-    """Returns whether neighbours are left out, because they take hours."""
-    work = neighbours.operations(len(queries), *references.shape)
-    return work > neighbours.MOST_OPERATIONS
-
-
-def neighbour_shares(
-    queries: np.ndarray,
-    references: np.ndarray,
-    labels: np.ndarray,
-    classes: int,
-) -> list[np.ndarray]:
-    """Returns shares of the labels of the nearest references, one [m, C].
-
-    None of it if there are so many examples that they would take hours.
-
-    Args:
-        queries: vectors [m, d]. If they are the references, no example is its
-            own neighbour.
-        references: vectors [n, d].
-        labels: of the references, int [n].
-        classes: C.
-    """
-    if _are_too_many(queries, references):
-        return []
-    same = queries is references
-    ids, _ = neighbours.nearest(
-        queries, references, neighbours.NEIGHBOURS, same
-    )
-    return [neighbours.shares(ids, labels, classes).astype(np.float32)]
 
 
 def middle_epoch(folds: Sequence[Fold]) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ieg import folds
+from ieg import held_out
 from ieg.data.dataset import Data, Split
 from ieg.data.images import thumbnails
 from ieg.data.spec import OWN
@@ -38,7 +38,7 @@ def examine(
             the network has no features, or there are too many examples.
         reason: a sentence about the last case; '' otherwise.
     """
-    names = ['train', *folds.judged(data)]
+    names = ['train', *held_out.judged(data)]
     if not data.is_vectors and (
         data.spec.base not in OWN or trainer.method.features_network() is None
     ):
@@ -70,7 +70,7 @@ def _features(trainer: Trainer, name: str, split: Split) -> np.ndarray:
     """Returns the features of a split, float32 [n, d]."""
     if split.vectors is not None:
         return split.vectors.array
-    return folds.features(trainer, name)
+    return held_out.features(trainer, name)
 
 
 def _pictures(splits: list[Split]) -> similar.Pictures | None:

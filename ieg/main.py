@@ -40,12 +40,6 @@ TABLE = (
     ),
     ('noise rate, realized', 'noise_rate_realised', '{:.2%}'),
     ('AUC of clean against noisy labels', 'label_auc', '{:.4f}'),
-    ('noise rate, estimated', 'noise_rate', '{:.2%}'),
-    (
-        'noise rate, probably between',
-        'noise_rate_interval',
-        '{0[0]:.2%} and {0[1]:.2%}',
-    ),
     ('labels to check (label_issues.csv)', 'count', '{}'),
     ('AUC of their list', 'roc_auc', '{:.4f}'),
     ('run folder, with report.html', 'folder', '{}'),
@@ -60,15 +54,12 @@ def table(summary: dict[str, Any]) -> str:
 
     figures = summary['label_issues'] | summary
     sentences = statement(summary['label_issues'])
-    # These say the same.
-    left_out = ('noise_rate', 'noise_rate_interval') if sentences else ()
     copies = similar.statement(summary['label_issues'])
     lines = []
     for title, key, form in TABLE:
         value = figures.get(key)
         shown = '-' if value is None else form.format(value)
-        if key not in left_out:
-            lines.append(f'{title:<{WIDTH}}  {shown}')
+        lines.append(f'{title:<{WIDTH}}  {shown}')
     filled = (textwrap.fill(text, 79) for text in (*sentences, *copies))
     return '\n'.join([*lines, *filled])
 

@@ -13,13 +13,13 @@ import tensorflow as tf
 from scipy.special import softmax
 
 import ieg
-from ieg import folds, label_issues, lookalikes, report, run_folder
+from ieg import folds, held_out, label_issues, lookalikes, report, run_folder
 from ieg.commandline import auto
 from ieg.config import Config
 from ieg.data.dataset import Data, Split
 from ieg.data.noise import labels as noise_labels
 from ieg.folds import Fold
-from ieg.label_issues import Evidence, Examples, floor, ranking
+from ieg.label_issues import floor, ranking
 from ieg.label_issues.score import Scored
 from ieg.methods import checks
 from ieg.methods.base import Method
@@ -150,12 +150,12 @@ def conclude(
         return Outcome({}, None, {}, [text])
     arrays = collect(trainer, data)
     alike, reason = lookalikes.examine(trainer, data, say)
+    mean = arrays['train_probabilities']
     if parts:
-        mean = arrays['train_probabilities']
         arrays |= folds.evidence(trainer, data, parts, mean, alike)
-        rows, figures = judge_folds(arrays, data, trainer.method)
     else:
-        rows, figures = judge(arrays, data, trainer.method)
+        arrays |= held_out.evidence(trainer, data, mean, alike)
+    rows, figures = judge(arrays, data, trainer.method)
     if alike is not None:
         rows = alike.add(rows)
         figures |= alike.figures()
@@ -180,18 +180,19 @@ def collect(trainer: Trainer, data: Data) -> dict[str, np.ndarray]:
         trainer: the trainer at the end of its run.
         data: the data of the run.
     """
-    arrays = {'class_names': np.array(data.class_names)}
-    evidence, visits = _train_evidence(trainer, data.train)
-    arrays |= _described('train', data.train) | {
-        'train_probabilities': evidence.probabilities.astype(np.float32),
-        'train_agreement': evidence.agreement.astype(np.float32),
-        'train_early': evidence.early.astype(np.float32),
+    train = data.train
+    probabilities, agreement, visits = _train_evidence(trainer, train)
+    arrays = {
+        'class_names': np.array(data.class_names),
+        **_described('train', train),
+        'train_probabilities': probabilities.astype(np.float32),
+        'train_agreement': agreement.astype(np.float32),
         'train_visits': visits.astype(np.float32),
     }
     for name in ('valid', 'test'):
         split = data.split(name)
         if split is not None:
-            logits = trainer.score('logits_step', split=name)['logits']
+            logits = trainer.logits(name)
             arrays |= _described(name, split)
             # The sum over networks, as in evaluation and the exported model.
             arrays[f'{name}_logits'] = logits.sum(axis=1).astype(np.float32)
@@ -208,21 +209,24 @@ def _described(name: str, split: Split) -> dict[str, np.ndarray]:
 
 def _train_evidence(
     trainer: Trainer, split: Split
-) -> tuple[Evidence, np.ndarray]:
-    """Returns the evidence about training labels, and visits that count."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns what was predicted of training examples.
+
+    The mean probabilities [n, C], the share of the visits that predicted the
+    given label [n], and the number of visits that count [n].
+    """
     assert trainer.method.visits is not None
     visits = Visits.of_columns(trainer.method.visits.numpy())
-    evidence = Evidence.of_visits(split.labels, visits)
+    count = np.maximum(visits.counted, 1)
+    agreement = visits.agreed / count
+    probabilities = visits.probabilities / count[:, np.newaxis]
     unknown = np.flatnonzero(visits.counted < 1)
     if len(unknown):
         logits = trainer.score('logits_step', ids=unknown)['logits']
-        late = Evidence.of_predictions(
-            split.labels[unknown], _probabilities(logits.sum(axis=1))
-        )
-        evidence.probabilities[unknown] = late.probabilities
-        evidence.agreement[unknown] = late.agreement
-        evidence.early[unknown] = late.early
-    return evidence, visits.counted
+        late = _probabilities(logits.sum(axis=1))
+        probabilities[unknown] = late
+        agreement[unknown] = late.argmax(axis=1) == split.labels[unknown]
+    return probabilities, agreement, visits.counted
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:
@@ -240,77 +244,27 @@ def judge(
     examples of a user's own data if the true labels are unknown.
 
     Args:
-        arrays: see `collect`.
-        data: the data of the run.
-        method: the trained method, for its selection.
-
-    Returns:
-        See `ieg.label_issues.audit`.
-    """
-    evidence = Evidence(
-        labels=data.train.labels,
-        probabilities=arrays['train_probabilities'].astype(np.float64),
-        agreement=arrays['train_agreement'].astype(np.float64),
-        early=arrays['train_early'].astype(np.float64),
-        visits=np.maximum(arrays['train_visits'], 1),
-    )
-    train = data.train
-    parts = [
-        Examples(
-            'train',
-            train.indices,
-            _paths(train),
-            evidence,
-            _chosen(method),
-            train.clean_labels,
-        )
-    ]
-    for name in folds.judged(data):
-        split = data[name]
-        probabilities = _probabilities(arrays[f'{name}_logits'])
-        held_out = Evidence.of_predictions(split.labels, probabilities)
-        parts.append(
-            label_issues.Examples(name, split.indices, _paths(split), held_out)
-        )
-    return label_issues.audit(parts, data.class_names)
-
-
-def judge_folds(
-    arrays: Mapping[str, np.ndarray], data: Data, method: Method
-) -> tuple[label_issues.Issues, dict[str, Any]]:
-    """Ranks the same labels with the evidence of folds.
-
-    Args:
-        arrays: see `collect` and `ieg.folds.evidence`.
+        arrays: see `collect`, `ieg.folds.evidence` and `ieg.held_out.evidence`.
         data: the data of the run.
         method: the trained method, for its selection.
 
     Returns:
         See `ieg.label_issues.ranking.rank`.
     """
-    train, numbers = data.train, arrays['train_fold']
-    held_out = arrays['train_held_out'].astype(np.float64)
-    estimate = floor.estimate(
-        [
-            (held_out[numbers == number], train.labels[numbers == number])
-            for number in np.unique(numbers)
-        ]
-    )
-    mean = Scored(train.labels, arrays['train_probabilities'])
-    scored = Scored(train.labels, arrays['train_evidence'])
+    train = data.train
     parts = [
         ranking.Judged(
             'train',
             train.indices,
             _paths(train),
-            scored,
-            mean.score,
+            Scored(train.labels, arrays['train_evidence']),
+            Scored(train.labels, arrays['train_probabilities']).score,
             arrays['train_agreement'],
             _chosen(method),
             train.clean_labels,
         )
     ]
-    for name in folds.judged(data):
+    for name in held_out.judged(data):
         split = data[name]
         scored = Scored(split.labels, arrays[f'{name}_evidence'])
         agrees = (scored.suggested == split.labels).astype(float)
@@ -319,7 +273,24 @@ def judge_folds(
                 name, split.indices, _paths(split), scored, scored.score, agrees
             )
         )
+    held = _held_out(arrays, data)
+    estimate = floor.estimate(held) if held else None
     return ranking.rank(parts, data.class_names, estimate)
+
+
+def _held_out(
+    arrays: Mapping[str, np.ndarray], data: Data
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns predictions [m, C] and given labels of held-out examples."""
+    if 'train_fold' in arrays:
+        said = arrays['train_held_out'].astype(np.float64)
+        numbers, labels = arrays['train_fold'], data.train.labels
+        folds = [numbers == number for number in np.unique(numbers)]
+        return [(said[fold], labels[fold]) for fold in folds]
+    if held_out.measures_noise(data):
+        said = arrays['valid_evidence'].astype(np.float64)
+        return [(said, data['valid'].labels)]
+    return []
 
 
 def _paths(split: Split) -> np.ndarray | None:

@@ -15,9 +15,6 @@ from ieg.utils.text import limits, listed, percent
 if TYPE_CHECKING:
     from ieg.data.dataset import Data
 
-# Networks that mark a larger share of all labels are wrong themselves.
-MOST = 0.4
-
 
 def lines(
     summary: Mapping[str, Any], issues: Issues | None, data: 'Data'
@@ -63,12 +60,9 @@ def _to_check(issues: Issues | None) -> str:
 
 def _share(figures: Mapping[str, Any], issues: Issues | None) -> str:
     if 'never_predicted' not in figures:
-        if issues is not None and issues.is_issue.mean() > MOST:
-            return (
-                'few: the network is too weak to tell right labels from wrong '
-                'ones; train longer, or on features (--backbone)'
-            )
-        return 'unknown: only runs on vectors or features measure it'
+        return 'unknown to the earlier version that made this run'
+    if figures['noise_rate_interval'] is None:
+        return 'unknown: no examples were held out (--valid_ratio=0.1)'
     low, high = figures['noise_rate_interval']
     if figures['noise_rate'] is None:
         return (

@@ -548,6 +548,7 @@ class Data:
         skipped: (path, reason) of each file that is not an image.
         fingerprint: a hash of a user's own data; '' for known sets.
         backbone: see `Source`.
+        has_own_valid: whether `valid` is its owner's.
     """
 
     spec: DatasetSpec
@@ -565,6 +566,7 @@ class Data:
     skipped: tuple[tuple[str, str], ...] = ()
     fingerprint: str = ''
     backbone: str = ''
+    has_own_valid: bool = False
 
     def split(self, name: str) -> Split | None:
         """Returns the split called `name`, or None if it does not exist."""

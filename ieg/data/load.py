@@ -190,6 +190,7 @@ def load(
         skipped=source.skipped,
         fingerprint=source.fingerprint,
         backbone=source.backbone,
+        has_own_valid=source.valid is not None,
     )
 
 

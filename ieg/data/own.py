@@ -548,6 +548,7 @@ def of_files(
     height, width = np.median(sizes, axis=0).astype(int)
     side = asked or usual_side(sizes)
     values = {'image_size': side} | schedule(side, len(paths), 3)
+    values |= share_held_out(len(paths))
     return Advice(
         values,
         f'{name}: {len(paths):,} images of {num_classes:,} classes, '
@@ -569,6 +570,15 @@ def schedule(side: int, count: int, channels: int) -> dict[str, Any]:
         'learning_rate': 0.02,
         'lr_schedule': 'cosine_one',
     }
+
+
+# Examples of which a tenth says something about the labels of all.
+_LEAST_HELD_OUT = 200
+
+
+def share_held_out(count: int) -> dict[str, Any]:
+    """Returns how many of so many images are held out to judge labels."""
+    return {'valid_ratio': 0.1} if count >= _LEAST_HELD_OUT else {}
 
 
 def of_vectors(name: str, count: int, width: int, num_classes: int) -> Advice:

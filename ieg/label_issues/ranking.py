@@ -51,7 +51,7 @@ class Judged:
 
 
 def rank(
-    parts: Sequence[Judged], class_names: Sequence[str], floor: Floor
+    parts: Sequence[Judged], class_names: Sequence[str], floor: Floor | None
 ) -> tuple[Issues, dict[str, Any]]:
     """Ranks labels by their score, those of training examples first.
 
@@ -61,7 +61,8 @@ def rank(
     Args:
         parts: the training examples, then others.
         class_names: one name per class.
-        floor: how many labels are wrong.
+        floor: how many labels are wrong; None if nothing was held out, so
+            none is marked.
 
     Returns:
         The rows, and `label_issues` of `summary.json`.
@@ -87,7 +88,7 @@ def rank(
         'count': int(rows.is_issue.sum()),
         'hard': int(rows.is_hard.sum()),
         'marks': {mark: marks[mark] for mark in (CERTAIN, LIKELY, POSSIBLE)},
-        **floor.figures(),
+        **(floor.figures() if floor else dict.fromkeys(RATE)),
         'never_predicted': names[unseen].tolist(),
     }
     if train.clean is not None:
@@ -97,7 +98,7 @@ def rank(
 
 
 def _table(
-    part: Judged, names: np.ndarray, floor: Floor, unseen: np.ndarray
+    part: Judged, names: np.ndarray, floor: Floor | None, unseen: np.ndarray
 ) -> pd.DataFrame:
     """Returns the rows of a part, in its order, without ranks."""
     scored, chosen = part.scored, part.chosen
@@ -133,11 +134,16 @@ def statement(figures: Mapping[str, Any]) -> list[str]:
         figures: `label_issues` of `summary.json`.
 
     Returns:
-        Nothing for a run without held-out evidence.
+        Nothing for a run of an earlier version, or without a list.
     """
     interval, point = (figures.get(name) for name in RATE)
-    if 'never_predicted' not in figures or interval is None:
+    if 'never_predicted' not in figures:
         return []
+    if interval is None:
+        return [
+            'How many labels are wrong is unknown, and none is marked, because '
+            'no training examples were held out: add --valid_ratio=0.1.'
+        ]
     low, high = interval
     # A lower limit is zero, or not small.
     least = f'At least {low:.1%} and at most' if low else 'At most'

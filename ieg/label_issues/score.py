@@ -51,7 +51,7 @@ class Scored:
         return np.setdiff1d(self.given, self.suggested)
 
     def marks(
-        self, floor: Floor, unseen: np.ndarray | None = None
+        self, floor: Floor | None, unseen: np.ndarray | None = None
     ) -> np.ndarray:
         """Returns 'certain', 'likely', 'possible' or '' for each example [n].
 
@@ -61,13 +61,13 @@ class Scored:
         that is never predicted, which says more about the network.
 
         Args:
-            floor: how many are wrong.
+            floor: how many are wrong; None if that is unknown.
             unseen: classes that are never predicted; by default those that
                 none of these examples looks like.
         """
         unseen = self.unseen if unseen is None else unseen
         marks = np.full(len(self.given), '', object)
-        if floor.refused or not floor.point:
+        if floor is None or floor.refused or not floor.point:
             return marks
         differs = self.suggested != self.given
         differs &= ~np.isin(self.given, unseen)

@@ -416,7 +416,6 @@ class Method(keras.Model):
             visit = Visits(
                 shown=tf.ones_like(before),
                 agreed=agrees,
-                places=agrees * (before - 1),
                 probabilities=probabilities * counts[:, tf.newaxis],
             )
             row = tf.concat(visit.columns(), axis=1)

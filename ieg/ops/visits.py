@@ -20,24 +20,22 @@ class Visits:
     Attributes:
         shown: number of visits [n].
         agreed: at how many that count the given label was predicted [n].
-        places: sum of the numbers of those; the first visit that counts has
-            the number 0 [n].
         probabilities: sums of the predicted probabilities [n, C].
     """
 
     shown: np.ndarray
     agreed: np.ndarray
-    places: np.ndarray
     probabilities: np.ndarray
 
     @classmethod
     def of_columns(cls, columns: np.ndarray) -> 'Visits':
         """Returns the visits that columns [n, 3 + C] hold."""
-        return cls(columns[:, 0], columns[:, 1], columns[:, 2], columns[:, 3:])
+        return cls(columns[:, 0], columns[:, 1], columns[:, 3:])
 
     def columns(self) -> list[np.ndarray]:
         """Returns the columns [n, k], to be joined along axis 1."""
-        facts = (self.shown, self.agreed, self.places)
+        # The third is of the checkpoints of 0.1.0.
+        facts = (self.shown, self.agreed, 0 * self.shown)
         return [*(fact[:, np.newaxis] for fact in facts), self.probabilities]
 
     @staticmethod

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 from markupsafe import Markup
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 
 from ieg.report.charts import diagram
 from ieg.report.html import render
@@ -20,8 +20,6 @@ from ieg.report.run import PREDICTIONS, RunFolder
 BINS = 15
 # Temperatures are sought between 1/50 and 50.
 LARGEST = 50.0
-GRID = 41
-TINY = 1e-12
 LABELS = {
     'valid': 'validation examples with their given labels',
     'test': 'test examples with their best known labels',
@@ -94,7 +92,6 @@ def calibration(
 def fit_temperature(
     logits: np.ndarray,
     labels: np.ndarray,
-    transition: np.ndarray | None = None,
 ) -> float:
     """Returns the temperature with the smallest negative log-likelihood.
 
@@ -104,29 +101,12 @@ def fit_temperature(
     Args:
         logits: [n, C].
         labels: int [n].
-        transition: [C, C], how likely each label (column) is for each true
-            class (row), for labels that are partly wrong. They would ask for
-            too little confidence; so their likelihood is that of the classes
-            after this noise (the forward correction of Patrini et al., CVPR
-            2017).
     """
-    logits, rows = np.asarray(logits, float), np.arange(len(labels))
-
-    def cost(log_scale: float) -> float:
-        scaled = np.exp(log_scale) * logits
-        if transition is None:
-            return _nll(scaled, labels)
-        chances = (softmax(scaled, axis=-1) @ transition)[rows, labels]
-        return float(-np.log(np.maximum(chances, TINY)).mean())
-
-    # With a transition matrix there may be more than one minimum.
-    limit = np.log(LARGEST)
-    grid = np.linspace(-limit, limit, GRID)
-    best = grid[np.argmin([cost(value) for value in grid])]
-    step = grid[1] - grid[0]
+    logits = np.asarray(logits, float)
+    # The likelihood is a concave function of the scale.
     refined = minimize_scalar(
-        cost,
-        bounds=(max(best - step, -limit), min(best + step, limit)),
+        lambda log_scale: _nll(np.exp(log_scale) * logits, labels),
+        bounds=(-np.log(LARGEST), np.log(LARGEST)),
         method='bounded',
         options={'xatol': 1e-4},
     )
@@ -182,11 +162,7 @@ def build(run: RunFolder) -> Markup:
         )
     # Validation labels are for fitting, test labels to measure.
     fitted_to, measured_on = list(held)[0], list(held)[-1]
-    temperature, uncorrected = fit_temperature(*held[fitted_to]), None
-    transition = run.issue_summary.get('transition_matrix')
-    if fitted_to != measured_on and _is_noisy(run) and transition is not None:
-        uncorrected = calibration(*held[measured_on], temperature)
-        temperature = fit_temperature(*held[fitted_to], np.asarray(transition))
+    temperature = fit_temperature(*held[fitted_to])
     calibrations = {
         split: calibration(*pair, temperature) for split, pair in held.items()
     }
@@ -196,7 +172,6 @@ def build(run: RunFolder) -> Markup:
         calibrations=calibrations,
         fitted_to=fitted_to,
         measured_on=measured_on,
-        uncorrected=uncorrected,
         wrong_share=_wrong_share(run),
         diagrams=[
             diagram('As trained', measured.before),
@@ -206,15 +181,6 @@ def build(run: RunFolder) -> Markup:
         sizes={split: len(labels) for split, (_, labels) in held.items()},
         bins=BINS,
     )
-
-
-def _is_noisy(run: RunFolder) -> bool:
-    """Returns whether validation labels are as noisy as those of training.
-
-    They are if they were split off; your own validation set may be cleaner.
-    """
-    share = _wrong_share(run)
-    return bool(run.options.get('valid_ratio')) if share is None else share > 0
 
 
 def _held_out(

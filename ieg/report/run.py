@@ -62,8 +62,6 @@ ISSUE_FIGURES = (
     'outliers',
 )
 COPIES = ('examples', 'groups', 'of_different_labels', 'across_splits')
-# Their dimensions.
-ARRAYS = {'noise_rate_interval': 1, 'transition_matrix': 2}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -209,10 +207,9 @@ def _summary(path: str) -> dict[str, Any]:
     if not isinstance(copies, dict):
         raise damaged(path, 'near_duplicates is not an object')
     _check_figures(path, copies, COPIES)
-    for name, dimensions in ARRAYS.items():
-        value = figures.get(name)
-        if value is not None and not _is_array(value, dimensions):
-            raise damaged(path, f'{name} is not an array of numbers')
+    interval = figures.get('noise_rate_interval')
+    if interval is not None and not _is_interval(interval):
+        raise damaged(path, 'noise_rate_interval is not two numbers')
     return summary
 
 
@@ -224,15 +221,9 @@ def _check_figures(
             raise damaged(path, f'{name} is not a number')
 
 
-def _is_array(value: Any, dimensions: int) -> bool:
-    """Whether a value of JSON is an interval [2] or a matrix [C, C]."""
-    try:
-        array = np.asarray(value, float)
-    except (TypeError, ValueError):
-        return False
-    square = array.ndim == 2 and array.shape[0] == array.shape[1]
-    fits = square if dimensions == 2 else array.shape == (2,)
-    return bool(fits and np.isfinite(array).all())
+def _is_interval(value: Any) -> bool:
+    """Whether a value of JSON is two numbers."""
+    return isinstance(value, list) and [*map(is_number, value)] == [True] * 2
 
 
 def _advice(path: str) -> dict[str, Any]:
@@ -271,13 +262,6 @@ def _check_split(
 def _check_classes(run: RunFolder) -> None:
     """Checks that all files have the same number of classes."""
     classes = len(run.class_names)
-    matrix = run.issue_summary.get('transition_matrix')
-    known = run.predictions is not None or run.noise is not None
-    if matrix is not None and known and len(matrix) != classes:
-        raise damaged(
-            os.path.join(run.folder, SUMMARY),
-            f'transition_matrix has {len(matrix)} classes, not {classes}',
-        )
     if run.noise is not None and len(run.noise.transition) != classes:
         raise damaged(
             os.path.join(run.folder, PREDICTIONS),

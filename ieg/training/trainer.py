@@ -150,6 +150,7 @@ class Trainer:
         self._callbacks = list(callbacks)
         self._interrupt = interrupt or Interrupt()
         self._seconds_per_step: dict[str, float] = {}
+        self._logits: dict[str, np.ndarray] = {}
         self.restart(workdir, identity)
 
     def restart(self, workdir: str, identity: Mapping[str, Any]) -> None:
@@ -171,6 +172,7 @@ class Trainer:
         self._running: Running | None = None
         self._saved_at = 0.0
         self._omit = ''
+        self._logits.clear()
 
     def exchange(self, data: Data) -> None:
         """Replaces the data by others with as many training examples.
@@ -204,6 +206,7 @@ class Trainer:
         Raises:
             UsageError: the run cannot be resumed from it.
         """
+        self._logits.clear()
         facts = self._checkpoints.restore(step, unfinished=not step)
         # What is saved from now on is not where it would resume.
         self._omit = ', without --restore_step' if step else ''
@@ -347,6 +350,7 @@ class Trainer:
         devices.agree(self._strategy, place, running.phases)
         self._begin_callbacks(running)
         self._running = running
+        self._logits.clear()
         entry: dict[str, Any] = {'epoch': epoch}
         entry |= self._train_phases(running, callbacks)
         for split in self._due_splits(epoch, bool(running.phases)):
@@ -601,8 +605,18 @@ class Trainer:
         examples = self._data.split(split)
         if examples is None:
             return {}
-        logits = self.score('logits_step', split=split)['logits']
-        return metrics.evaluation(split, examples.labels, logits)
+        self._logits.pop(split, None)
+        return metrics.evaluation(split, examples.labels, self.logits(split))
+
+    def logits(self, split: str) -> np.ndarray:
+        """Returns the logits of each network for a split `[n, networks, C]`.
+
+        Those of the last evaluation, if nothing was trained since.
+        """
+        if split not in self._logits:
+            scored = self.score('logits_step', split=split)
+            self._logits[split] = scored['logits']
+        return self._logits[split]
 
     def evaluate_checkpoint(self, step: int = 0) -> dict[str, Any]:
         """Restores a checkpoint and evaluates it on the test sets.

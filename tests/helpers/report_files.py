@@ -171,7 +171,6 @@ class Run:
                 'hard': 4,
                 'noise_rate': 0.35,
                 'noise_rate_interval': [0.31, 0.39],
-                'transition_matrix': self.noise().transition.tolist(),
                 'roc_auc': 0.9876,
                 'average_precision': 0.95,
                 'budget': int(self.wrong.sum()),

@@ -1,4 +1,4 @@
-"""Label issues: from what was said of examples to a ranked list."""
+"""Label issues: the ranked list, its figures and its file."""
 
 import csv
 import dataclasses
@@ -10,14 +10,14 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ieg import label_issues
 from ieg.errors import UsageError
-from ieg.label_issues import Evidence
-from ieg.ops.visits import Visits
+from ieg.label_issues import floor, ranking
+from ieg.label_issues.score import Scored
 
 CLASSES = 4
 
 
 def planted(count=4000, rate=0.3, seed=0):
-    """Returns true and given labels, and visits that mostly see the truth."""
+    """Returns true and given labels, and shares that mostly see the truth."""
     rng = np.random.default_rng(seed)
     clean = rng.integers(CLASSES, size=count)
     wrong = rng.random(count) < rate
@@ -28,155 +28,9 @@ def planted(count=4000, rate=0.3, seed=0):
     return clean, given, said
 
 
-def evidence_of(said, given):
-    return Evidence.of_predictions(given, said)
-
-
-def test_evidence_adds_up_what_visits_said():
-    rng = np.random.default_rng(1)
-    visits, labels = 5, np.array([0, 2, 1])
-    said = rng.dirichlet(np.ones(CLASSES), size=(visits, 3))
-    agrees = said.argmax(axis=2) == labels
-    sums = np.zeros((3, 3 + CLASSES))
-    sums[:, 0] = 1  # The first visit counts as nothing else.
-    for number in range(visits):
-        sums[:, 0] += 1
-        sums[:, 1] += agrees[number]
-        sums[:, 2] += agrees[number] * number
-        sums[:, 3:] += said[number]
-    found = Evidence.of_visits(labels, Visits.of_columns(sums))
-    np.testing.assert_allclose(found.probabilities, said.mean(axis=0))
-    np.testing.assert_allclose(found.agreement, agrees.mean(axis=0))
-    weights = np.arange(visits, 0, -1) - 0.5
-    weights /= weights.sum()
-    np.testing.assert_allclose(found.early, weights @ agrees, atol=1e-12)
-    own = said.mean(axis=0)[np.arange(3), labels]
-    others = said.mean(axis=0)
-    others[np.arange(3), labels] = 0
-    np.testing.assert_allclose(found.margin, own - others.max(axis=1))
-
-
-def test_what_was_never_shown_gives_no_evidence():
-    visits = Visits.of_columns(np.zeros((1, 3 + CLASSES)))
-    found = Evidence.of_visits(np.array([1]), visits)
-    assert found.agreement == found.early == 0
-    assert np.isfinite(found.score).all()
-
-
-def test_what_is_learnt_late_looks_worse():
-    early = np.array([[11, 5, sum(range(5)), 5, 5, 0, 0]], float)
-    late = np.array([[11, 5, sum(range(5, 10)), 5, 5, 0, 0]], float)
-    one, other = (
-        Evidence.of_visits(np.array([0]), Visits.of_columns(sums))
-        for sums in (early, late)
-    )
-    assert one.agreement == other.agreement
-    assert one.score > other.score
-
-
-@pytest.mark.parametrize('rate', [0.05, 0.3, 0.6])
-def test_the_noise_is_estimated(rate):
-    clean, given, said = planted(rate=rate)
-    found = label_issues.estimate(evidence_of(said, given))
-    realised = np.mean(clean != given)
-    assert abs(found.rate - realised) < 0.05
-    assert found.interval[0] <= realised <= found.interval[1]
-    assert found.interval[0] <= found.rate <= found.interval[1]
-    truth = np.zeros((CLASSES, CLASSES))
-    np.add.at(truth, (clean, given), 1)
-    truth /= truth.sum(axis=1, keepdims=True)
-    assert np.abs(found.transition - truth).max() < 0.08
-    np.testing.assert_allclose(found.transition.sum(axis=1), 1)
-
-
-def test_without_noise_little_is_estimated():
-    _, given, said = planted(rate=0.0)
-    said = 0.9 * np.eye(CLASSES)[given] + 0.1 * said
-    found = label_issues.estimate(evidence_of(said, given))
-    assert found.rate == 0
-    np.testing.assert_array_equal(found.transition, np.eye(CLASSES))
-
-
-def test_short_clean_runs_are_not_taken_for_noisy():
-    # Few visits: most labels were predicted at all of them, hard ones later.
-    rng = np.random.default_rng(0)
-    labels = rng.integers(CLASSES, size=1000)
-    sums = np.zeros((1000, 3 + CLASSES))
-    sums[:, 0] = 1
-    for number in range(3):
-        right = rng.random(1000) < (0.6, 0.8, 0.95)[number]
-        said = np.where(right, labels, (labels + 1) % CLASSES)
-        sums[:, 0] += 1
-        sums[:, 1] += right
-        sums[:, 2] += number * right
-        sums[:, 3:] += 0.6 * np.eye(CLASSES)[said] + 0.4 / CLASSES
-    found = label_issues.estimate(
-        Evidence.of_visits(labels, Visits.of_columns(sums))
-    )
-    assert found.rate < 0.12
-
-
-def test_what_is_learnt_by_heart_is_found():
-    # A third of the labels is wrong, and predicted in the second half only.
-    rng = np.random.default_rng(0)
-    clean, given, _ = planted(count=1000)
-    wrong = clean != given
-    sums = np.zeros((1000, 3 + CLASSES))
-    sums[:, 0] = 1
-    for number in range(30):
-        heart = rng.random(1000) < (number - 8) / 16
-        said = np.where(wrong & heart, given, clean)
-        sums[:, 0] += 1
-        sums[:, 1] += said == given
-        sums[:, 2] += number * (said == given)
-        sums[:, 3:] += np.eye(CLASSES)[said]
-    found = label_issues.estimate(
-        Evidence.of_visits(given, Visits.of_columns(sums))
-    )
-    assert found.rate == pytest.approx(wrong.mean(), abs=0.02)
-
-
-@pytest.mark.parametrize(
-    'skill, least, most', [(0.97, 0.03, 0.04), (0.65, 0.15, 0.2)]
-)
-def test_hard_images_widen_the_interval(skill, least, most):
-    # The network recognises the second half of the images less often.
-    rng = np.random.default_rng(0)
-    clean, given, _ = planted(count=2000, rate=0.2)
-    knows = np.repeat([0.97, skill], 1000)
-    sums = np.zeros((2000, 3 + CLASSES))
-    sums[:, 0] = 1
-    for number in range(12):
-        said = (clean + 2 * (rng.random(2000) > knows)) % CLASSES
-        sums[:, 0] += 1
-        sums[:, 1] += said == given
-        sums[:, 2] += number * (said == given)
-        sums[:, 3:] += np.eye(CLASSES)[said]
-    low, high = label_issues.estimate(
-        Evidence.of_visits(given, Visits.of_columns(sums))
-    ).interval
-    assert low <= np.mean(clean != given) <= high
-    assert least < high - low < most
-
-
-def test_nothing_is_known_where_nothing_was_learnt():
-    labels = np.arange(100) % CLASSES
-    said = np.tile([0.4, 0.2, 0.2, 0.2], (100, 1))
-    found = label_issues.estimate(evidence_of(said, labels))
-    assert found.interval == (0, 1)
-
-
-def test_a_class_without_labels_changes_nothing_else():
-    clean, given, said = planted()
-    wider = np.concatenate([said, np.zeros((len(said), 1))], axis=1)
-    found = label_issues.estimate(evidence_of(wider, given))
-    np.testing.assert_array_equal(found.transition[-1], np.eye(CLASSES + 1)[-1])
-    assert abs(found.rate - np.mean(clean != given)) < 0.05
-
-
 def test_detection_agrees_with_scikit_learn():
     clean, given, said = planted()
-    right, score = clean == given, evidence_of(said, given).score
+    right, score = clean == given, Scored(given, said).score
     found = label_issues.detection(right, score)
     assert found['roc_auc'] == pytest.approx(roc_auc_score(right, score))
     assert found['average_precision'] == pytest.approx(
@@ -199,24 +53,32 @@ def test_detection_says_nothing_where_every_label_is_right():
 @pytest.fixture(scope='module')
 def audited():
     clean, given, said = planted(count=2000)
-    half = 1500
+    scored = Scored(given, said)
+    agreement = np.random.default_rng(0).random(2000)
+    train, valid = slice(1500), slice(1500, None)
+
+    def part(split, rows, **more):
+        own = Scored(given[rows], said[rows])
+        places = np.arange(2000)[rows]
+        names = np.array([f'a/{n}.png' for n in places], object)
+        return ranking.Judged(
+            split,
+            places * 2 if split == 'train' else places,
+            None if split == 'train' else names,
+            own,
+            own.score,
+            agreement[rows],
+            **more,
+        )
+
+    right = (clean == given)[train]
     parts = [
-        label_issues.Examples(
-            'train',
-            np.arange(half) * 2,
-            None,
-            evidence_of(said[:half], given[:half]),
-            chosen=clean[:half] == given[:half],
-            clean=clean[:half],
-        ),
-        label_issues.Examples(
-            'valid',
-            np.arange(500),
-            np.array([f'a/{n}.png' for n in range(500)], object),
-            evidence_of(said[half:], given[half:]),
-        ),
+        part('train', train, chosen=right, clean=clean[train]),
+        part('valid', valid),
     ]
-    rows, figures = label_issues.audit(parts, ['cat', 'Ärger, "x"', '=1', 'd'])
+    estimate = floor.estimate([(scored.shares[valid], given[valid])])
+    names = ['cat', 'Ärger, "x"', '=1', 'd']
+    rows, figures = ranking.rank(parts, names, estimate)
     return rows, figures, clean, given
 
 
@@ -292,7 +154,7 @@ def test_the_file_gives_back_what_was_written(audited, tmp_path):
 
 def test_columns_that_a_run_does_not_have_are_not_written(audited, tmp_path):
     path = str(tmp_path / 'issues.csv')
-    label_issues.write(path, audited[0])
+    label_issues.write(path, dataclasses.replace(audited[0], mark=None))
     assert label_issues.read(path).mark is None
     with open(path, encoding='utf-8-sig') as file:
         assert file.readline() == ','.join(label_issues.COLUMNS) + '\n'

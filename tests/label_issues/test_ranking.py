@@ -71,6 +71,16 @@ def test_sentences_say_at_least_and_at_most():
     assert 'most 0.04%' in rate
 
 
-def test_runs_without_held_out_evidence_have_no_sentences():
+def test_nothing_is_marked_where_nothing_was_held_out():
+    rows, figures = rank([judged('train', 200, 40, 2)], CLASSES, None)
+    assert not rows.is_issue.any() and not rows.mark.astype(bool).any()
+    assert figures['noise_rate'] is figures['noise_rate_interval'] is None
+    # The ranking is as good.
+    assert (rows.index[:40] < 40).mean() > 0.9
+    (sentence,) = statement(figures)
+    assert 'unknown' in sentence and '--valid_ratio' in sentence
+
+
+def test_runs_of_earlier_versions_have_no_sentences():
     older = {'noise_rate': 0.2, 'noise_rate_interval': [0.1, 0.3], 'count': 9}
     assert statement(older) == statement({}) == []

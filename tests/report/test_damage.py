@@ -22,18 +22,15 @@ WORDS = {
     'log.jsonl': 'no curves',
     'label_issues.csv': 'no suspects',
     'predictions.npz': 'no calibration',
-    'noise.npz': 'the true labels are unknown',
     'memorization.json': 'does not recommend an epoch',
 }
 SECTIONS = ['curves', 'matrix', 'classes', 'reliability', 'suspects']
-# It needs one of them.
-OF_MATRIX = {'summary.json', 'noise.npz'}
 
 
 def assert_sections(seen, missing=()):
     """All sections are there and in the navigation, but for an empty one."""
     expected = SECTIONS.copy()
-    if OF_MATRIX.issubset(missing):
+    if 'noise.npz' in missing:
         expected.remove('matrix')
     assert [one['id'] for one in seen.all('section')] == expected
     (contents,) = seen.all('nav')
@@ -95,9 +92,9 @@ def test_any_files_may_be_missing(fresh):
 
 
 def test_classes_without_names_are_numbers(fresh):
-    for name in ('predictions.npz', 'noise.npz', 'label_issues.csv'):
+    for name in ('predictions.npz', 'label_issues.csv'):
         (fresh.folder / name).unlink()
-    rows = page_of(fresh).rows('Estimated noise matrix')
+    rows = page_of(fresh).rows('Noise matrix')
     assert [row[0] for row in rows] == ['0', '1', '2']
 
 
@@ -114,9 +111,7 @@ DAMAGE = {
         '{"label_issues": {"near_duplicates": [1]}}',
         '{"label_issues": {"near_duplicates": {"groups": []}}}',
         '{"label_issues": {"outliers": "two"}}',
-        '{"label_issues": {"transition_matrix": [[1, 0]]}}',
-        '{"label_issues": {"transition_matrix": [[1]]}}',
-        '{"label_issues": {"transition_matrix": [["a"]]}}',
+        '{"label_issues": {"noise_rate_interval": [0, "a"]}}',
     ],
     'memorization.json': ['{', '{"recommended_epoch": "last"}'],
     'noise.npz': ['', 'no archive'],

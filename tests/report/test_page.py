@@ -20,6 +20,7 @@ from report_pages import (
     page_of,
 )
 
+from ieg.data.noise import labels as noise_labels
 from ieg.report import html
 
 
@@ -176,24 +177,20 @@ def test_a_run_without_any_suspicion(fresh):
 
 
 def test_the_noise_matrix(whole, run):
-    for what in ('Estimated', 'Realised'):
-        rows = whole.rows(f'{what} noise matrix')
-        assert [row[0] for row in rows] == list(NAMES)
-        shares = run.noise().transition
-        shown = [[c if c != '·' else '0' for c in row[1:]] for row in rows]
-        assert np.abs(np.array(shown, float) - 100 * shares).max() <= 0.5
-    assert 'by 0.0 points on average' in whole.text
+    rows = whole.rows('Noise matrix')
+    assert [row[0] for row in rows] == list(NAMES)
+    shares = run.noise().transition
+    shown = [[c if c != '·' else '0' for c in row[1:]] for row in rows]
+    assert np.abs(np.array(shown, float) - 100 * shares).max() <= 0.5
 
 
 def test_of_many_classes_only_the_largest_confusions_are_listed(tmp_path):
     names = [f'class {n}' for n in range(25)]
-    run = Run(tmp_path / 'run', names, train=100, valid=0)
-    summary = run.summary()
-    matrix = np.eye(25)
-    matrix[7, [7, 3]] = 0.6, 0.4
-    matrix[9, [9, 2]] = 0.9, 0.1
-    summary['label_issues']['transition_matrix'] = matrix.tolist()
-    run.write_json('summary.json', summary)
+    run = Run(tmp_path / 'run', names, train=250, valid=0)
+    run.given = run.clean.astype(np.int32)
+    run.given[np.flatnonzero(run.clean == 7)[:4]] = 3
+    run.given[np.flatnonzero(run.clean == 9)[:1]] = 2
+    noise_labels.save(str(run.folder / 'noise.npz'), run.noise())
     rows = page_of(run).rows('The 20 most frequent confusions of 25 classes')
     assert [row[:3] for row in rows] == [
         ['class 7', 'class 3', '40.0\xa0%'],

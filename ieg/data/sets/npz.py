@@ -20,6 +20,7 @@ from ieg.data.own import (
     open_vectors,
     own_path,
     schedule,
+    share_held_out,
 )
 from ieg.data.vectors import Vectors, checked
 from ieg.errors import UsageError, nearest
@@ -518,7 +519,8 @@ def _advice(found: FoundArrays) -> Advice:
     train, classes = found.parts['train'], len(found.class_names)
     height, width, channels = train.images.shape
     return Advice(
-        schedule(min(height, width), len(train), channels),
+        schedule(min(height, width), len(train), channels)
+        | share_held_out(len(train)),
         f'npz: {len(train):,} images of {classes:,} '
         f'classes, {width} x {height} pixels.',
     )

@@ -1,0 +1,227 @@
+"""Examples that a run is not trained on, and what it learns from them.
+
+What networks predict for held-out training examples says how many labels are
+wrong (`ieg.label_issues.floor`), and which epoch explains labels best. Runs on
+vectors have five folds of them (`ieg.folds`), others a validation part.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+
+from ieg.data.dataset import Data
+from ieg.data.spec import OWN
+from ieg.label_issues import floor, neighbours, score
+from ieg.label_issues.similar import Similar
+from ieg.methods.base import Method
+from ieg.ops.visits import Visits
+from ieg.training.callbacks import Callback
+from ieg.training.trainer import Trainer
+
+VALID = 'valid'
+# In `Method.host_state`.
+EPOCH, LOSS, BEST, EARLY = 'best_epoch', 'best_loss', 'best_', 'early'
+# Pixels of images that are themselves compared, at most 32 x 32, and the
+# multiplications for it: two minutes on two cores.
+_MOST_PIXELS, _MOST_OPERATIONS = 1024, 1e13
+
+
+def judged(data: Data) -> list[str]:
+    """Returns the splits, other than 'train', whose labels are judged.
+
+    Test labels are, if they are a user's own and the truth is unknown.
+    """
+    own = data.spec.base in OWN and data.train.clean_labels is None
+    names = (VALID, 'test') if own else (VALID,)
+    return [name for name in names if data.split(name) is not None]
+
+
+def measures_noise(data: Data) -> bool:
+    """Returns whether validation labels are as noisy as training labels.
+
+    They are if they were held out, and in a user's own data, whose parts are
+    labeled alike.
+    """
+    held_out = not data.has_own_valid or data.spec.base in OWN
+    return data.valid is not None and held_out
+
+
+def log_probabilities(trainer: Trainer, split: str) -> np.ndarray:
+    """Returns logarithms of the networks' mean probabilities [n, C]."""
+    return floor.combined(trainer.logits(split))
+
+
+def look(trainer: Trainer, data: Data, split: str, epoch: int) -> bool:
+    """Keeps the predictions of the epoch that explains held-out labels best.
+
+    They are in the host state of the method, hence in its checkpoints.
+
+    Args:
+        trainer: after this epoch.
+        data: of the run.
+        split: the held-out examples.
+        epoch: counted from 0.
+
+    Returns:
+        Whether this epoch is the best one so far.
+    """
+    state = trainer.method.host_state
+    logs = log_probabilities(trainer, split)
+    shot = floor.snapshot(epoch, logs, data[split].labels)
+    if shot.loss >= state.get(LOSS, np.inf):
+        return False
+    state[LOSS], state[EPOCH] = np.array(shot.loss), np.array(epoch)
+    state[BEST + split] = shot.probabilities.astype(np.float32)
+    for name in judged(data):
+        if name != split:
+            logs = log_probabilities(trainer, name)
+            scaled = softmax(shot.temperature * logs, axis=1)
+            state[BEST + name] = scaled.astype(np.float32)
+    return True
+
+
+class Best(Callback):
+    """Looks at held-out examples after each epoch; see `look`.
+
+    Args:
+        trainer: of the run.
+        data: of the run.
+        split: the held-out examples.
+    """
+
+    def __init__(self, trainer: Trainer, data: Data, split: str):
+        super().__init__()
+        self._trainer, self._data, self._split = trainer, data, split
+
+    def figures(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Looks at the held-out examples after an epoch."""
+        self._look(entry['epoch'])
+        return {}
+
+    def _look(self, epoch: int) -> bool:
+        return look(self._trainer, self._data, self._split, epoch)
+
+
+class BestAndEarly(Best):
+    """Also keeps the mean predictions of training examples until that epoch.
+
+    NaN for examples of which no visit counts until then.
+    """
+
+    def _look(self, epoch: int) -> bool:
+        is_best, method = super()._look(epoch), self._trainer.method
+        if is_best and method.visits is not None:
+            visits = Visits.of_columns(method.visits.numpy())
+            count = visits.counted[:, np.newaxis]
+            mean = visits.probabilities / np.where(count, count, np.nan)
+            method.host_state[EARLY] = mean.astype(np.float32)
+        return is_best
+
+
+def has_features(method: Method) -> bool:
+    """Returns whether the last network makes features of its vectors."""
+    network = method.features_network()
+    return network is not None and len(network.layers) > 1
+
+
+def features(trainer: Trainer, split: str) -> np.ndarray:
+    """Returns what the last layer of the last network gets [n, d]."""
+    return trainer.score('features_step', split=split)['features']
+
+
+def neighbour_shares(
+    queries: np.ndarray,
+    references: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+) -> list[np.ndarray]:
+    """Returns shares of the labels of the nearest references, one [m, C].
+
+    None of it if there are so many examples that they would take hours.
+
+    Args:
+        queries: vectors [m, d]. If they are the references, no example is its
+            own neighbour.
+        references: vectors [n, d].
+        labels: of the references, int [n].
+        classes: C.
+    """
+    work = neighbours.operations(len(queries), *references.shape)
+    if work > neighbours.MOST_OPERATIONS:
+        return []
+    same = queries is references
+    ids, _ = neighbours.nearest(
+        queries, references, neighbours.NEIGHBOURS, same
+    )
+    return [neighbours.shares(ids, labels, classes).astype(np.float32)]
+
+
+def evidence(
+    trainer: Trainer, data: Data, mean: np.ndarray, alike: Similar | None
+) -> dict[str, np.ndarray]:
+    """Returns the evidence about labels, as `predictions.npz` has it.
+
+    Args:
+        trainer: at the end of the run.
+        data: of the run.
+        mean: mean probabilities of the training examples [n, C].
+        alike: what the nearest other examples say, by their features; None
+            where that is not known.
+
+    Returns:
+        `train_evidence` [n, C], and the same of each other split that is
+        judged, by the epoch that explains held-out labels best.
+    """
+    state, others = trainer.method.host_state, judged(data)
+    if measures_noise(data) and BEST + VALID not in state:
+        # The run was finished by an earlier version.
+        look(trainer, data, VALID, len(trainer.log.entries) - 1)
+    near = _near(trainer, data, ['train', *others], alike)
+    early = state.get(EARLY, mean)
+    early = np.where(np.isnan(early), mean, early)
+    shares = [*near['train'], *_of_pixels(data)]
+    arrays = {'train_evidence': score.evidence(mean, early, *shares)}
+    for name in others:
+        said = state.get(BEST + name)
+        if said is None:
+            said = np.exp(log_probabilities(trainer, name))
+        arrays[f'{name}_evidence'] = np.mean([said, *near[name]], axis=0)
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def _near(
+    trainer: Trainer, data: Data, names: list[str], alike: Similar | None
+) -> dict[str, list[np.ndarray]]:
+    """Returns what the nearest training examples say of those of each split.
+
+    By the features of the last network; nothing where it has none, or where
+    there are too many examples.
+    """
+    if alike is not None:
+        return {name: [alike.shares[alike.split == name]] for name in names}
+    network, count = trainer.method.features_network(), len(data.train)
+    if network is None:
+        return {name: [] for name in names}
+    work = neighbours.operations(count, count, network.output.shape[-1])
+    if work > neighbours.MOST_OPERATIONS:
+        return {name: [] for name in names}
+    made = {name: features(trainer, name) for name in names}
+    labels, classes = data.train.labels, data.num_classes
+    return {
+        name: neighbour_shares(made[name], made['train'], labels, classes)
+        for name in names
+    }
+
+
+def _of_pixels(data: Data) -> list[np.ndarray]:
+    """Returns what the nearest training images say, by their pixels."""
+    images, labels = data.train.images, data.train.labels
+    if images is None or np.prod(images.shape[1:3]) > _MOST_PIXELS:
+        return []
+    count, width = len(images), int(np.prod(images.shape[1:]))
+    if neighbours.operations(count, count, width) > _MOST_OPERATIONS:
+        return []
+    flat = images.reshape(count, width)
+    return neighbour_shares(flat, flat, labels, data.num_classes)
