@@ -479,6 +479,10 @@ def build(
     trainer = Trainer(
         method, data, settings, strategy, folder, identity, watchers, interrupt
     )
+    # Vectors have folds.
+    if watched and held_out.measures_noise(data) and not data.is_vectors:
+        best = held_out.BestAndEarly(trainer, data, held_out.VALID)
+        trainer.add_callback(best)
     return Experiment(config, data, trainer, settings, strategy, folder)
 
 
@@ -599,9 +603,6 @@ def _train(
             trainer.add_callback(Progress(costs, start, stream))
     say = _print if progress and experiment.is_chief else _ignore
     parts = _folds(experiment, interrupt, say)
-    if not parts and held_out.measures_noise(experiment.data):
-        best = held_out.BestAndEarly(trainer, experiment.data, held_out.VALID)
-        trainer.add_callback(best)
     trainer.train(start)
     if progress and len(trainer.log.entries) == start:
         _print('The run was complete already: nothing was trained.')

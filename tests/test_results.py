@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 from ieg import config as ieg_config
 from ieg import experiment, label_issues, results
-from ieg.methods import base
+from ieg.ops import visits
 
 pytestmark = pytest.mark.usefixtures('tiny')
 
@@ -58,7 +58,7 @@ def test_a_report_that_fails_costs_nothing_else(tmp_path, monkeypatch):
 def test_what_is_too_large_to_be_remembered_is_told(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(base, 'MOST_VISIT_NUMBERS', 10)
+    monkeypatch.setattr(visits, 'MOST_NUMBERS', 10)
     summary = train(tmp_path)
     said = ' '.join(capsys.readouterr().out.split())
     assert '256 training examples' in said

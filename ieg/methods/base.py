@@ -18,7 +18,7 @@ from ieg.errors import UsageError
 from ieg.ops import optim
 from ieg.ops import random as random_ops
 from ieg.ops.losses import accuracy
-from ieg.ops.visits import Visits
+from ieg.ops import visits
 from ieg.utils import plugins
 from ieg.utils.text import listed
 
@@ -199,9 +199,6 @@ def check_name(name: Any) -> str:
 
 # Keeps a method's random numbers apart from those of the views.
 METHOD_LANE = 2
-# 256 MiB of float32: beyond that no visits are remembered, because judging
-# them takes several times as much.
-MOST_VISIT_NUMBERS = 2**26
 
 
 class Method(keras.Model):
@@ -380,11 +377,10 @@ class Method(keras.Model):
     # What to report.
 
     def _visits(self) -> keras.Variable | None:
-        """Returns the columns of `Visits`, None where they are too large."""
-        columns = Visits.width(self.info.num_classes)
-        if self.info.num_examples * columns > MOST_VISIT_NUMBERS:
-            return None
-        return self.example_variable('visits', (columns,))
+        """Returns the columns of `ops.visits`, None where they are too many."""
+        info = self.info
+        columns = visits.width(info.num_examples, info.num_classes)
+        return columns and self.example_variable('visits', (columns,))
 
     def observe(self, part: Examples, logits: tf.Tensor) -> Logs:
         """Remembers the predictions of training examples that are shown.
@@ -404,26 +400,22 @@ class Method(keras.Model):
             probabilities = tf.nn.softmax(
                 tf.cast(tf.stop_gradient(logits), tf.float32)
             )
-            guess = tf.argmax(
-                probabilities, axis=-1, output_type=part['label'].dtype
+            index = part['index']
+            old, new = visits.visited(
+                tf.gather(self.visits.value, index),
+                part['label'],
+                probabilities,
             )
-            before = Visits.of_columns(
-                tf.gather(self.visits.value, part['index'])
-            ).shown
-            # At the first visit, networks have learned next to nothing.
-            counts = tf.minimum(before, 1.0)
-            agrees = tf.cast(guess == part['label'], tf.float32) * counts
-            visit = Visits(
-                shown=tf.ones_like(before),
-                agreed=agrees,
-                probabilities=probabilities * counts[:, tf.newaxis],
-            )
-            row = tf.concat(visit.columns(), axis=1)
             # One bad step would spoil the sums for good.
-            bad = tf.reduce_any(~tf.math.is_finite(row), axis=1, keepdims=True)
-            row = tf.where(bad, 0.0, row)
+            bad = tf.reduce_any(~tf.math.is_finite(new), axis=1, keepdims=True)
             self.update_examples(
-                self.visits, part['index'], tf.zeros_like(row), row
+                self.visits,
+                index,
+                tf.where(bad, 0.0, old),
+                tf.where(bad, 0.0, new),
+                once=visits.is_compact(
+                    self.visits.shape[1], self.info.num_classes
+                ),
             )
         return log_accuracy(part, logits)
 
@@ -573,6 +565,7 @@ class Method(keras.Model):
         index: tf.Tensor,
         old: tf.Tensor,
         new: tf.Tensor,
+        once: bool = False,
     ) -> None:
         """Replaces the rows `index` of an example variable on every device.
 
@@ -582,6 +575,7 @@ class Method(keras.Model):
             old: the rows as this step read them `[b, ...]`.
             new: the rows to be `[b, ...]`. An id that is in the batch twice,
                 where the ids of a phase wrap around, gets both changes.
+            once: whether it gets the first one only.
         """
         # The rows travel, not the variable: it may be a thousand times larger.
         change = new - old
@@ -590,6 +584,11 @@ class Method(keras.Model):
             # What comes from the pipeline is on no device of a worker yet.
             index = context.all_gather(tf.identity(index), axis=0)
             change = context.all_gather(change, axis=0)
+        if once:
+            same = tf.cast(index[:, tf.newaxis] == index, tf.int32)
+            first = tf.argmax(same, axis=1, output_type=tf.int32)
+            is_first = first == tf.range(tf.size(index))
+            change = tf.where(is_first[:, tf.newaxis], change, 0.0)
         # Of this replica's copy; `assign_add` would sum over the replicas.
         tf.raw_ops.ResourceScatterNdAdd(
             ref=variable.value.handle,

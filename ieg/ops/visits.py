@@ -1,53 +1,112 @@
 """What a run remembers of the visits of its training examples.
 
-A visit is a step that shows an example. Steps add to one variable
-`[N, 3 + C]`; this module knows what its columns are.
+A visit is a step that shows an example. Steps change one variable `[N, width]`;
+this module knows what its columns are.
+
+The first visit of an example is only counted, because networks have learned
+next to nothing by then. Of the others the predictions are summed: the
+probabilities of all C classes or, if those of all examples are too many
+numbers, that of the given label, and the `KEPT` largest sums. Columns are
+
+    shown, agreed, unused, C sums
+    shown, agreed, counted, sum of the label, KEPT classes, KEPT sums
+
+where agreed is at how many visits that count the given label was predicted.
 """
 
 import dataclasses
 
 import numpy as np
+import tensorflow as tf
+
+# 256 MiB of float32: beyond that, sums of all classes are too many.
+MOST_NUMBERS = 2**26
+# Classes whose sums are kept if not all are.
+KEPT = 8
+_FACTS = 3
+
+
+def width(num_examples: int, num_classes: int) -> int | None:
+    """Returns the number of columns, None where they are too many."""
+    for columns in (_FACTS + num_classes, _FACTS + 1 + 2 * KEPT):
+        if num_examples * columns <= MOST_NUMBERS:
+            return columns
+    return None
+
+
+def is_compact(columns: int, num_classes: int) -> bool:
+    """Returns whether so many columns keep some of the classes only."""
+    return columns != _FACTS + num_classes
+
+
+def visited(
+    columns: tf.Tensor, labels: tf.Tensor, probabilities: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns how a visit changes the columns of the examples that it shows.
+
+    Args:
+        columns: before the visit [b, width].
+        labels: given labels, integers [b].
+        probabilities: that it predicts [b, C].
+
+    Returns:
+        What to subtract from the columns, and what to add, each [b, width]:
+        the sums of all classes are only added to, which is exact.
+    """
+    num_classes = probabilities.shape[-1]
+    guess = tf.argmax(probabilities, axis=-1, output_type=labels.dtype)
+    counts = tf.minimum(columns[:, :1], 1.0)
+    agrees = tf.cast(guess == labels, tf.float32)[:, tf.newaxis] * counts
+    probabilities *= counts
+    facts = [tf.ones_like(counts), agrees]
+    if not is_compact(columns.shape[-1], num_classes):
+        # The third column is of the checkpoints of 0.1.0.
+        change = tf.concat(
+            [*facts, tf.zeros_like(counts), probabilities], axis=1
+        )
+        return tf.zeros_like(change), change
+    own = tf.gather(probabilities, labels[:, tf.newaxis], batch_dims=1)
+    before = columns[:, _FACTS + 1 :]
+    classes, sums = tf.split(before, 2, axis=1)
+    spread = tf.one_hot(tf.cast(classes, tf.int32), num_classes)
+    total = probabilities + tf.einsum('bk,bkc->bc', sums, spread)
+    largest = tf.math.top_k(total, KEPT)
+    kept = [tf.cast(largest.indices, tf.float32), largest.values]
+    return (
+        tf.concat([tf.zeros([len(columns), _FACTS + 1]), before], axis=1),
+        tf.concat([*facts, counts, own, *kept], axis=1),
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Visits:
-    """Sums over the visits of n examples; C classes.
-
-    The first visit of an example is in `shown` only, because networks have
-    learned next to nothing by then; the others count. Fields are arrays, or
-    tensors within a step.
+    """Sums over the visits of n examples that count.
 
     Attributes:
-        shown: number of visits [n].
-        agreed: at how many that count the given label was predicted [n].
-        probabilities: sums of the predicted probabilities [n, C].
+        counted: number of visits, float64 [n]; an example that is twice in its
+            first batch has two in the first one.
+        agreed: at how many of them the given label was predicted [n].
+        sums: sums of the predicted probabilities [n, C], or of the classes
+            that are kept [n, KEPT].
+        own: sums of the probability of the given label [n]; None if those of
+            all classes are kept.
+        classes: that are kept, int [n, KEPT]; None if all are.
     """
 
-    shown: np.ndarray
+    counted: np.ndarray
     agreed: np.ndarray
-    probabilities: np.ndarray
+    sums: np.ndarray
+    own: np.ndarray | None = None
+    classes: np.ndarray | None = None
 
     @classmethod
-    def of_columns(cls, columns: np.ndarray) -> 'Visits':
-        """Returns the visits that columns [n, 3 + C] hold."""
-        return cls(columns[:, 0], columns[:, 1], columns[:, 3:])
-
-    def columns(self) -> list[np.ndarray]:
-        """Returns the columns [n, k], to be joined along axis 1."""
-        # The third is of the checkpoints of 0.1.0.
-        facts = (self.shown, self.agreed, 0 * self.shown)
-        return [*(fact[:, np.newaxis] for fact in facts), self.probabilities]
-
-    @staticmethod
-    def width(num_classes: int) -> int:
-        """Returns the number of columns, 3 + C."""
-        return 3 + num_classes
-
-    @property
-    def counted(self) -> np.ndarray:
-        """How many visits count, float64 [n].
-
-        All but the first; an example that is twice in its first batch has two
-        of these.
-        """
-        return np.rint(self.probabilities.sum(axis=1, dtype=np.float64))
+    def of_columns(cls, columns: np.ndarray, num_classes: int) -> 'Visits':
+        """Returns the visits that columns [n, width] hold."""
+        agreed = columns[:, 1]
+        if not is_compact(columns.shape[1], num_classes):
+            sums = columns[:, _FACTS:]
+            counted = np.rint(sums.sum(axis=1, dtype=np.float64))
+            return cls(counted, agreed, sums)
+        classes, sums = np.split(columns[:, _FACTS + 1 :], 2, axis=1)
+        counted, own = columns[:, 2].astype(np.float64), columns[:, 3]
+        return cls(counted, agreed, sums, own, classes.astype(np.int32))
