@@ -356,7 +356,7 @@ class LabelTracker:
         near = None
         both = said
         if self._vectors:
-            near = self._near(train, rows)[0](slice(None))
+            near = self._near(train, rows, 1)[0](slice(None))
             both = (said + near) / 2
 
         def shares(block: slice) -> Shares:
@@ -386,13 +386,16 @@ class LabelTracker:
         given, width = self._labels[rows], len(self.classes)
         return listing.look(split, rows, given, width, shares, agreement)
 
-    def _near(self, train: np.ndarray, rows: np.ndarray) -> list[_Near]:
+    def _near(
+        self, train: np.ndarray, rows: np.ndarray, most: int = 2
+    ) -> list[_Near]:
         """Returns shares of labels among the training rows near others.
 
         Args:
             train: rows that were trained on.
             rows: the others; where they are `train`, no row is its own
                 neighbour.
+            most: how many kinds of vectors are used at most.
 
         Returns:
             Functions of blocks of `rows`, by features and by raw vectors.
@@ -406,7 +409,7 @@ class LabelTracker:
             ids = neighbours.nearest(others, some, k, same).ids
             return lambda block: neighbours.shares(ids[block], labels, width)
 
-        return [near(vectors) for vectors in self._vectors]
+        return [near(vectors) for vectors in self._vectors[:most]]
 
     # Files.
 

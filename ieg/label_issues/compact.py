@@ -48,8 +48,31 @@ class Means(abc.ABC):
         """
 
     @abc.abstractmethod
+    def add_to(self, sums: np.ndarray, rows: Rows, weight: float) -> None:
+        """Adds weighted sums of some examples, as far as they are kept.
+
+        Args:
+            sums: is added to [k, C].
+            rows: the examples, k of them.
+            weight: of each visit.
+        """
+
+    @abc.abstractmethod
+    def complete(self, sums: np.ndarray, count: np.ndarray) -> None:
+        """Adds what was not kept to sums.
+
+        Args:
+            sums: is added to [k, C].
+            count: number of visits, with their weights [k].
+        """
+
     def sums(self, rows: Rows) -> np.ndarray:
         """Returns sums of the probabilities of some examples [k, C]."""
+        count = self.count[rows]
+        sums = np.zeros((len(count), self.num_classes))
+        self.add_to(sums, rows, 1.0)
+        self.complete(sums, count)
+        return sums
 
     @abc.abstractmethod
     def fields(self) -> dict[str, np.ndarray]:
@@ -93,9 +116,12 @@ class Dense(Means):
         self.count[rows] += counts
         self.total[rows] += sums
 
-    def sums(self, rows: Rows) -> np.ndarray:
+    def add_to(self, sums: np.ndarray, rows: Rows, weight: float) -> None:
         """See `Means`."""
-        return self.total[rows]
+        sums += weight * self.total[rows]
+
+    def complete(self, sums: np.ndarray, count: np.ndarray) -> None:
+        """See `Means`; everything is kept."""
 
     def fields(self) -> dict[str, np.ndarray]:
         """See `Means`."""
@@ -139,16 +165,21 @@ class Compact(Means):
         self.classes[rows] = top
         self.kept[rows] = np.take_along_axis(sums, top, axis=1)
 
-    def sums(self, rows: Rows) -> np.ndarray:
-        """See `Means`; what is left is shared by the classes not kept."""
-        own, classes = self.labels[rows, np.newaxis], self.classes[rows]
-        sums = np.full((len(own), self.num_classes), np.nan)
-        np.put_along_axis(sums, classes.astype(int), self.kept[rows], axis=1)
-        np.put_along_axis(sums, own, self.own[rows, np.newaxis], axis=1)
-        unknown = np.isnan(sums)
-        rest = np.maximum(self.count[rows] - np.nansum(sums, axis=1), 0)
-        each = rest / np.maximum(unknown.sum(axis=1), 1)
-        return np.where(unknown, each[:, np.newaxis], sums)
+    def add_to(self, sums: np.ndarray, rows: Rows, weight: float) -> None:
+        """See `Means`."""
+        places = np.arange(len(sums))
+        label, classes = self.labels[rows], self.classes[rows]
+        is_own = classes == label[:, np.newaxis]
+        kept = np.where(is_own, 0, self.kept[rows])
+        sums[places[:, np.newaxis], classes] += weight * kept
+        sums[places, label] += weight * self.own[rows]
+
+    def complete(self, sums: np.ndarray, count: np.ndarray) -> None:
+        """See `Means`; the classes that are not kept share the rest."""
+        unknown = sums == 0
+        rest = np.maximum(count - sums.sum(axis=1), 0)
+        rest /= np.maximum(unknown.sum(axis=1), 1)
+        sums += rest[:, np.newaxis] * unknown
 
     def fields(self) -> dict[str, np.ndarray]:
         """See `Means`."""
@@ -181,13 +212,16 @@ def means(parts: Sequence[tuple[float, Means]], rows: Rows) -> np.ndarray:
             part.
         rows: the examples; those without a visit of some weight are 0.
     """
-    sums = np.zeros((len(parts[0][1].count[rows]), parts[0][1].num_classes))
-    count = np.zeros(len(sums))
+    first = parts[0][1]
+    count = np.zeros(len(first.count[rows]))
+    sums = np.zeros((len(count), first.num_classes))
     for weight, part in parts:
         if weight:
-            sums += weight * part.sums(rows)
+            part.add_to(sums, rows, weight)
             count += weight * part.count[rows]
-    return sums / np.where(count > 0, count, 1)[:, np.newaxis]
+    first.complete(sums, count)
+    sums /= np.where(count > 0, count, 1)[:, np.newaxis]
+    return sums
 
 
 def blocks(count: int, width: int) -> Iterator[slice]:
