@@ -108,7 +108,8 @@ class LabelTracker:
             index: numbers of the rows, int [k]; each time that a row is given
                 counts as a visit.
             probabilities: predictions for these rows [k, C]; or `logits`.
-            logits: the same before the softmax [k, C].
+            logits: the same before the softmax [k, C]; of several networks
+                [k, networks, C].
             epoch: counted from 0; None for the current one.
 
         Raises:

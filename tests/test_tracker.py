@@ -1,8 +1,10 @@
 """A tracker of labels: recorded numbers, order, files and bad input."""
 
+import re
+
 import numpy as np
 import pytest
-from paths import GOLDEN, SHARED
+from paths import GOLDEN, ROOT, SHARED
 from scipy.special import softmax
 
 from ieg import LabelTracker
@@ -323,6 +325,19 @@ def test_a_page_shows_suspects(tmp_path):
     assert '<img' not in path.read_text()
     with pytest.raises(ValueError, match='shape'):
         tracker.report(path, images.transpose(0, 3, 1, 2)[..., :2])
+
+
+def test_the_example_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    text = (ROOT / 'docs' / 'python.md').read_text()
+    blocks = re.findall(r'(?s)```python\n(.*?)```', text)
+    (program,) = (block for block in blocks if 'partial_fit' in block)
+    monkeypatch.chdir(tmp_path)
+    exec(program, names := {})
+    table = names['tracker'].issues()
+    marked = table['index'][table.is_issue]
+    assert names['wrong'][marked].mean() > 0.8
+    assert len(names['held_out']) == 180 and '180' in capsys.readouterr().out
+    assert (tmp_path / 'labels.html').exists()
 
 
 UNIFORM = np.full((2, 3), 1 / 3)

@@ -52,39 +52,54 @@ def find_label_issues(
     Raises:
         ValueError: an argument is invalid, or neighbours would take hours.
     """
-    width = None
-    if probabilities is not None:
-        width = np.shape(probabilities)[-1] if np.ndim(probabilities) else 0
-    elif features is None:
+    if probabilities is None and features is None:
         raise ValueError('give probabilities, features, or both.')
-    given, names = inputs.labels(labels, width, classes)
-    if len(given) < LEAST:
-        raise ValueError(
-            f'at least {LEAST} labels are needed, got {len(given)}.'
-        )
+    is_matrix = np.ndim(probabilities) == 2
+    columns = np.shape(probabilities)[1] if is_matrix else None
+    given, names = inputs.labels(labels, columns, classes)
     count, width = len(given), len(names)
-    numbers = np.zeros(count, int)
+    if count < LEAST:
+        raise ValueError(f'at least {LEAST} labels are needed, got {count}.')
     vectors = None if features is None else inputs.features(features, count)
     try:
         if probabilities is not None:
             said = inputs.predictions(probabilities, None, count, width)
-            predicted, near = _direct(given, said, vectors)
+            found = _direct(given, said, vectors)
         else:
             assert vectors is not None
-            numbers = _folds(given, seed)
-            predicted, near = _crossed(given, width, numbers, vectors)
+            found = _crossed(given, width, vectors, seed)
     except UsageError as error:
         raise ValueError(str(error)) from None
+    return _listed(given, names, *found)
+
+
+def _listed(
+    given: np.ndarray,
+    names: Sequence[Any],
+    predicted: np.ndarray,
+    near: np.ndarray | None,
+    folds: np.ndarray,
+) -> pd.DataFrame:
+    """Returns the list, with the summary.
+
+    Args:
+        given: given labels, int [n].
+        names: the classes, C of them.
+        predicted: probabilities [n, C].
+        near: shares of neighbours' labels [n, C], or None.
+        folds: number of the fold of each row, int [n].
+    """
     both = predicted if near is None else (predicted + near) / 2
-    folds = [numbers == fold for fold in np.unique(numbers)]
-    parts = [(both[rows], given[rows]) for rows in folds]
+    each = (folds == fold for fold in np.unique(folds))
+    result = floor.estimate([(both[rows], given[rows]) for rows in each])
 
     def shares(block: slice) -> Shares:
         close = None if near is None else near[block]
         return Shares(both[block], predicted[block], close)
 
-    part = listing.look('held_out', np.arange(count), given, width, shares)
-    table, summary = listing.make([part], names, floor.estimate(parts))
+    rows = np.arange(len(given))
+    part = listing.look('held_out', rows, given, len(names), shares)
+    table, summary = listing.make([part], names, result)
     table.attrs['summary'] = summary
     return table
 
@@ -100,8 +115,8 @@ def _folds(given: np.ndarray, seed: int) -> np.ndarray:
 
 def _direct(
     given: np.ndarray, said: np.ndarray, vectors: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns calibrated probabilities, and shares of neighbours' labels.
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Returns calibrated probabilities, shares of neighbours, and one fold.
 
     Args:
         given: given labels, int [n].
@@ -113,22 +128,19 @@ def _direct(
         k = neighbours.NEIGHBOURS
         ids = neighbours.nearest(vectors, vectors, k, same=True).ids
         near = neighbours.shares(ids, given, said.shape[1])
-    return _calibrated(said, given), near
+    return _calibrated(said, given), near, np.zeros(len(given), int)
 
 
 def _crossed(
-    given: np.ndarray,
-    num_classes: int,
-    numbers: np.ndarray,
-    vectors: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the same of each fold, by the examples of the other folds.
+    given: np.ndarray, num_classes: int, vectors: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the same of five folds, each judged by the other four.
 
     Args:
         given: given labels, int [n].
         num_classes: C.
-        numbers: fold of each row, int [n].
         vectors: [n, d].
+        seed: of the folds.
 
     Raises:
         ValueError: the labels have too few classes.
@@ -137,9 +149,10 @@ def _crossed(
         raise ValueError(
             'features alone need at least 2 labels of each of 2 classes.'
         )
+    folds = _folds(given, seed)
     predicted, near = np.zeros((2, len(given), num_classes))
     for fold in range(FOLDS):
-        rows, rest = numbers == fold, numbers != fold
+        rows, rest = folds == fold, folds != fold
         labels, known = given[rest], vectors[rest]
         predicted[rows] = _calibrated(
             _regression(known, labels, vectors[rows], num_classes), given[rows]
@@ -147,7 +160,7 @@ def _crossed(
         k = neighbours.NEIGHBOURS
         ids = neighbours.nearest(vectors[rows], known, k, same=False).ids
         near[rows] = neighbours.shares(ids, labels, num_classes)
-    return predicted, near
+    return predicted, near, folds
 
 
 def _regression(

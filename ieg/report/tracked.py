@@ -1,4 +1,4 @@
-"""The page of labels that a training loop of one's own has recorded."""
+"""The page about labels that a training loop has recorded."""
 
 import os
 from collections.abc import Mapping
@@ -78,7 +78,10 @@ def _picture(images: Any, index: int) -> str | None:
 
 
 def _pixels(image: np.ndarray, index: int) -> np.ndarray:
-    """Returns an image as uint8 [H, W, channels]; floats may end at 1 or 255.
+    """Returns an image as uint8 [H, W, channels].
+
+    White is 255, or for other types the smallest of 1, 16 and 255 that no pixel
+    exceeds.
 
     Raises:
         ValueError: this is not an image.
@@ -91,6 +94,6 @@ def _pixels(image: np.ndarray, index: int) -> np.ndarray:
             f'that of row {index} has {image.shape}.'
         )
     if image.dtype != np.uint8:
-        white = 1 if image.max() <= 1 else 255
+        white = next((w for w in (1, 16) if image.max() <= w), 255)
         image = np.nan_to_num(image.astype(float) / white).clip(0, 1) * 255
     return image.round().astype(np.uint8)
