@@ -66,17 +66,36 @@ class Scored:
                 none of these examples looks like.
         """
         unseen = self.unseen if unseen is None else unseen
-        marks = np.full(len(self.given), '', object)
-        if floor is None or floor.refused or not floor.point:
-            return marks
-        differs = self.suggested != self.given
-        differs &= ~np.isin(self.given, unseen)
-        marks[differs] = POSSIBLE
-        order = np.argsort(self.score, kind='stable')
-        for rate, mark in ((floor.point, LIKELY), (floor.lower, CERTAIN)):
-            first = order[: round(rate * len(order))]
-            marks[first[differs[first]]] = mark
+        return mark(self.given, self.suggested, self.score, floor, unseen)
+
+
+def mark(
+    given: np.ndarray,
+    suggested: np.ndarray,
+    score: np.ndarray,
+    floor: Floor | None,
+    unseen: np.ndarray,
+) -> np.ndarray:
+    """Returns 'certain', 'likely', 'possible' or '' for each example [n].
+
+    Args:
+        given: given labels, int [n].
+        suggested: the class that each looks most like, int [n].
+        score: see `Scored.score` [n].
+        floor: how many are wrong; None if that is unknown.
+        unseen: classes that are never predicted; see `Scored.marks`.
+    """
+    marks = np.full(len(given), '', object)
+    if floor is None or floor.refused or not floor.point:
         return marks
+    differs = suggested != given
+    differs &= ~np.isin(given, unseen)
+    marks[differs] = POSSIBLE
+    order = np.argsort(score, kind='stable')
+    for rate, kind in ((floor.point, LIKELY), (floor.lower, CERTAIN)):
+        first = order[: round(rate * len(order))]
+        marks[first[differs[first]]] = kind
+    return marks
 
 
 def evidence(
