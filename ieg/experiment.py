@@ -479,8 +479,8 @@ def build(
     trainer = Trainer(
         method, data, settings, strategy, folder, identity, watchers, interrupt
     )
-    # Vectors have folds.
-    if watched and held_out.measures_noise(data) and not data.is_vectors:
+    has_folds = folds.suit(method, data)
+    if watched and held_out.measures_noise(data) and not has_folds:
         best = held_out.BestAndEarly(trainer, data, held_out.VALID)
         trainer.add_callback(best)
     return Experiment(config, data, trainer, settings, strategy, folder)
@@ -635,8 +635,7 @@ def _folds(
     Makes the run remember what it predicts until the epoch that they choose.
     """
     trainer, data = experiment.trainer, experiment.data
-    enough = len(data.train) >= folds.LEAST
-    if not data.is_vectors or trainer.method.visits is None or not enough:
+    if not folds.suit(trainer.method, data):
         return []
     parts = folds.train(
         _FoldBuilder(experiment, interrupt),

@@ -24,15 +24,20 @@ from ieg.held_out import (
     EARLY,
     EPOCH,
     Best,
+    Evidence,
+    Near,
     features,
     has_features,
     judged,
     log_probabilities,
-    neighbour_shares,
+    nearby,
+    of_held_out,
+    of_training,
 )
-from ieg.label_issues import score
+from ieg.label_issues.compact import Means
 from ieg.label_issues.similar import Similar
-from ieg.ops.visits import Visits
+from ieg.methods.base import Method
+from ieg.ops import visits
 from ieg.training.callbacks import Callback
 from ieg.training.trainer import Trainer
 from ieg.utils.files import atomic_open
@@ -62,6 +67,18 @@ class Fold:
     rows: np.ndarray
     epoch: int
     predictions: Mapping[str, np.ndarray]
+
+
+def suit(method: Method, data: Data) -> bool:
+    """Returns whether a run on these data has folds.
+
+    Vectors have, unless there are few, or so many of so many classes that
+    their predictions would take too much memory.
+    """
+    if method.visits is None or not data.is_vectors:
+        return False
+    compact = visits.is_compact(method.visits.shape[1], data.num_classes)
+    return len(data.train) >= LEAST and not compact
 
 
 def assign(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -128,10 +145,11 @@ class Early(Callback):
         """Looks at the training examples after the epoch."""
         method = self._trainer.method
         if entry['epoch'] == self._epoch and method.visits is not None:
-            visits = Visits.of_columns(method.visits.numpy())
+            classes = method.info.num_classes
+            seen = visits.Visits.of_columns(method.visits.numpy(), classes)
             total = np.exp(log_probabilities(self._trainer, 'train'))
-            total += visits.probabilities
-            mean = total / (visits.counted[:, np.newaxis] + 1)
+            total += seen.sums
+            mean = total / (seen.counted[:, np.newaxis] + 1)
             method.host_state[EARLY] = mean.astype(np.float32)
         return {}
 
@@ -207,8 +225,10 @@ def _trained(
         labels, classes = data.train.labels, data.num_classes
         for name in names:
             shown = features(trainer, name)
-            near = neighbour_shares(shown, train, labels, classes)
-            predictions[name] = np.mean([predictions[name], *near], axis=0)
+            near = nearby(shown, train, labels, classes)
+            said = [one(slice(None)) for one in near]
+            mean = np.mean([predictions[name], *said], axis=0)
+            predictions[name] = mean.astype(np.float32)
     return Fold(rows, int(state[EPOCH]), predictions)
 
 
@@ -221,25 +241,24 @@ def evidence(
     trainer: Trainer,
     data: Data,
     folds: Sequence[Fold],
-    mean: np.ndarray,
+    mean: Means,
     alike: Similar | None,
-) -> dict[str, np.ndarray]:
-    """Returns the evidence about labels, as `predictions.npz` has it.
+) -> Evidence:
+    """Returns the evidence of a run with folds.
+
+    Of training examples from the run itself, of others from the folds.
+    `predictions.npz` has `train_held_out`, the predictions of the folds [n, C],
+    and `train_fold`, the fold of each example [n].
 
     Args:
         trainer: at the end of the run.
         data: of the run.
         folds: of the run, 5 of them.
-        mean: mean probabilities of the training examples [n, C].
+        mean: mean probabilities of the training examples.
         alike: what the nearest other vectors say; None where there are too
             many.
-
-    Returns:
-        `train_held_out`, the predictions of the folds [n, C], with the fold of
-        each example, `train_fold` [n]; `train_evidence` [n, C], from the run
-        itself; and the same of each other split that is judged, by the folds.
     """
-    labels, classes = data.train.labels, data.num_classes
+    labels, classes, names = data.train.labels, data.num_classes, judged(data)
     number = np.empty(len(labels), np.int8)
     held_out = np.empty((len(labels), classes), np.float32)
     for place, fold in enumerate(folds):
@@ -247,28 +266,30 @@ def evidence(
         held_out[fold.rows] = fold.predictions[HELD_OUT]
     others = {
         name: np.mean([fold.predictions[name] for fold in folds], axis=0)
-        for name in judged(data)
+        for name in names
     }
-    near = []
+    near: list[Near] = []
+    beside: dict[str, list[Near]] = {name: [] for name in names}
     if has_features(trainer.method):
         last = features(trainer, 'train')
-        near += neighbour_shares(last, last, labels, classes)
+        near += nearby(last, last, labels, classes)
     elif alike is not None:
-        held_out = (held_out + alike.shares_apart(number)) / 2
-        others = {
-            name: (shares + alike.shares[alike.split == name]) / 2
-            for name, shares in others.items()
-        }
+        held_out = (held_out + alike.shares_apart(number, classes)) / 2
+        for name in names:
+            beside[name].append(alike.shares(name, classes))
     if alike is not None:
-        near.append(alike.shares[: len(labels)])
+        near.append(alike.shares('train', classes))
     # A run that was begun by an earlier version has none.
-    early = trainer.method.host_state.get(EARLY, mean)
-    return {
-        'train_held_out': held_out.astype(np.float32),
-        'train_fold': number,
-        'train_evidence': score.evidence(mean, early, *near).astype(np.float32),
-        **{f'{name}_evidence': shares for name, shares in others.items()},
-    }
+    early = trainer.method.host_state.get(EARLY)
+    first = mean.rows if early is None else early.__getitem__
+    shares = {'train': of_training(mean, first, near)}
+    shares |= {name: of_held_out(others[name], beside[name]) for name in names}
+    tested = [
+        (held_out[number == fold].astype(np.float64), labels[number == fold])
+        for fold in range(len(folds))
+    ]
+    arrays = {'train_held_out': held_out.astype(np.float32)}
+    return Evidence(shares, tested, arrays | {'train_fold': number})
 
 
 def _write(path: str, fold: Fold, steps: int) -> None:

@@ -5,7 +5,8 @@ wrong (`ieg.label_issues.floor`), and which epoch explains labels best. Runs on
 vectors have five folds of them (`ieg.folds`), others a validation part.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from scipy.special import softmax
 from ieg.data.dataset import Data
 from ieg.data.spec import OWN
 from ieg.label_issues import floor, neighbours, score
+from ieg.label_issues.compact import Compact, Dense, Means
+from ieg.label_issues.score import Shares
 from ieg.label_issues.similar import Similar
 from ieg.methods.base import Method
 from ieg.ops.visits import Visits
@@ -105,19 +108,33 @@ class Best(Callback):
 
 
 class BestAndEarly(Best):
-    """Also keeps the mean predictions of training examples until that epoch.
-
-    NaN for examples of which no visit counts until then.
-    """
+    """Also keeps the visits of training examples until that epoch."""
 
     def _look(self, epoch: int) -> bool:
         is_best, method = super()._look(epoch), self._trainer.method
         if is_best and method.visits is not None:
-            visits = Visits.of_columns(method.visits.numpy())
-            count = visits.counted[:, np.newaxis]
-            mean = visits.probabilities / np.where(count, count, np.nan)
-            method.host_state[EARLY] = mean.astype(np.float32)
+            method.host_state[EARLY] = method.visits.numpy()
         return is_best
+
+
+def means(columns: np.ndarray, data: Data) -> tuple[Means, np.ndarray]:
+    """Returns what visits predicted of training examples.
+
+    Args:
+        columns: of the visits [n, width], see `ieg.ops.visits`.
+        data: of the run.
+
+    Returns:
+        Mean probabilities; and the share of the visits that predicted the
+        given label [n].
+    """
+    labels, classes = data.train.labels, data.num_classes
+    visits = Visits.of_columns(columns, classes)
+    agreement = visits.agreed / np.maximum(visits.counted, 1)
+    if visits.own is None or visits.classes is None:
+        return Dense(classes, visits.counted, visits.sums), agreement
+    kept = (visits.own, visits.classes, visits.sums)
+    return Compact(classes, visits.counted, labels, *kept), agreement
 
 
 def has_features(method: Method) -> bool:
@@ -131,15 +148,19 @@ def features(trainer: Trainer, split: str) -> np.ndarray:
     return trainer.score('features_step', split=split)['features']
 
 
-def neighbour_shares(
+# Shares of the labels of the neighbours of some examples, [k, C].
+Near = Callable[[slice], np.ndarray]
+
+
+def nearby(
     queries: np.ndarray,
     references: np.ndarray,
     labels: np.ndarray,
     classes: int,
-) -> list[np.ndarray]:
-    """Returns shares of the labels of the nearest references, one [m, C].
+) -> list[Near]:
+    """Returns shares of the labels of the nearest references, in a list.
 
-    None of it if there are so many examples that they would take hours.
+    An empty one if there are so many examples that they would take hours.
 
     Args:
         queries: vectors [m, d]. If they are the references, no example is its
@@ -155,52 +176,111 @@ def neighbour_shares(
     ids, _ = neighbours.nearest(
         queries, references, neighbours.NEIGHBOURS, same
     )
-    return [neighbours.shares(ids, labels, classes).astype(np.float32)]
+    return [lambda rows: neighbours.shares(ids[rows], labels, classes)]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a run knows about labels, before it is judged.
+
+    Attributes:
+        shares: of the examples of each split that is judged, by name: 'train'
+            and others.
+        held_out: predictions [m, C] and given labels int [m] of examples that
+            were not trained on, for each fold; none if nothing was held out.
+        arrays: more that `predictions.npz` has.
+    """
+
+    shares: Mapping[str, Callable[[slice], Shares]]
+    held_out: Sequence[tuple[np.ndarray, np.ndarray]]
+    arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+def of_training(
+    mean: Means, early: Callable[[slice], np.ndarray], near: Sequence[Near]
+) -> Callable[[slice], Shares]:
+    """Returns the evidence about training examples, for some at a time.
+
+    Args:
+        mean: mean probabilities over all visits.
+        early: the same until the epoch that explains held-out labels best; 0
+            where that is unknown.
+        near: shares of neighbours' labels, by the network's features first.
+    """
+
+    def shares(rows: slice) -> Shares:
+        all_visits, first = mean.rows(rows), early(rows)
+        first = np.where(first.any(axis=1, keepdims=True), first, all_visits)
+        said = [one(rows) for one in near]
+        evidence = score.evidence(all_visits, first, *said)
+        return Shares(evidence, all_visits, said[0] if said else None)
+
+    return shares
+
+
+def of_held_out(
+    predicted: np.ndarray, near: Sequence[Near]
+) -> Callable[[slice], Shares]:
+    """Returns the same about examples that were not trained on.
+
+    Args:
+        predicted: probabilities [n, C].
+        near: shares of the labels of the nearest training examples, one at
+            most.
+    """
+
+    def shares(rows: slice) -> Shares:
+        said = [one(rows) for one in near]
+        evidence = np.mean([predicted[rows], *said], axis=0)
+        return Shares(evidence, predicted[rows], said[0] if said else None)
+
+    return shares
 
 
 def evidence(
-    trainer: Trainer, data: Data, mean: np.ndarray, alike: Similar | None
-) -> dict[str, np.ndarray]:
-    """Returns the evidence about labels, as `predictions.npz` has it.
+    trainer: Trainer, data: Data, mean: Means, alike: Similar | None
+) -> Evidence:
+    """Returns the evidence of a run without folds.
 
     Args:
         trainer: at the end of the run.
         data: of the run.
-        mean: mean probabilities of the training examples [n, C].
+        mean: mean probabilities of the training examples.
         alike: what the nearest other examples say, by their features; None
             where that is not known.
-
-    Returns:
-        `train_evidence` [n, C], and the same of each other split that is
-        judged, by the epoch that explains held-out labels best.
     """
     state, others = trainer.method.host_state, judged(data)
-    if measures_noise(data) and BEST + VALID not in state:
+    is_measured = measures_noise(data)
+    if is_measured and BEST + VALID not in state:
         # The run was finished by an earlier version.
         look(trainer, data, VALID, len(trainer.log.entries) - 1)
     near = _near(trainer, data, ['train', *others], alike)
-    early = state.get(EARLY, mean)
-    early = np.where(np.isnan(early), mean, early)
-    shares = [*near['train'], *_of_pixels(data)]
-    arrays = {'train_evidence': score.evidence(mean, early, *shares)}
+    early = means(state[EARLY], data)[0] if EARLY in state else mean
+    of_images = [*near['train'], *_of_pixels(data)]
+    shares = {'train': of_training(mean, early.rows, of_images)}
     for name in others:
         said = state.get(BEST + name)
         if said is None:
             said = np.exp(log_probabilities(trainer, name))
-        arrays[f'{name}_evidence'] = np.mean([said, *near[name]], axis=0)
-    return {name: array.astype(np.float32) for name, array in arrays.items()}
+        shares[name] = of_held_out(said, near[name])
+    tested = []
+    if is_measured:
+        said = shares[VALID](slice(None)).evidence
+        tested.append((said, data[VALID].labels))
+    return Evidence(shares, tested)
 
 
 def _near(
     trainer: Trainer, data: Data, names: list[str], alike: Similar | None
-) -> dict[str, list[np.ndarray]]:
+) -> dict[str, list[Near]]:
     """Returns what the nearest training examples say of those of each split.
 
     By the features of the last network; nothing where it has none, or where
     there are too many examples.
     """
+    labels, classes = data.train.labels, data.num_classes
     if alike is not None:
-        return {name: [alike.shares[alike.split == name]] for name in names}
+        return {name: [alike.shares(name, classes)] for name in names}
     network, count = trainer.method.features_network(), len(data.train)
     if network is None:
         return {name: [] for name in names}
@@ -208,14 +288,13 @@ def _near(
     if work > neighbours.MOST_OPERATIONS:
         return {name: [] for name in names}
     made = {name: features(trainer, name) for name in names}
-    labels, classes = data.train.labels, data.num_classes
     return {
-        name: neighbour_shares(made[name], made['train'], labels, classes)
+        name: nearby(made[name], made['train'], labels, classes)
         for name in names
     }
 
 
-def _of_pixels(data: Data) -> list[np.ndarray]:
+def _of_pixels(data: Data) -> list[Near]:
     """Returns what the nearest training images say, by their pixels."""
     images, labels = data.train.images, data.train.labels
     if images is None or np.prod(images.shape[1:3]) > _MOST_PIXELS:
@@ -224,4 +303,4 @@ def _of_pixels(data: Data) -> list[np.ndarray]:
     if neighbours.operations(count, count, width) > _MOST_OPERATIONS:
         return []
     flat = images.reshape(count, width)
-    return neighbour_shares(flat, flat, labels, data.num_classes)
+    return nearby(flat, flat, labels, data.num_classes)

@@ -63,7 +63,7 @@ def examine(
             f'{minutes} on two cores.'
         )
     pictures = _pictures([data[name] for name in names])
-    return similar.examine(parts, pictures, data.num_classes), ''
+    return similar.examine(parts, pictures), ''
 
 
 def _features(trainer: Trainer, name: str, split: Split) -> np.ndarray:

@@ -19,11 +19,12 @@ from ieg.config import Config
 from ieg.data.dataset import Data, Split
 from ieg.data.noise import labels as noise_labels
 from ieg.folds import Fold
-from ieg.label_issues import floor, ranking
-from ieg.label_issues.score import Scored
+from ieg.held_out import Evidence
+from ieg.label_issues import floor, ranking, score
+from ieg.label_issues.compact import Means, blocks
 from ieg.methods import checks
 from ieg.methods.base import Method
-from ieg.ops.visits import Visits
+from ieg.ops.visits import MOST_NUMBERS
 from ieg.predict import model as predict_model
 from ieg.predict.model import attempt
 from ieg.training.runlog import headline
@@ -148,14 +149,21 @@ def conclude(
             'classes need too much memory.'
         )
         return Outcome({}, None, {}, [text])
-    arrays = collect(trainer, data)
+    mean, arrays = collect(trainer, data)
     alike, reason = lookalikes.examine(trainer, data, say)
-    mean = arrays['train_probabilities']
     if parts:
-        arrays |= folds.evidence(trainer, data, parts, mean, alike)
+        found = folds.evidence(trainer, data, parts, mean, alike)
     else:
-        arrays |= held_out.evidence(trainer, data, mean, alike)
-    rows, figures = judge(arrays, data, trainer.method)
+        found = held_out.evidence(trainer, data, mean, alike)
+    agreement = arrays['train_agreement']
+    rows, figures = judge(found, data, trainer.method, agreement)
+    arrays |= found.arrays
+    if len(data.train) * data.num_classes <= MOST_NUMBERS:
+        every = slice(None)
+        arrays['train_probabilities'] = mean.rows(every).astype(np.float32)
+        for name, shares in found.shares.items():
+            whole = shares(every).evidence
+            arrays[f'{name}_evidence'] = whole.astype(np.float32)
     if alike is not None:
         rows = alike.add(rows)
         figures |= alike.figures()
@@ -170,8 +178,10 @@ def conclude(
     return Outcome(arrays, rows, figures, remarks)
 
 
-def collect(trainer: Trainer, data: Data) -> dict[str, np.ndarray]:
-    """Returns the content of `predictions.npz`.
+def collect(
+    trainer: Trainer, data: Data
+) -> tuple[Means, dict[str, np.ndarray]]:
+    """Returns what was predicted, and the content of `predictions.npz`.
 
     Makes one pass over validation and test images, and over training images
     that were shown at most once; the training steps recorded the others.
@@ -179,15 +189,26 @@ def collect(trainer: Trainer, data: Data) -> dict[str, np.ndarray]:
     Args:
         trainer: the trainer at the end of its run.
         data: the data of the run.
+
+    Returns:
+        Mean probabilities of the training examples, and the arrays.
     """
-    train = data.train
-    probabilities, agreement, visits = _train_evidence(trainer, train)
+    train, classes = data.train, data.num_classes
+    assert trainer.method.visits is not None
+    mean, agreement = held_out.means(trainer.method.visits.numpy(), data)
+    counted = mean.count.copy()
+    unknown = np.flatnonzero(counted < 1)
+    for block in blocks(len(unknown), classes):
+        ids = unknown[block]
+        logits = trainer.score('logits_step', ids=ids)['logits']
+        late = _probabilities(logits.sum(axis=1))
+        mean.add(ids, late, 1)
+        agreement[ids] = late.argmax(axis=1) == train.labels[ids]
     arrays = {
         'class_names': np.array(data.class_names),
         **_described('train', train),
-        'train_probabilities': probabilities.astype(np.float32),
         'train_agreement': agreement.astype(np.float32),
-        'train_visits': visits.astype(np.float32),
+        'train_visits': counted.astype(np.float32),
     }
     for name in ('valid', 'test'):
         split = data.split(name)
@@ -196,7 +217,7 @@ def collect(trainer: Trainer, data: Data) -> dict[str, np.ndarray]:
             arrays |= _described(name, split)
             # The sum over networks, as in evaluation and the exported model.
             arrays[f'{name}_logits'] = logits.sum(axis=1).astype(np.float32)
-    return arrays
+    return mean, arrays
 
 
 def _described(name: str, split: Split) -> dict[str, np.ndarray]:
@@ -207,28 +228,6 @@ def _described(name: str, split: Split) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _train_evidence(
-    trainer: Trainer, split: Split
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns what was predicted of training examples.
-
-    The mean probabilities [n, C], the share of the visits that predicted the
-    given label [n], and the number of visits that count [n].
-    """
-    assert trainer.method.visits is not None
-    visits = Visits.of_columns(trainer.method.visits.numpy())
-    count = np.maximum(visits.counted, 1)
-    agreement = visits.agreed / count
-    probabilities = visits.probabilities / count[:, np.newaxis]
-    unknown = np.flatnonzero(visits.counted < 1)
-    if len(unknown):
-        logits = trainer.score('logits_step', ids=unknown)['logits']
-        late = _probabilities(logits.sum(axis=1))
-        probabilities[unknown] = late
-        agreement[unknown] = late.argmax(axis=1) == split.labels[unknown]
-    return probabilities, agreement, visits.counted
-
-
 def _probabilities(logits: np.ndarray) -> np.ndarray:
     """Returns probabilities [n, C]; uniform ones for logits not finite."""
     bad = ~np.isfinite(logits).all(axis=1, keepdims=True)
@@ -236,7 +235,7 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def judge(
-    arrays: Mapping[str, np.ndarray], data: Data, method: Method
+    found: Evidence, data: Data, method: Method, agreement: np.ndarray
 ) -> tuple[label_issues.Issues, dict[str, Any]]:
     """Ranks all labels that a user may want to check.
 
@@ -244,53 +243,37 @@ def judge(
     examples of a user's own data if the true labels are unknown.
 
     Args:
-        arrays: see `collect`, `ieg.folds.evidence` and `ieg.held_out.evidence`.
+        found: the evidence about them.
         data: the data of the run.
         method: the trained method, for its selection.
+        agreement: share of the visits of each training example that predicted
+            the given label [n].
 
     Returns:
         See `ieg.label_issues.ranking.rank`.
     """
-    train = data.train
-    parts = [
-        ranking.Judged(
-            'train',
-            train.indices,
-            _paths(train),
-            Scored(train.labels, arrays['train_evidence']),
-            Scored(train.labels, arrays['train_probabilities']).score,
-            arrays['train_agreement'],
-            _chosen(method),
-            train.clean_labels,
+    classes, parts = data.num_classes, []
+    for name, shares in found.shares.items():
+        split, is_train = data[name], name == 'train'
+        looked = score.look(
+            name,
+            split.indices,
+            split.labels,
+            classes,
+            shares,
+            agreement if is_train else None,
         )
-    ]
-    for name in held_out.judged(data):
-        split = data[name]
-        scored = Scored(split.labels, arrays[f'{name}_evidence'])
-        agrees = (scored.suggested == split.labels).astype(float)
         parts.append(
             ranking.Judged(
-                name, split.indices, _paths(split), scored, scored.score, agrees
+                looked,
+                _paths(split),
+                _chosen(method) if is_train else None,
+                split.clean_labels if is_train else None,
             )
         )
-    held = _held_out(arrays, data)
+    held = found.held_out
     estimate = floor.estimate(held) if held else None
     return ranking.rank(parts, data.class_names, estimate)
-
-
-def _held_out(
-    arrays: Mapping[str, np.ndarray], data: Data
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns predictions [m, C] and given labels of held-out examples."""
-    if 'train_fold' in arrays:
-        said = arrays['train_held_out'].astype(np.float64)
-        numbers, labels = arrays['train_fold'], data.train.labels
-        folds = [numbers == number for number in np.unique(numbers)]
-        return [(said[fold], labels[fold]) for fold in folds]
-    if held_out.measures_noise(data):
-        said = arrays['valid_evidence'].astype(np.float64)
-        return [(said, data['valid'].labels)]
-    return []
 
 
 def _paths(split: Split) -> np.ndarray | None:

@@ -12,7 +12,8 @@ import pandas as pd
 from ieg.errors import UsageError
 from ieg.label_issues import floor, inputs, listing, neighbours, score
 from ieg.label_issues.epochs import Epochs, HeldOut
-from ieg.label_issues.listing import Listing, Looked, Shares
+from ieg.label_issues.listing import Listing
+from ieg.label_issues.score import Looked, Shares
 from ieg.report import tracked
 from ieg.utils.files import atomic_open
 from ieg.utils.text import counted, listed
@@ -385,7 +386,7 @@ class LabelTracker:
         agreement: np.ndarray | None = None,
     ) -> Looked:
         given, width = self._labels[rows], len(self.classes)
-        return listing.look(split, rows, given, width, shares, agreement)
+        return score.look(split, rows, given, width, shares, agreement)
 
     def _near(
         self, train: np.ndarray, rows: np.ndarray, most: int = 2

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ieg.errors import UsageError
-from ieg.label_issues import floor, inputs, listing, neighbours
-from ieg.label_issues.listing import Shares
+from ieg.label_issues import floor, inputs, listing, neighbours, score
+from ieg.label_issues.score import Shares
 from ieg.utils.randomness import generator
 
 FOLDS = 5
@@ -98,7 +98,7 @@ def _listed(
         return Shares(both[block], predicted[block], close)
 
     rows = np.arange(len(given))
-    part = listing.look('held_out', rows, given, len(names), shares)
+    part = score.look('held_out', rows, given, len(names), shares)
     table, summary = listing.make([part], names, result)
     table.attrs['summary'] = summary
     return table

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from ieg.label_issues.score import (
     LIKELY,
     POSSIBLE,
     PRECISION,
-    Scored,
+    Looked,
+    mark,
 )
 from ieg.utils.text import percent
 
@@ -25,27 +26,19 @@ RATE = ('noise_rate_interval', 'noise_rate')
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Judged:
-    """Examples of a split of a run, and the evidence about their labels.
+    """Examples of a split of a run, and what the evidence says; n of them.
 
     Attributes:
-        split: name of the split: 'train', 'valid' or 'test'.
-        indices: positions in the part as its owner gave it [n].
+        looked: what it says; its `rows` are positions in the part as its owner
+            gave it.
         names: paths of their files, str [n]; None for arrays.
-        scored: the evidence.
-        margin: mean probability of the given class less that of the most
-            probable other one [n].
-        agreement: share of the visits that predicted the given label [n].
         chosen: whether the method selected the label as clean [n]; None if it
             does not select.
         clean: true labels [n], for figures only; None if unknown.
     """
 
-    split: str
-    indices: np.ndarray
-    names: np.ndarray | None
-    scored: Scored
-    margin: np.ndarray
-    agreement: np.ndarray
+    looked: Looked
+    names: np.ndarray | None = None
     chosen: np.ndarray | None = None
     clean: np.ndarray | None = None
 
@@ -68,7 +61,7 @@ def rank(
         The rows, and `label_issues` of `summary.json`.
     """
     train = parts[0]
-    names, unseen = np.array(class_names, object), train.scored.unseen
+    names, unseen = np.array(class_names, object), train.looked.unseen
     tables = [_table(part, names, floor, unseen) for part in parts]
     groups = [tables[0], *([pd.concat(tables[1:])] if tables[1:] else [])]
     table = pd.concat(
@@ -83,37 +76,50 @@ def rank(
             if field in table
         }
     )
-    marks = Counter(table['mark'])
-    figures = {
-        'count': int(rows.is_issue.sum()),
-        'hard': int(rows.is_hard.sum()),
-        'marks': {mark: marks[mark] for mark in (CERTAIN, LIKELY, POSSIBLE)},
-        **(floor.figures() if floor else dict.fromkeys(RATE)),
-        'never_predicted': names[unseen].tolist(),
-    }
+    found = figures(table['mark'], names[unseen], floor)
+    found |= {'hard': int(rows.is_hard.sum())}
     if train.clean is not None:
-        right = train.clean == train.scored.given
-        figures |= detection(right, train.scored.score)
-    return rows, figures
+        right = train.clean == train.looked.given
+        found |= detection(right, train.looked.score)
+    return rows, found
+
+
+def figures(
+    marks: Iterable[str], unseen: np.ndarray, floor: Floor | None
+) -> dict[str, Any]:
+    """Returns how many labels are wrong, and how many are marked.
+
+    Args:
+        marks: of all labels.
+        unseen: names of the classes that are never predicted.
+        floor: how many labels are wrong; None if that is unknown.
+    """
+    count = Counter(marks)
+    return {
+        'count': count[CERTAIN] + count[LIKELY],
+        'marks': {mark: count[mark] for mark in (CERTAIN, LIKELY, POSSIBLE)},
+        **(floor.figures() if floor else dict.fromkeys(RATE)),
+        'never_predicted': unseen.tolist(),
+    }
 
 
 def _table(
     part: Judged, names: np.ndarray, floor: Floor | None, unseen: np.ndarray
 ) -> pd.DataFrame:
     """Returns the rows of a part, in its order, without ranks."""
-    scored, chosen = part.scored, part.chosen
-    marks = scored.marks(floor, unseen)
-    return pd.DataFrame(
+    looked, chosen = part.looked, part.chosen
+    marks = mark(looked.given, looked.suggested, looked.score, floor, unseen)
+    table = pd.DataFrame(
         {
-            'index': part.indices,
+            'index': looked.rows,
             'path': '' if part.names is None else _text(part.names),
-            'split': part.split,
-            'given': _text(names[scored.given]),
-            'suggested': _text(names[scored.suggested]),
+            'split': looked.split,
+            'given': _text(names[looked.given]),
+            'suggested': _text(names[looked.suggested]),
             # In [0, 1], as in all lists.
-            'score': (1 + scored.score) / 2,
-            'margin': part.margin,
-            'agreement': part.agreement,
+            'score': (1 + looked.score) / 2,
+            'margin': looked.margin,
+            'agreement': looked.agreement,
             'in_selection': np.nan if chosen is None else chosen.astype(float),
             'is_issue': np.isin(marks, [CERTAIN, LIKELY]),
             'is_hard': marks == POSSIBLE,
@@ -121,6 +127,9 @@ def _table(
             'mark': _text(marks),
         }
     )
+    if not np.isnan(looked.near).all():
+        table['neighbour_agreement'] = looked.near
+    return table
 
 
 def _text(values: np.ndarray) -> pd.Series:

@@ -6,9 +6,12 @@ examples. How suspicious the given label is follows from its margin.
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
+from ieg.label_issues.compact import blocks
 from ieg.label_issues.floor import Floor
 
 CERTAIN, LIKELY, POSSIBLE = 'certain', 'likely', 'possible'
@@ -111,3 +114,86 @@ def evidence(
             gets, if it gets vectors.
     """
     return np.mean([(mean + early) / 2, *neighbours], axis=0)
+
+
+class Shares(NamedTuple):
+    """Distributions over classes of some examples, each [k, C].
+
+    Attributes:
+        evidence: all evidence about their labels.
+        predicted: predictions alone; None without.
+        near: labels of the nearest training examples; None without.
+    """
+
+    evidence: np.ndarray
+    predicted: np.ndarray | None
+    near: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Looked:
+    """What the evidence about examples of a split says; n of them.
+
+    Attributes:
+        split: its name.
+        rows: numbers of the examples, int [n].
+        given: given labels, int [n].
+        suggested: the class that each looks most like; -1 if unknown, int [n].
+        score: see `Scored.score`; NaN if unknown [n].
+        margin: the same of the predictions alone; NaN without [n].
+        near: share of the nearest training examples that have the given
+            label; NaN without [n].
+        agreement: share of the predictions that are the given label; NaN
+            without [n].
+    """
+
+    split: str
+    rows: np.ndarray
+    given: np.ndarray
+    suggested: np.ndarray
+    score: np.ndarray
+    margin: np.ndarray
+    near: np.ndarray
+    agreement: np.ndarray
+
+    @property
+    def unseen(self) -> np.ndarray:
+        """Given classes that no example looks like, int, in order."""
+        return np.setdiff1d(self.given, self.suggested)
+
+
+def look(
+    split: str,
+    rows: np.ndarray,
+    given: np.ndarray,
+    num_classes: int,
+    shares: Callable[[slice], Shares] | None,
+    agreement: np.ndarray | None = None,
+) -> Looked:
+    """Returns what evidence says, which is computed in blocks of examples.
+
+    Args:
+        split: name of the split.
+        rows: numbers of the examples, int [n].
+        given: given labels, int [n].
+        num_classes: C.
+        shares: the distributions of a block; None if nothing is known.
+        agreement: share of the predictions that are the given label [n]; None
+            for the one prediction of each, if there is one.
+    """
+    suggested = np.full(len(rows), -1)
+    result, margin, near, agrees = np.full((4, len(rows)), np.nan)
+    for block in blocks(len(rows), num_classes):
+        if shares is None:
+            break
+        said, own = shares(block), given[block]
+        scored = Scored(own, said.evidence)
+        suggested[block], result[block] = scored.suggested, scored.score
+        if said.predicted is not None:
+            margin[block] = Scored(own, said.predicted).score
+            agrees[block] = said.predicted.argmax(axis=1) == own
+        if said.near is not None:
+            near[block] = said.near[np.arange(len(own)), own]
+    if agreement is not None:
+        agrees = agreement
+    return Looked(split, rows, given, suggested, result, margin, near, agrees)

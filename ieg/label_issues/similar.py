@@ -1,7 +1,7 @@
 """What the neighbours of examples say of them: labels, copies and outliers."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,8 +59,8 @@ class Similar:
         split: names of their splits [n].
         indices: positions in the part as its owner gave it [n].
         labels: given labels, int [n].
-        shares: of the labels of the nearest training examples [n, C].
-        agreement: of these, that of the given label [n].
+        nearest: numbers of the nearest training examples, int [n, k].
+        agreement: share of these that have the given label [n].
         group: of near duplicates, int [n]; 0 for none.
         is_outlier: bool [n].
         away: how far off each is from all others, in standard deviations; NaN
@@ -71,20 +71,35 @@ class Similar:
     split: np.ndarray
     indices: np.ndarray
     labels: np.ndarray
-    shares: np.ndarray
+    nearest: np.ndarray
     agreement: np.ndarray
     group: np.ndarray
     is_outlier: np.ndarray
     away: np.ndarray
     near: Near
 
-    def shares_apart(self, folds: np.ndarray) -> np.ndarray:
+    def shares(
+        self, split: str, num_classes: int
+    ) -> Callable[[slice], np.ndarray]:
+        """Returns a function: rows -> shares of the nearest labels [k, C].
+
+        Args:
+            split: whose rows they are.
+            num_classes: C.
+        """
+        ids = self.nearest[self.split == split]
+        return lambda rows: neighbours.shares(
+            ids[rows], self.labels, num_classes
+        )
+
+    def shares_apart(self, folds: np.ndarray, num_classes: int) -> np.ndarray:
         """Returns the same shares without neighbours in the own fold [m, C].
 
         Of those that are known; nearly always as many as else.
 
         Args:
             folds: number of the fold of each training example, int [m].
+            num_classes: C.
         """
         count = len(folds)
         ids = self.near.ids[:count]
@@ -93,7 +108,7 @@ class Similar:
         fits = (fold[ids] >= 0) & (fold[ids] != folds[:, np.newaxis])
         fits &= np.cumsum(fits, axis=1) <= neighbours.NEIGHBOURS
         rows, places = np.nonzero(fits)
-        shares = np.zeros((count, self.shares.shape[1]))
+        shares = np.zeros((count, num_classes))
         np.add.at(shares, (rows, self.labels[ids[rows, places]]), 1)
         return shares / np.maximum(fits.sum(axis=1, keepdims=True), 1)
 
@@ -157,15 +172,12 @@ def _varied(groups: np.ndarray, values: np.ndarray) -> int:
     return int((counts > 1).sum())
 
 
-def examine(
-    parts: Sequence[Part], pictures: Pictures | None, num_classes: int
-) -> Similar:
+def examine(parts: Sequence[Part], pictures: Pictures | None) -> Similar:
     """Returns what the neighbours of examples say of them.
 
     Args:
         parts: the training examples, then others.
         pictures: of all of them; None without.
-        num_classes: C.
 
     Raises:
         UsageError: there are too many examples.
@@ -176,8 +188,10 @@ def examine(
         vectors = np.concatenate([part.vectors for part in parts])
     near = neighbours.nearest(vectors, vectors, _WANTED, same=True)
     is_train = np.arange(len(labels)) < len(parts[0].labels)
-    nearest = neighbours.among(near, vectors, is_train, neighbours.NEIGHBOURS)
-    shares = neighbours.shares(nearest.ids, labels, num_classes)
+    nearest, _ = neighbours.among(
+        near, vectors, is_train, neighbours.NEIGHBOURS
+    )
+    alike = (labels[nearest] == labels[:, np.newaxis]).sum(axis=1)
     pairs = duplicates.pairs_of(near.ids)
     is_narrow = pictures is None and vectors.shape[1] < NARROW
     if is_narrow:
@@ -197,8 +211,8 @@ def examine(
         np.concatenate([np.full(len(part), part.split) for part in parts]),
         np.concatenate([part.indices for part in parts]),
         labels,
-        shares,
-        shares[np.arange(len(labels)), labels],
+        nearest,
+        alike / max(nearest.shape[1], 1),
         duplicates.groups(pairs, len(labels)),
         is_outlier,
         away,

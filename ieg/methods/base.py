@@ -15,10 +15,9 @@ import tensorflow as tf
 
 from ieg.data.spec import DatasetSpec
 from ieg.errors import UsageError
-from ieg.ops import optim
+from ieg.ops import optim, visits
 from ieg.ops import random as random_ops
 from ieg.ops.losses import accuracy
-from ieg.ops import visits
 from ieg.utils import plugins
 from ieg.utils.text import listed
 

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from looks import looked
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ieg import label_issues
@@ -58,18 +59,12 @@ def audited():
     train, valid = slice(1500), slice(1500, None)
 
     def part(split, rows, **more):
-        own = Scored(given[rows], said[rows])
         places = np.arange(2000)[rows]
         names = np.array([f'a/{n}.png' for n in places], object)
-        return ranking.Judged(
-            split,
-            places * 2 if split == 'train' else places,
-            None if split == 'train' else names,
-            own,
-            own.score,
-            agreement[rows],
-            **more,
-        )
+        if split == 'train':
+            places, names = places * 2, None
+        own = looked(split, places, given[rows], said[rows], agreement[rows])
+        return ranking.Judged(own, names, **more)
 
     right = (clean == given)[train]
     parts = [

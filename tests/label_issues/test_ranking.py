@@ -2,30 +2,32 @@
 
 import numpy as np
 import pytest
+from looks import looked
 
 from ieg.label_issues import floor
 from ieg.label_issues.ranking import Judged, rank, statement
-from ieg.label_issues.score import Scored
 
 CLASSES = ('cat', 'dog', 'emu')
 
 
-def judged(split, count, wrong, seed):
-    """Returns examples of which the first ones are labeled wrong."""
-    rng = np.random.default_rng(seed)
+def examples(count, wrong, rng):
+    """Returns labels, of which the first ones are wrong, and shares."""
     truth = np.arange(count) % 3
     shares = rng.dirichlet(np.ones(3), count) / 2 + np.eye(3)[truth] / 2
-    given = np.where(np.arange(count) < wrong, (truth + 1) % 3, truth)
-    scored = Scored(given, shares)
-    return Judged(
-        split, np.arange(count), None, scored, scored.score, np.ones(count)
-    )
+    return np.where(np.arange(count) < wrong, (truth + 1) % 3, truth), shares
+
+
+def judged(split, count, wrong, seed):
+    """Returns such examples of a split."""
+    given, shares = examples(count, wrong, np.random.default_rng(seed))
+    return Judged(looked(split, np.arange(count), given, shares))
 
 
 @pytest.fixture(scope='module')
 def estimate():
-    scored = judged('train', 400, 80, 1).scored
-    return floor.estimate([(scored.shares, scored.given)])
+    rng = np.random.default_rng(1)
+    given, shares = examples(400, 80, rng)
+    return floor.estimate([(shares, given)])
 
 
 def test_training_examples_come_first(estimate):

@@ -50,32 +50,29 @@ def test_of_narrow_vectors_only_copies_are_found():
     vectors = np.exp(3 * rng.standard_normal((600, 2)))
     vectors[7] = vectors[500]
     part = similar.Part('train', np.arange(600), np.arange(600) % 3, vectors)
-    found = similar.examine([part], None, 3)
+    found = similar.examine([part], None)
     np.testing.assert_array_equal(np.flatnonzero(found.group), [7, 500])
     assert not found.is_outlier.any()
 
 
 def test_neighbours_are_training_examples_only():
     train, test = examples()
-    result = similar.examine([train, test], None, 3)
-    for part, same, rows in (
-        (train, True, slice(0, 120)),
-        (test, False, slice(120, 160)),
-    ):
+    result = similar.examine([train, test], None)
+    everything, agreement = slice(None), []
+    for part, same in ((train, True), (test, False)):
         ids, _ = neighbours.nearest(part.vectors, train.vectors, 20, same)
         wanted = neighbours.shares(ids, train.labels, 3)
-        np.testing.assert_array_equal(result.shares[rows], wanted)
-    given = np.concatenate([train.labels, test.labels])
-    np.testing.assert_array_equal(
-        result.agreement, result.shares[np.arange(160), given]
-    )
+        found = result.shares(part.split, 3)(everything)
+        np.testing.assert_array_equal(found, wanted)
+        agreement += wanted[np.arange(len(part)), part.labels].tolist()
+    np.testing.assert_allclose(result.agreement, agreement)
 
 
 def test_neighbours_of_the_own_fold_are_left_out():
     train, test = examples()
-    result = similar.examine([train, test], None, 3)
+    result = similar.examine([train, test], None)
     folds = np.arange(120) % 5
-    shares = result.shares_apart(folds)
+    shares = result.shares_apart(folds, 3)
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     for fold in range(5):
         own, rest = folds == fold, folds != fold
@@ -90,7 +87,7 @@ def test_neighbours_of_the_own_fold_are_left_out():
 
 
 def test_copies_are_counted_within_and_across_splits():
-    result = similar.examine(examples(), None, 3)
+    result = similar.examine(examples(), None)
     assert result.figures() == {
         'near_duplicates': {
             'examples': 8,
@@ -103,7 +100,7 @@ def test_copies_are_counted_within_and_across_splits():
 
 
 def test_sentences_say_what_was_found():
-    figures = similar.examine(examples(), None, 3).figures()
+    figures = similar.examine(examples(), None).figures()
     (text, *_) = similar.statement(figures | {'outliers': 0})
     for fact in ('8 examples', '4 groups', '1 with different', '3 in more'):
         assert fact in text
@@ -117,7 +114,7 @@ def test_sentences_say_what_was_found():
 
 def test_rows_of_the_list_get_what_is_known_of_their_example(tmp_path):
     parts = examples()
-    result = similar.examine(parts, None, 3)
+    result = similar.examine(parts, None)
     rows = result.add(issues(*parts))
     for row in range(len(rows)):
         place = int(rows.index[row])
@@ -146,6 +143,6 @@ def test_few_examples_are_no_error(counts):
         )
         for name, n in zip(('train', 'test'), counts, strict=False)
     ]
-    result = similar.examine(parts, None, 2)
-    assert len(result.shares) == sum(counts)
+    result = similar.examine(parts, None)
+    assert len(result.nearest) == sum(counts)
     assert not result.group.any() and not result.is_outlier.any()
