@@ -448,6 +448,10 @@ def test_files_that_are_not_a_whole_tracker(tmp_path):
         np.savez(path, **rest)
         with pytest.raises(ValueError, match='tracker.npz'):
             LabelTracker.load(path)
+    with path.open('wb') as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ValueError, match='damaged'):
+        LabelTracker.load(path)
     path.write_text('text')
     with pytest.raises(ValueError, match='damaged'):
         LabelTracker.load(path)
