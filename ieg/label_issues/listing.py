@@ -12,12 +12,6 @@ from ieg.label_issues import ranking, score
 from ieg.label_issues.compact import blocks
 from ieg.label_issues.floor import Floor
 
-# Columns of the list; those that `label_issues.csv` has too mean the same.
-COLUMNS = (
-    *('index', 'split', 'given_label', 'suggested_label', 'score', 'is_issue'),
-    *('mark', 'margin', 'agreement', 'neighbour_agreement'),
-)
-
 
 class Shares(NamedTuple):
     """Distributions over classes of some examples, each [k, C].
@@ -106,7 +100,8 @@ class Listing(NamedTuple):
     """Labels, the most suspicious first, and what is said of all.
 
     Attributes:
-        table: one row per label, see `COLUMNS`.
+        table: one row per label, see `ieg.LabelTracker.issues`; columns that
+            `label_issues.csv` has too mean the same.
         summary: figures by name, and sentences (`statement`).
     """
 
