@@ -21,10 +21,15 @@ from ieg.utils.text import counted, listed
 TRAIN, HELD_OUT, UNSEEN = 'train', 'held_out', 'unseen'
 # Value of `format` in a file.
 _FORMAT = 'ieg.LabelTracker 1'
+# Fields that it has, of rows and others.
+_BY_ROW = ('is_trained', 'is_held', 'seen', 'agreed')
+_SAVED = ('labels', *_BY_ROW, 'epoch', 'is_named')
 _NO_RATE = (
     'How many labels are wrong is unknown: no rows were held out from training '
     '(held_out).'
 )
+# The fewest held-out rows in the study of the estimate.
+_ENOUGH = 150
 # A function that returns shares of labels for a block of rows.
 _Near = Callable[[slice], np.ndarray]
 
@@ -44,9 +49,9 @@ class LabelTracker:
 
     Memory: n x C float64 for each epoch. Beyond 1 GiB, epochs are joined in
     pairs, then in fours and so on. Where n x C is above 2^26, only the given
-    label and the eight largest classes of each row are kept. Logits of held-out
-    rows take up to 512 MiB; beyond that, epochs that explain the labels worst
-    are dropped.
+    label and the eight largest classes of each row are kept, which depends
+    slightly on the order of calls. Logits of held-out rows take up to 512 MiB;
+    beyond that, epochs that explain the labels worst are dropped.
 
     Args:
         labels: given labels of all rows [n], trained on or held out: class
@@ -326,12 +331,17 @@ class LabelTracker:
         if len(rows) and len(lacking):
             names = listed([str(self.classes[place]) for place in lacking])
             remarks.append(f'The held-out rows have no label {names}.')
-        if others:
-            how = 'by neighbours alone' if self._vectors else 'not at all'
-            remarks.append(
-                f'{counted(others, "label")} judged {how}: their rows were '
-                'neither trained on nor held out in all epochs.'
+        if 0 < len(rows) < _ENOUGH:
+            text = (
+                f'Only {counted(len(rows), "row")} held out: such an estimate'
             )
+            remarks.append(f'{text} was tested with {_ENOUGH} or more.')
+        if others:
+            how = (
+                'judged by neighbours alone' if self._vectors else 'not judged'
+            )
+            text = f'{counted(others, "row")} without predictions: {how}.'
+            remarks.append(text)
         return remarks
 
     def _trained(self, train: np.ndarray, epoch: int | None) -> Looked:
@@ -441,8 +451,8 @@ class LabelTracker:
                 with np.load(raw) as file:
                     return cls._of(dict(file))
             except (
-                EOFError, IndexError, KeyError, OSError, TypeError, ValueError,
-                zipfile.BadZipFile, zlib.error,
+                AttributeError, EOFError, IndexError, KeyError, OSError,
+                TypeError, ValueError, zipfile.BadZipFile, zlib.error,
             ) as error:  # fmt: skip
                 raise ValueError(
                     f'{os.fspath(path)} is damaged or was not written by '
@@ -457,7 +467,7 @@ class LabelTracker:
         tracker = cls(classes[arrays['labels']], classes=classes.tolist())
         tracker._epoch = int(arrays['epoch'])
         tracker._is_named = bool(arrays['is_named'])
-        for name in ('is_trained', 'is_held', 'seen', 'agreed'):
+        for name in _BY_ROW:
             vars(tracker)[f'_{name}'][...] = arrays[name]
         tracker._epochs.restore(arrays)
         tracker._outside.restore(arrays)
@@ -465,12 +475,6 @@ class LabelTracker:
             raw = arrays.get('vectors_1')
             tracker.set_features(arrays['vectors_0'], raw)
         return tracker
-
-
-_SAVED = (
-    *('labels', 'is_trained', 'is_held', 'seen', 'agreed', 'epoch'),
-    'is_named',
-)
 
 
 def _refuse(rows: np.ndarray, how: str) -> None:

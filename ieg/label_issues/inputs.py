@@ -141,7 +141,7 @@ def predictions(
         np.exp(exps, out=exps)
         exps /= exps.sum(axis=1, keepdims=True)
         return exps
-    values = np.array(probabilities, np.float64)
+    values = np.asarray(probabilities).astype(np.float64)
     _check(values, 'probabilities', (count, num_classes))
     if not _are_probabilities(values, TOLERANCE):
         off = np.abs(values.sum(axis=1) - 1)
@@ -168,7 +168,7 @@ def logits_of(values: Any, count: int, num_classes: int) -> np.ndarray:
     Raises:
         ValueError: these are not logits.
     """
-    values = np.array(values, np.float64)
+    values = np.asarray(values).astype(np.float64)
     networks = values.shape[1:-1] if values.ndim == 3 else ()
     _check(values, 'logits', (count, *networks, num_classes))
     if len(values) and _are_probabilities(values, 1e-6):

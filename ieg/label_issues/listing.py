@@ -10,18 +10,13 @@ from ieg.label_issues import ranking, score
 from ieg.label_issues.floor import Floor
 from ieg.label_issues.score import Looked
 
-# Columns of the list; those that `label_issues.csv` has too mean the same.
-COLUMNS = (
-    *('index', 'split', 'given_label', 'suggested_label', 'score', 'is_issue'),
-    *('mark', 'margin', 'agreement', 'neighbour_agreement'),
-)
-
 
 class Listing(NamedTuple):
     """Labels, the most suspicious first, and what is said of all.
 
     Attributes:
-        table: one row per label, see `COLUMNS`.
+        table: one row per label, see `ieg.LabelTracker.issues`; columns that
+            `label_issues.csv` has too mean the same.
         summary: figures by name, and sentences (`statement`).
     """
 
