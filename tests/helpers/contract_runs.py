@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ieg import config as ieg_config
-from ieg import experiment, results
+from ieg import experiment, held_out, results
 from ieg.registry import METHODS
 from ieg.training import checkpoint
 from ieg.training import trainer as trainer_
@@ -155,6 +155,11 @@ def train_only(config, strategy):
         built = experiment.build(
             config, strategy=strategy, trial_folder=str(folder)
         )
+        data = built.data
+        if held_out.measures_noise(data):
+            # As a run does, but for a trial.
+            best = held_out.BestAndEarly(built.trainer, data, held_out.VALID)
+            built.trainer.add_callback(best)
         built.trainer.train(built.trainer.restore())
     return Run(config, built.trainer, folder, {})
 
