@@ -62,9 +62,9 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             data.
         valid_ratio: share of the images to hold out, with their given labels,
             which tell how many labels are wrong; these are scored, too. None
-            for 0.1 of at least 200 images. Vectors are judged by folds and
-            need none, but for methods that choose by validation (me_momentum
-            and s2e: 0.1).
+            for 0.1, 0.2 of fewer than 500, 0 of fewer than 250. Vectors are
+            judged by folds and need none, but for methods that choose by
+            validation (me_momentum and s2e: 0.1).
         image_shape: (H, W) or (H, W, channels) of flat images; None for images
             that are not flat, and for vectors.
         seed: seed of all random numbers.
@@ -91,7 +91,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             means that the run did not use the example.
         noise_rate_: share of wrong labels if they are as common among hard
             examples as among easy ones; None if the networks are too weak to
-            tell, or no examples were held out.
+            tell, or too few examples were held out.
         noise_rate_interval_: (low, high): at least and at most this share is
             wrong; None if no examples were held out.
         history_: the log, one dictionary per epoch.

@@ -28,8 +28,6 @@ _NO_RATE = (
     'How many labels are wrong is unknown: no rows were held out from training '
     '(held_out).'
 )
-# The fewest held-out rows in the study of the estimate.
-_ENOUGH = 150
 # A function that returns shares of labels for a block of rows.
 _Near = Callable[[slice], np.ndarray]
 
@@ -331,11 +329,6 @@ class LabelTracker:
         if len(rows) and len(lacking):
             names = listed([str(self.classes[place]) for place in lacking])
             remarks.append(f'The held-out rows have no label {names}.')
-        if 0 < len(rows) < _ENOUGH:
-            text = (
-                f'Only {counted(len(rows), "row")} held out: such an estimate'
-            )
-            remarks.append(f'{text} was tested with {_ENOUGH} or more.')
         if others:
             how = (
                 'judged by neighbours alone' if self._vectors else 'not judged'

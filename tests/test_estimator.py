@@ -96,10 +96,10 @@ def test_wrong_labels_are_found(fitted):
         fitted.quality_scores_[rows['index']], rows['score']
     )
     assert set(rows['suggested_label']) <= set(NAMES)
-    # A tenth is held out, and judged after the others.
-    assert (rows['split'] == ['train'] * 270 + ['valid'] * 30).all()
+    # A fifth is held out, and judged after the others.
+    assert (rows['split'] == ['train'] * 240 + ['valid'] * 60).all()
     assert roc_auc_score(WRONG, -fitted.quality_scores_) > 0.9
-    train = rows['index'][:270]
+    train = rows['index'][:240]
     worst = train[: WRONG[train].sum()]
     assert WRONG[worst].mean() > 0.7
 

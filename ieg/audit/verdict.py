@@ -66,8 +66,8 @@ def _share(figures: Mapping[str, Any], issues: Issues | None) -> str:
     low, high = figures['noise_rate_interval']
     if figures['noise_rate'] is None:
         return (
-            f'unknown: the network is too weak; at most {percent(high)} of '
-            'all labels are wrong'
+            'unknown: the network is too weak, or the held-out examples are '
+            f'too few; at most {percent(high)} of all labels are wrong'
         )
     if not figures['count']:
         return f'no label is marked; at most {percent(high)} of all are wrong'

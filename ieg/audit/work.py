@@ -16,6 +16,7 @@ from ieg.errors import RunError
 from ieg.features import backbones, names
 from ieg.options import DataConfig, TrainConfig
 from ieg.registry import introduced
+from ieg.training import devices
 from ieg.utils.interrupt import Interrupt
 
 # What a run is identified by, and devices determine.
@@ -54,6 +55,8 @@ def audit(
                 f'own: --backbone={_STRONGER} --run_name={_STRONGER}.'
             )
     given = {**given, 'backbone': backbone}
+    if backbone != names.OFF or found.has_vectors:
+        devices.use_one_thread()
     if backbone != names.OFF and is_of_images:
         # What is wrong or takes too long is found before the features.
         given |= _planned_features(given, minutes, found, say)

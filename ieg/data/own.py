@@ -572,13 +572,14 @@ def schedule(side: int, count: int, channels: int) -> dict[str, Any]:
     }
 
 
-# Examples of which a tenth says something about the labels of all.
-_LEAST_HELD_OUT = 200
-
-
 def share_held_out(count: int) -> dict[str, Any]:
-    """Returns how many of so many images are held out to judge labels."""
-    return {'valid_ratio': 0.1} if count >= _LEAST_HELD_OUT else {}
+    """Returns what share of so many images is held out to judge labels.
+
+    At least 50 images: fewer say nothing (`label_issues.floor.LEAST`).
+    """
+    if count < 250:
+        return {}
+    return {'valid_ratio': 0.1 if count >= 500 else 0.2}
 
 
 def of_vectors(name: str, count: int, width: int, num_classes: int) -> Advice:

@@ -41,8 +41,10 @@ MOST_ERRORS = 0.97
 WITHIN = 1.92
 TAIL = 0.025
 LEAST_LOWER = 0.01
-# Beyond these the model is too weak to tell.
+# Beyond these the model is too weak to tell, and of fewer examples no curve can
+# be fitted: the study had 150 or more.
 MOST_EXCESS, MOST_SUREST = 0.30, 0.50
+LEAST = 50
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +128,8 @@ class Floor:
         point: the rate if wrong labels are as common among hard examples.
         fitted: lower limit of the point, by the likelihood of the fit.
         lower, upper: the rate is at least and at most this.
-        refused: whether the model is too weak to tell more than `upper`.
+        refused: whether the model is too weak, or the examples too few, to
+            tell more than `upper`.
     """
 
     examples: np.ndarray
@@ -177,7 +180,7 @@ def estimate(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Floor:
         fitted,
         float(lower) if lower >= LEAST_LOWER else 0.0,
         float(_limits(wrong, count)[1]),
-        bool(excess > MOST_EXCESS or surest[-1] > MOST_SUREST),
+        bool(excess > MOST_EXCESS or surest[-1] > MOST_SUREST or count < LEAST),
     )
 
 

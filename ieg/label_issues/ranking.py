@@ -157,7 +157,10 @@ def statement(figures: Mapping[str, Any]) -> list[str]:
     # A lower limit is zero, or not small.
     least = f'At least {low:.1%} and at most' if low else 'At most'
     if point is None:
-        end = '; the network is too weak to tell more, so none is marked.'
+        end = (
+            '; the network is too weak, or the held-out examples are too few, '
+            'to tell more, so none is marked.'
+        )
     elif not point:
         end = ', perhaps none, so none is marked.'
     else:

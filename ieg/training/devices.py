@@ -326,6 +326,18 @@ def _cluster(config: Any) -> list[str]:
     return listed
 
 
+def use_one_thread() -> None:
+    """Makes each operation of this process run on one thread.
+
+    For a process whose own threads keep all cores busy, or whose operations are
+    too short to be shared. It has no effect once TensorFlow has started, nor
+    where TF_NUM_INTRAOP_THREADS decides it.
+    """
+    if 'TF_NUM_INTRAOP_THREADS' not in os.environ:
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
 def _logical_cpus(count: int) -> tuple[str, ...]:
     (cpu,) = tf.config.list_physical_devices('CPU')[:1]
     if count > len(tf.config.get_logical_device_configuration(cpu) or [None]):

@@ -109,6 +109,9 @@ def test_few_examples_give_a_wide_interval():
     assert (one.lower, one.upper) == (0, pytest.approx(0.975))
     three = floor.estimate([(np.eye(3), np.array([1, 2, 0]))])
     assert three.refused and three.upper == 1
+    rng = np.random.default_rng(4)
+    assert floor.estimate([noisy(rng, 49, 0.0)]).refused
+    assert not floor.estimate([noisy(rng, 50, 0.0)]).refused
 
 
 def test_the_best_epoch_and_temperature_explain_the_given_labels():

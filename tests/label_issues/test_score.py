@@ -45,8 +45,8 @@ def scored():
 
 @pytest.fixture
 def statement():
-    shares = np.array([[0.9, 0.1]] * 40)
-    result = floor.estimate([(shares, np.zeros(40, int))])
+    shares = np.array([[0.9, 0.1]] * 60)
+    result = floor.estimate([(shares, np.zeros(60, int))])
     return dataclasses.replace(result, point=0.4, lower=0.2)
 
 
