@@ -5,8 +5,8 @@
 
 The photographs are generated JPEGs (quality 90, about 350 KB per megapixel).
 Decoding alone and the network alone run in one process of one thread, the whole
-(reading, hashing, decoding, network, writing the cache) in one of all cores;
-they take turns. The ratio is that of the whole to cores / (t_decode +
+(reading, hashing, decoding, network, writing the cache) in one of all cores, as
+an audit does it; they take turns. The ratio is that of the whole to cores / (t_decode +
 t_network): 1 means that nothing waits and nothing is done twice. By CPU time,
 which counts on a machine that does other work, it leaves out waiting.
 """
@@ -70,7 +70,10 @@ def measure(folder: str, name: str, part: str) -> dict[str, object]:
     from ieg.data.images.files import Framing
     from ieg.data.images.squares import SquareImages
     from ieg.features import backbones, cache, extract
+    from ieg.training import devices
 
+    # As an audit does.
+    devices.use_one_thread()
     backbone = backbones.load(name)
     paths = sorted(map(str, pathlib.Path(folder).glob('*.jpg')))
     framing = Framing(backbone.side, fraction=1.0, squares=True)
