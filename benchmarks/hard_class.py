@@ -1,10 +1,10 @@
 """What DivideMix keeps of a class that is harder than the others.
 
     python benchmarks/hard_class.py [--data_dir=TFDS] [--images=3000] \
-        [--rate=0.2] [--own=0.3] [--seeds=3] [--methods ...]
+        [--rate=0.2] [--own=0.45] [--seeds=3] [--methods ...]
 
-Images are MNIST's at 14 x 14 pixels (the TFDS data set `mnist`), or without
---data_dir scikit-learn's digits. Each image, in training and test, is a mean of
+Images are MNIST's (the TFDS data set `mnist`), or without --data_dir those of
+scikit-learn's digits. Each image, in training and test, is a mean of
 two digits. The label is the one that is seen better, except in the hard class
 (the digit 4), whose own digits have the smaller weight (--own): its images look
 like those of other classes, as shirts like other clothes, so that its right
@@ -22,6 +22,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # As the package does.
 
 import argparse
+import itertools
 import tempfile
 import time
 
@@ -31,6 +32,8 @@ from common import machine
 from ieg import experiment, label_issues
 
 HARD = 4
+# Weight of the labeled digit in the images of other classes.
+OTHERS = 0.65
 METHODS = {
     'supervised': {'method': 'supervised'},
     'dividemix, global': {'method': 'dividemix', 'mixture': 'global'},
@@ -53,15 +56,14 @@ def digits(count: int) -> tuple[Part, Part]:
 
 
 def mnist(data_dir: str, count: int) -> tuple[Part, Part]:
-    """Returns as many training images of MNIST, and its test part, halved."""
+    """Returns as many training images of MNIST, and its test part."""
     import tensorflow_datasets as tfds
 
     builder = tfds.builder('mnist', data_dir=data_dir)
 
     def part(split: str) -> Part:
         content = tfds.as_numpy(builder.as_dataset(split, batch_size=-1))
-        images = content['image'].reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4))
-        return images, content['label']
+        return content['image'][..., 0], content['label']
 
     images, labels = part('train')
     chosen = np.random.default_rng(0).permutation(len(labels))[:count]
@@ -77,7 +79,7 @@ def exposed(part: Part, own: float, seed: int) -> Part:
     for label in np.unique(labels):
         rows = labels == label
         partners[rows] = rng.choice(others[labels[others] != label], rows.sum())
-    weight = np.where(labels == HARD, own, 1 - own)[:, None, None]
+    weight = np.where(labels == HARD, own, OTHERS)[:, None, None]
     mixed = weight * images + (1 - weight) * images[partners]
     return np.round(mixed).astype(np.uint8), labels
 
@@ -97,15 +99,15 @@ def measure(options: dict) -> dict[str, float]:
     places = np.searchsorted(indices, rows.index[trained])
     given, clean = given[places], clean[places]
     kept, right = rows.in_selection[trained], given == clean
-    is_hard = given == HARD
+    is_hard, chosen = given == HARD, kept == 1
     return {
         'test accuracy': np.mean(guesses == tests),
         'recall of the hard class': np.mean(guesses[tests == HARD] == HARD),
         'its right labels kept': kept[right & is_hard].mean(),
         'those of others kept': kept[right & ~is_hard].mean(),
-        'wrong among kept': np.mean(~right[kept == 1])
-        if np.nansum(kept)
-        else np.nan,
+        'wrong among kept': (
+            np.mean(~right[chosen]) if chosen.any() else np.nan
+        ),
     }
 
 
@@ -119,31 +121,46 @@ def row(values: list) -> str:
     return f'| {" | ".join(texts)} |'
 
 
-def main() -> None:
-    """Prints a row for each method and seed, and the means."""
+def write(path: str, asked: argparse.Namespace) -> None:
+    """Writes the data set."""
+    if asked.data_dir:
+        parts = mnist(asked.data_dir, asked.images)
+    else:
+        parts = digits(asked.images)
+    arrays = {}
+    for seed, (name, part) in enumerate(
+        zip(('train', 'test'), parts, strict=True)
+    ):
+        arrays[f'x_{name}'], arrays[f'y_{name}'] = exposed(
+            part, asked.own, seed
+        )
+    np.savez(path, **arrays)
+
+
+def parsed() -> argparse.Namespace:
+    """Returns what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--data_dir', default='')
     parser.add_argument('--images', type=int, default=3000)
     parser.add_argument('--rate', type=float, default=0.2)
-    parser.add_argument('--own', type=float, default=0.3)
+    parser.add_argument('--own', type=float, default=0.45)
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--epochs', type=int, default=20)
     parser.add_argument('--warm_up', type=int, default=6)
-    parser.add_argument('--methods', nargs='+', default=[*METHODS])
-    asked = parser.parse_args()
-    count = asked.images
-    parts = mnist(asked.data_dir, count) if asked.data_dir else digits(count)
-    train, test = (
-        exposed(part, asked.own, seed) for seed, part in enumerate(parts)
+    parser.add_argument(
+        '--methods', nargs='+', default=[*METHODS], choices=METHODS
     )
-    print(machine())
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Prints a row for each method and seed, and the means."""
+    asked = parsed()
     figures: dict[str, list] = {name: [] for name in asked.methods}
+    print(machine())
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'hard.npz')
-        np.savez(
-            path,
-            x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1],
-        )  # fmt: skip
+        write(path, asked)
         shared = {
             'dataset': f'npz_symmetric_{asked.rate}' if asked.rate else 'npz',
             'data_dir': path,
@@ -151,23 +168,23 @@ def main() -> None:
             'flip': 'off',
             'max_epoch': asked.epochs,
         }
-        for seed in range(1, asked.seeds + 1):
-            for name, rows in figures.items():
-                given = shared | METHODS[name] | {'seed': seed}
-                given['checkpoint_path'] = os.path.join(folder, name)
-                if given['method'] == 'dividemix':
-                    given['warm_up'] = asked.warm_up
-                started = time.monotonic()
-                rows.append(measure(given))
-                if sum(map(len, figures.values())) == 1:
-                    print(row(['method', 'seed', *rows[0], 'seconds']))
-                    print(row(['---'] * (3 + len(rows[0]))))
-                seconds = f'{time.monotonic() - started:.0f}'
-                values = [name, str(seed), *rows[-1].values(), seconds]
-                print(row(values), flush=True)
+        for seed, name in itertools.product(
+            range(1, asked.seeds + 1), asked.methods
+        ):
+            given = shared | METHODS[name] | {'seed': seed}
+            given['checkpoint_path'] = os.path.join(folder, name)
+            if given['method'] == 'dividemix':
+                given['warm_up'] = asked.warm_up
+            started = time.monotonic()
+            cell = measure(given)
+            if not any(figures.values()):
+                print(row(['method', 'seed', *cell, 'seconds']))
+                print(row(['---'] * (3 + len(cell))))
+            figures[name].append(list(cell.values()))
+            seconds = f'{time.monotonic() - started:.0f}'
+            print(row([name, str(seed), *cell.values(), seconds]), flush=True)
     for name, rows in figures.items():
-        means = np.mean([list(r.values()) for r in rows], axis=0)
-        print(row([name, 'mean', *means, '']))
+        print(row([name, 'mean', *np.mean(rows, axis=0), '']))
 
 
 if __name__ == '__main__':

@@ -291,16 +291,7 @@ class DivideMix(Method):
         current = np.full((NUM_NETWORKS, self.info.num_examples), np.inf)
         for net, ids in enumerate(drawn):
             own = scores['loss'][np.searchsorted(both, ids), net]
-            try:
-                tamed, remarks = mixture.tame(own)
-            except ValueError as error:
-                raise RunError(
-                    f'Network {net} has diverged in epoch {epoch}: {error}; '
-                    'lower --learning_rate.'
-                ) from error
-            current[net, ids] = mixture.normalise(tamed.astype(np.float64))
-            for remark in remarks:
-                self.remark(f'network {net}: {remark}')
+            current[net, ids] = self._normalised(epoch, net, own)
         history = np.concatenate([self.host_state['losses'], [current]])
         self.host_state['losses'] = history[-self.config.loss_average :]
         means = self.host_state['losses'].mean(axis=0)
@@ -319,6 +310,25 @@ class DivideMix(Method):
         self._remark_neglected(drawn)
         return weight
 
+    def _normalised(
+        self, epoch: int, net: int, example_losses: np.ndarray
+    ) -> np.ndarray:
+        """Returns losses `[n]` of a network as a mixture takes them, float64.
+
+        Raises:
+            RunError: many are not finite.
+        """
+        try:
+            tamed, remarks = mixture.tame(example_losses)
+        except ValueError as error:
+            raise RunError(
+                f'Network {net} has diverged in epoch {epoch}: {error}; lower '
+                '--learning_rate.'
+            ) from error
+        for remark in remarks:
+            self.remark(f'network {net}: {remark}')
+        return mixture.normalise(tamed.astype(np.float64))
+
     def _fitted(
         self, epoch: int, net: int, normalised: np.ndarray, drawn: np.ndarray
     ) -> np.ndarray:
@@ -335,9 +345,9 @@ class DivideMix(Method):
     def _first_estimate(self, noise_rate: float) -> float:
         """Returns the estimate of the first division, and keeps it.
 
-        A larger lambda_u makes networks agree less with the given labels, which
-        the next division takes for more noise: read again in each epoch, the
-        estimate runs away.
+        Networks that were trained without some right labels disagree with more
+        of these, which the next division takes for more noise: read again in
+        each epoch, the estimate runs away.
         """
         # The next division's, in a run that an earlier version began.
         if np.isnan(self.host_state.get(NOISE_RATE, np.nan)):

@@ -1,5 +1,6 @@
 """DivideMix where classes are unequally hard, and the noise rate it keeps."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -234,6 +235,15 @@ def test_a_class_that_loses_its_labels_is_named_once(hard):
     other[labels == 2] += 2.5
     (text,) = remarks(method, other, 2)
     assert "'2'" in text and "'6'" not in text
+
+
+def test_a_class_is_called_by_its_name(hard):
+    labels, loss = hard
+    method = make_method(labels, 10, 0.0, warm_up=0)
+    names = tuple(f'thing {number}' for number in range(10))
+    method.info = dataclasses.replace(method.info, class_names=names)
+    (text,) = remarks(method, loss)
+    assert "'thing 6'" in text
 
 
 def test_it_is_named_once_across_a_resume(hard, tmp_path):
