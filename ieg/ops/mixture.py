@@ -1,6 +1,7 @@
 """Separates clean from noisy examples by their losses (NumPy, scikit-learn)."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 
@@ -82,6 +83,7 @@ def fit(normalised: np.ndarray, seed: int) -> Mixture:
         normalized: values in [0, 1], `[N]`.
         seed: of the k-means start.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     if not np.ptp(normalised) > 0:
@@ -91,7 +93,10 @@ def fit(normalised: np.ndarray, seed: int) -> Mixture:
         n_components=2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=seed
     )
     column = normalised.reshape(-1, 1)
-    model.fit(column)
+    with warnings.catch_warnings():
+        # Of a small class, ten rounds are sometimes too few.
+        warnings.simplefilter('ignore', ConvergenceWarning)
+        model.fit(column)
     clean, noisy = np.argsort(model.means_[:, 0])
     return Mixture(
         clean_probability=model.predict_proba(column)[:, clean],
