@@ -134,6 +134,7 @@ def make_info(config: Config, data: Data, replicas: int, epochs: int) -> Info:
         valid_counts=None
         if data.valid is None
         else np.bincount(data.valid.labels, minlength=data.num_classes),
+        class_names=tuple(data.class_names),
     )
 
 

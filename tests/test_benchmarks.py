@@ -31,6 +31,10 @@ SMALLEST = {
         *('--noises', 'symmetric_0.2'),
     ),
     'features': ('--images=4', '--megapixels', '0.1', '--rounds=1'),
+    'hard_class': (
+        *('--images=200', '--seeds=1', '--epochs=2', '--warm_up=1'),
+        *('--methods', 'dividemix, per_class'),
+    ),
     'label_issues': (
         '--dataset=fake_uniform_0.4',
         '--method=supervised',

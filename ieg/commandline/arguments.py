@@ -187,7 +187,24 @@ def read_run(folder: str, what: str = '') -> dict[str, Any]:
             f'{what}{folder} is not a run folder: it must have a file '
             'config.json.'
         )
-    return _read(path, f'{what}{folder}: config.json') | {'run': folder}
+    recorded = _read(path, f'{what}{folder}: config.json')
+    return _unrecorded(recorded) | recorded | {'run': folder}
+
+
+def _unrecorded(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options that are newer than a run, as it was without them.
+
+    A preset that came with a new option is not that of an earlier run.
+
+    Args:
+        recorded: the options that the run has in its folder.
+    """
+    method = recorded.get('method')
+    return {
+        name: option.introduced
+        for name, (option, users) in catalog.shipped().options().items()
+        if option.introduced is not None and (not users or method in users)
+    }
 
 
 def read_file(path: str) -> dict[str, Any]:

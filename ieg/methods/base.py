@@ -66,6 +66,7 @@ class Info:
         seed: root of all randomness.
         valid_counts: how many validation examples are labeled as each class,
             int `[C]`; None where there is no validation split.
+        class_names: one name per class, for remarks; empty if unknown.
     """
 
     num_classes: int
@@ -76,6 +77,7 @@ class Info:
     epochs: int
     seed: int
     valid_counts: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Keeps methods from changing the labels of the data."""

@@ -49,6 +49,9 @@ WEB: dict[str, dict[str, Any]] = {
     ),
 }
 WEB_NETWORKS = {'webvisionmini': 'inception_resnet_v2'}
+# For data without a published recipe, whose classes may be unequally hard; see
+# "A hard class" in docs/results.md.
+WITHOUT_RECIPE: dict[str, Any] = dict(mixture='per_class', alpha=0.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +71,7 @@ class DivideMixConfig:
         'auto',
         'Final weight of the unlabeled loss. The loss is the squared error, '
         'averaged over classes. auto = derived from the noise rate that the '
-        'mixture estimates.',
+        'first division estimates.',
     )
     rampup_length: int = option(
         16, 'Epochs in which --lambda_u rises linearly from 0.', minimum=1
@@ -78,6 +81,15 @@ class DivideMixConfig:
         'Clean probability above which an example keeps its label.',
         minimum=0,
         maximum=1,
+    )
+    mixture: str = option(
+        'global',
+        'Losses that a mixture is fitted to. global = of all classes together, '
+        'as published; per_class = of each given class, so that a hard class '
+        'keeps its labels. Small classes share a mixture. Default for your own '
+        'data: per_class.',
+        choices=('global', 'per_class'),
+        introduced='global',
     )
     temperature: float = option(
         0.5, 'Sharpening temperature of guessed labels.', minimum=0.01
@@ -164,6 +176,10 @@ NUM_NETWORKS = 2
 # share is topped up with the lowest losses.
 LARGEST_JUMP = 0.3
 SMALLEST_PART = 0.02
+# Classes that a remark names.
+MOST_NAMED = 3
+# Names in the host state.
+NOISE_RATE, NEGLECTED = 'noise_rate', 'neglected'
 
 
 @METHODS.register('dividemix')
@@ -171,7 +187,9 @@ class DivideMix(Method):
     """Co-divide, co-refinement and co-guessing with two networks.
 
     State beyond the networks: the peers' clean probabilities `[2, N]` (on the
-    device and on the host) and the last normalized losses `[<=k, 2, N]`.
+    device and on the host), the last normalized losses `[<=k, 2, N]`, the noise
+    rate that `--lambda_u=auto` uses, and the classes `[C]` that a remark named.
+    The last two are not in checkpoints of earlier versions.
     """
 
     Config = DivideMixConfig
@@ -194,6 +212,8 @@ class DivideMix(Method):
         self.host_state['losses'] = np.zeros((0, NUM_NETWORKS, count))
         self.host_state['probability'] = np.zeros((0, count), np.float32)
         self.host_state['kept_division'] = np.zeros(NUM_NETWORKS, bool)
+        self.host_state[NOISE_RATE] = np.array(np.nan)
+        self.host_state[NEGLECTED] = np.zeros(self.info.num_classes, bool)
 
     @classmethod
     def presets(cls, dataset: DatasetSpec, network: str) -> dict[str, Any]:
@@ -204,6 +224,8 @@ class DivideMix(Method):
             # step has as many labeled and unlabeled examples together.
             values['batch_size'] //= 2
         values |= WEB.get(dataset.base, {})
+        if not dataset.has_recipe:
+            values |= WITHOUT_RECIPE
         if dataset.base in WARM_UP:
             values['warm_up'] = WARM_UP[dataset.base]
         if dataset.base in recipes.GREY:
@@ -269,46 +291,130 @@ class DivideMix(Method):
         current = np.full((NUM_NETWORKS, self.info.num_examples), np.inf)
         for net, ids in enumerate(drawn):
             own = scores['loss'][np.searchsorted(both, ids), net]
-            try:
-                tamed, remarks = mixture.tame(own)
-            except ValueError as error:
-                raise RunError(
-                    f'Network {net} has diverged in epoch {epoch}: {error}; '
-                    'lower --learning_rate.'
-                ) from error
-            current[net, ids] = mixture.normalise(tamed.astype(np.float64))
-            for remark in remarks:
-                self.remark(f'network {net}: {remark}')
+            current[net, ids] = self._normalised(epoch, net, own)
         history = np.concatenate([self.host_state['losses'], [current]])
         self.host_state['losses'] = history[-self.config.loss_average :]
         means = self.host_state['losses'].mean(axis=0)
         division = []
         for net, ids in enumerate(drawn):
-            fit = mixture.fit(means[net, ids], self._host_seed(epoch, net))
-            division.append(self._guarded(net, fit, ids))
+            fitted = self._fitted(epoch, net, means[net, ids], ids)
+            division.append(self._guarded(net, fitted, ids))
         # The division in force, which need not be the one just fitted.
         probability = self.host_state['probability'] = np.stack(division)
         self.clean_probability.assign(probability)
         noise_rate = 1 - float(
             np.mean([probability[n, ids].mean() for n, ids in enumerate(drawn)])
         )
-        weight = self.lambda_u(noise_rate)
+        weight = self.lambda_u(self._first_estimate(noise_rate))
         self.report(estimated_noise_rate=noise_rate, lambda_u=weight)
+        self._remark_neglected(drawn)
         return weight
 
-    def _guarded(
-        self, net: int, fit: mixture.Mixture, drawn: np.ndarray
+    def _normalised(
+        self, epoch: int, net: int, example_losses: np.ndarray
     ) -> np.ndarray:
-        """Returns clean probabilities `[N]`, the last ones after a collapse."""
+        """Returns losses `[n]` of a network as a mixture takes them, float64.
+
+        Raises:
+            RunError: many are not finite.
+        """
+        try:
+            tamed, remarks = mixture.tame(example_losses)
+        except ValueError as error:
+            raise RunError(
+                f'Network {net} has diverged in epoch {epoch}: {error}; lower '
+                '--learning_rate.'
+            ) from error
+        for remark in remarks:
+            self.remark(f'network {net}: {remark}')
+        return mixture.normalise(tamed.astype(np.float64))
+
+    def _fitted(
+        self, epoch: int, net: int, normalised: np.ndarray, drawn: np.ndarray
+    ) -> np.ndarray:
+        """Returns clean probabilities by the losses of what was drawn `[n]`."""
+        seed = self._host_seed(epoch, net)
+        if self.config.mixture == 'per_class':
+            labels = self.info.labels[drawn]
+            return mixture.fit_per_class(normalised, labels, seed)
+        fit = mixture.fit(normalised, seed)
         if fit.unimodal:
             self.remark(f'network {net}: the losses show a single group')
+        return fit.clean_probability
+
+    def _first_estimate(self, noise_rate: float) -> float:
+        """Returns the estimate of the first division, and keeps it.
+
+        Networks that were trained without some right labels disagree with more
+        of these, which the next division takes for more noise: read again in
+        each epoch, the estimate runs away.
+        """
+        # The next division's, in a run that an earlier version began.
+        if np.isnan(self.host_state.get(NOISE_RATE, np.nan)):
+            self.host_state[NOISE_RATE] = np.array(noise_rate)
+        return float(self.host_state[NOISE_RATE])
+
+    def _remark_neglected(self, drawn: list[np.ndarray]) -> None:
+        """Remarks, once each, on classes that lose most of their labels.
+
+        Args:
+            drawn: ids that each network judged.
+        """
+        classes = self.info.num_classes
+        shares = mixture.Shares(*self._kept_labels(drawn))
+        low = shares.neglected()
+        known = self.host_state.get(NEGLECTED, np.zeros(classes, bool))
+        new = [label for label in low if not known[label]]
+        if not new:
+            return
+        self.host_state[NEGLECTED] = known | np.isin(np.arange(classes), new)
+        names = self.info.class_names or range(classes)
+        texts = [
+            f'{str(names[label])!r} ({shares.values[label]:.0%})'
+            for label in new[:MOST_NAMED]
+        ]
+        if len(new) > MOST_NAMED:
+            texts.append(f'{len(new) - MOST_NAMED} more classes')
+        remedy = 'look at them in label_issues.csv'
+        if self.config.mixture == 'global':
+            remedy = 'if they are right, use --mixture=per_class'
+        self.remark(
+            f'the division keeps few labels of {", ".join(texts)}, where other '
+            f'classes keep {shares.usual(low):.0%}: {remedy}'
+        )
+
+    def _kept_labels(
+        self, drawn: list[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns how many labels of each class are kept, and judged `[C]`.
+
+        Both are means over the networks, which judge much the same examples.
+        """
+        labels, classes = self.info.labels, self.info.num_classes
+        kept, judged = np.zeros((2, classes))
+        for net, ids in enumerate(drawn):
+            chosen = self._chosen(self.host_state['probability'][net, ids])
+            kept += np.bincount(labels[ids[chosen]], minlength=classes)
+            judged += np.bincount(labels[ids], minlength=classes)
+        return kept / NUM_NETWORKS, judged / NUM_NETWORKS
+
+    def _guarded(
+        self, net: int, fitted: np.ndarray, drawn: np.ndarray
+    ) -> np.ndarray:
+        """Returns clean probabilities `[N]`, the last ones after a collapse.
+
+        Args:
+            net: the network that judged.
+            fitted: clean probabilities of what it has drawn `[n]`.
+            drawn: their ids `[n]`.
+        """
         previous = self.host_state['probability']
         known = len(previous)
         # Nothing is known of what was never drawn.
         probability = np.full(self.info.num_examples, 0.5, np.float32)
         if known:
             probability[:] = previous[net]
-        probability[drawn] = fit.clean_probability
+        probability[drawn] = fitted
         # Examples that were just drawn do not have a last division.
         if not known or len(drawn) < len(probability):
             return probability
