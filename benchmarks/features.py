@@ -6,9 +6,9 @@
 The photographs are generated JPEGs (quality 90, about 350 KB per megapixel).
 Decoding alone and the network alone run in one process of one thread, the whole
 (reading, hashing, decoding, network, writing the cache) in one of all cores, as
-an audit does it; they take turns. The ratio is that of the whole to cores / (t_decode +
-t_network): 1 means that nothing waits and nothing is done twice. By CPU time,
-which counts on a machine that does other work, it leaves out waiting.
+an audit does it; they take turns. The ratio is that of the whole to cores /
+(t_decode + t_network): 1 means that nothing waits and nothing is done twice. By
+CPU time, which counts on a machine that does other work, it leaves out waiting.
 """
 
 import argparse

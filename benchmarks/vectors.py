@@ -1,7 +1,7 @@
 """A run on vectors against logistic regression and cleanlab on the same ones.
 
     python benchmarks/vectors.py --dataset=cifar10n_worse --backbone=lite0 \
-        --data_dir=DIR --train_examples=10000 --seeds=5
+        --data_dir=DIR --train_examples=10000 --method=auto --seeds=5
 
 Any option of a run can be given; without a data set, it is scikit-learn's
 digits as vectors, 20 % of them labeled wrongly. The run is that of the command,
