@@ -21,10 +21,9 @@ from ieg.data.noise import labels as noise_labels
 from ieg.folds import Fold
 from ieg.held_out import Evidence
 from ieg.label_issues import floor, ranking, score
-from ieg.label_issues.compact import Means, blocks
+from ieg.label_issues.compact import Dense, Means, blocks
 from ieg.methods import checks
 from ieg.methods.base import Method
-from ieg.ops.visits import MOST_NUMBERS
 from ieg.predict import model as predict_model
 from ieg.predict.model import attempt
 from ieg.training.runlog import headline
@@ -158,7 +157,7 @@ def conclude(
     agreement = arrays['train_agreement']
     rows, figures = judge(found, data, trainer.method, agreement)
     arrays |= found.arrays
-    if len(data.train) * data.num_classes <= MOST_NUMBERS:
+    if isinstance(mean, Dense):
         every = slice(None)
         arrays['train_probabilities'] = mean.rows(every).astype(np.float32)
         for name, shares in found.shares.items():

@@ -81,6 +81,39 @@ def test_what_no_step_has_shown_is_judged_at_the_end(tmp_path, capsys):
     assert (label_issues.read(path).split == 'train').sum() == count
 
 
+def test_of_many_classes_the_largest_sums_give_nearly_the_same_list(
+    tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    classes, count = 30, 600
+    labels = np.arange(count) % classes
+    patterns = rng.integers(0, 256, (classes, 8, 8, 3))
+    images = (3 * patterns[labels] + rng.integers(0, 256, (count, 8, 8, 3))) // 4
+    path = tmp_path / 'many.npz'
+    np.savez(path, x_train=images.astype(np.uint8), y_train=labels)
+    found = []
+    for name in ('all', 'some'):
+        summary = train(
+            tmp_path / name,
+            dataset='npz_symmetric_0.2',
+            data_dir=str(path),
+            valid_ratio=0.2,
+            crop_padding=0,
+            flip='off',
+            learning_rate=0.1,
+            max_epoch=8,
+        )
+        found.append(summary['label_issues'])
+        # 384 examples are trained on: the next time, not with all classes.
+        monkeypatch.setattr(visits, 'MOST_NUMBERS', 384 * 25)
+    files = np.load(os.path.join(summary['folder'], 'predictions.npz'))
+    assert 'train_evidence' not in files
+    whole, kept = found
+    assert whole['roc_auc'] > 0.6
+    assert kept['roc_auc'] == pytest.approx(whole['roc_auc'], abs=0.01)
+    assert kept['noise_rate_interval'] == whole['noise_rate_interval']
+
+
 @pytest.mark.parametrize(
     ('known', 'noise', 'judged'),
     [
