@@ -88,7 +88,8 @@ def test_of_many_classes_the_largest_sums_give_nearly_the_same_list(
     classes, count = 30, 600
     labels = np.arange(count) % classes
     patterns = rng.integers(0, 256, (classes, 8, 8, 3))
-    images = (3 * patterns[labels] + rng.integers(0, 256, (count, 8, 8, 3))) // 4
+    noise = rng.integers(0, 256, (count, 8, 8, 3))
+    images = (3 * patterns[labels] + noise) // 4
     path = tmp_path / 'many.npz'
     np.savez(path, x_train=images.astype(np.uint8), y_train=labels)
     found = []

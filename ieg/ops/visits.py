@@ -73,7 +73,7 @@ def visited(
     largest = tf.math.top_k(total, KEPT)
     kept = [tf.cast(largest.indices, tf.float32), largest.values]
     return (
-        tf.concat([tf.zeros([len(columns), _FACTS + 1]), before], axis=1),
+        tf.concat([tf.zeros_like(columns[:, : _FACTS + 1]), before], axis=1),
         tf.concat([*facts, counts, own, *kept], axis=1),
     )
 
