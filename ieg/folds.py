@@ -35,6 +35,7 @@ from ieg.held_out import (
     of_training,
 )
 from ieg.label_issues.compact import Means
+from ieg.label_issues.find import FOLDS, LEAST, assign
 from ieg.label_issues.similar import Similar
 from ieg.methods.base import Method
 from ieg.ops import visits
@@ -42,11 +43,7 @@ from ieg.training.callbacks import Callback
 from ieg.training.trainer import Trainer
 from ieg.utils.files import atomic_open
 from ieg.utils.interrupt import Interrupt
-from ieg.utils.randomness import generator
 
-FOLDS = 5
-# Examples without which nothing can be said.
-LEAST = 2 * FOLDS
 # The split of the examples that a fold is not trained on.
 HELD_OUT = 'held_out'
 
@@ -79,20 +76,6 @@ def suit(method: Method, data: Data) -> bool:
         return False
     compact = visits.is_compact(method.visits.shape[1], data.num_classes)
     return len(data.train) >= LEAST and not compact
-
-
-def assign(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Returns the fold of each example, int [n], balanced in each class.
-
-    Args:
-        labels: given labels, int [n].
-        seed: of the run.
-    """
-    order = generator(seed, 'folds').permutation(len(labels))
-    order = order[np.argsort(labels[order], kind='stable')]
-    numbers = np.empty(len(labels), int)
-    numbers[order] = np.arange(len(labels)) % FOLDS
-    return numbers
 
 
 def data_of(data: Data, rows: np.ndarray) -> Data:

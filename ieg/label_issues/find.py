@@ -104,12 +104,17 @@ def _listed(
     return table
 
 
-def _folds(given: np.ndarray, seed: int) -> np.ndarray:
-    """Returns the fold of each row, int [n], balanced in each class."""
-    order = generator(seed, 'folds').permutation(len(given))
-    order = order[np.argsort(given[order], kind='stable')]
-    numbers = np.empty(len(given), int)
-    numbers[order] = np.arange(len(given)) % FOLDS
+def assign(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Returns the fold of each example, int [n], balanced in each class.
+
+    Args:
+        labels: given labels, int [n].
+        seed: of the run, or of the call.
+    """
+    order = generator(seed, 'folds').permutation(len(labels))
+    order = order[np.argsort(labels[order], kind='stable')]
+    numbers = np.empty(len(labels), int)
+    numbers[order] = np.arange(len(labels)) % FOLDS
     return numbers
 
 
@@ -149,7 +154,7 @@ def _crossed(
         raise ValueError(
             'features alone need at least 2 labels of each of 2 classes.'
         )
-    folds = _folds(given, seed)
+    folds = assign(given, seed)
     predicted, near = np.zeros((2, len(given), num_classes))
     for fold in range(FOLDS):
         rows, rest = folds == fold, folds != fold
