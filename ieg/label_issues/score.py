@@ -66,17 +66,29 @@ class Scored:
                 none of these examples looks like.
         """
         unseen = self.unseen if unseen is None else unseen
-        marks = np.full(len(self.given), '', object)
-        if floor is None or floor.refused or not floor.point:
-            return marks
         differs = self.suggested != self.given
         differs &= ~np.isin(self.given, unseen)
-        marks[differs] = POSSIBLE
         order = np.argsort(self.score, kind='stable')
-        for rate, mark in ((floor.point, LIKELY), (floor.lower, CERTAIN)):
-            first = order[: round(rate * len(order))]
-            marks[first[differs[first]]] = mark
+        marks = np.full(len(order), '', object)
+        if floor is not None and not floor.refused:
+            marks[order] = marked(differs[order], floor.point, floor.lower)
         return marks
+
+
+def marked(differs: np.ndarray, point: float, lower: float) -> np.ndarray:
+    """Returns the marks of labels, the most suspicious first [n].
+
+    Args:
+        differs: whether each looks like another class, bool [n].
+        point, lower: shares of wrong labels, about and at least.
+    """
+    marks = np.full(len(differs), '', object)
+    if point:
+        marks[differs] = POSSIBLE
+        for rate, mark in ((point, LIKELY), (lower, CERTAIN)):
+            first = np.arange(len(differs)) < round(rate * len(differs))
+            marks[first & differs] = mark
+    return marks
 
 
 def evidence(
