@@ -27,10 +27,12 @@ ADVICE, NOISE, LOCK = 'memorization.json', 'noise.npz', 'lock'
 # The options that a run must share to be resumed.
 IDENTITY = 'identity.json'
 PREDICTIONS, ISSUES = 'predictions.npz', 'label_issues.csv'
+# Labels drawn at random, for a person to review.
+SAMPLE = 'sample.csv'
 MODEL = 'model.keras'
 _FILES = (
     *(CONFIG, IDENTITY, LOG, SUMMARY, NOISE, ADVICE, PREDICTIONS, ISSUES),
-    'skipped.csv',
+    *('skipped.csv', SAMPLE),
 )
 # Files that only a training changes.
 SEALED = (IDENTITY, LOG, SUMMARY, NOISE, ADVICE, PREDICTIONS, MODEL)

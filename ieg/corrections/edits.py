@@ -80,30 +80,7 @@ def corrected_labels(
         UsageError: the table is damaged, of another run, or corrects nothing.
     """
     corrected = {name: known.labels.copy() for name, known in splits.items()}
-    places = {
-        name: {index: place for place, index in enumerate(known.indices)}
-        for name, known in splits.items()
-    }
-    rows: list[tuple[_Row, int]] = []
-    given: dict[str, set[int]] = {}
-    for row in _rows(path):
-        if row.split not in splits:
-            raise UsageError(
-                f'line {row.line} of {path} has the split '
-                f'{reprlib.repr(row.split)}, which must be one of '
-                f'{", ".join(splits)}: take it from label_issues.csv.'
-            )
-        if row.index not in places[row.split]:
-            raise UsageError(
-                f'line {row.line} of {path} is about {row.split} example '
-                f'{row.index}, which the run does not have: {_OTHER}'
-            )
-        place = places[row.split][row.index]
-        _check_path(row, splits[row.split], place, path)
-        true = int(splits[row.split].labels[place])
-        given.setdefault(normal(row.given), set()).add(true)
-        rows.append((row, place))
-    classes = _Classes(class_names, given, path)
+    rows, classes = _located(path, class_names, splits)
     asked: dict[tuple[str, int], tuple[int, int]] = {}
     for row, place in rows:
         if not row.corrected.strip():
@@ -127,6 +104,82 @@ def corrected_labels(
             f'into the column corrected_label, or {LEAVE_OUT} to leave it out.'
         )
     return corrected
+
+
+def reviewed_labels(
+    path: str, class_names: Sequence[str], split: str, known: Known
+) -> dict[int, int]:
+    """Reads a table in which a person gave every example its class.
+
+    Args:
+        path: of the table, as in `corrected_labels`.
+        class_names: of all classes of the run.
+        split: the name of the split that the examples are of.
+        known: its examples.
+
+    Returns:
+        The label by the place of the example in `known`, `LEFT_OUT` where it
+        belongs to none of the classes.
+
+    Raises:
+        UsageError: the table is damaged or of another run, a row lacks its
+            class, or an example is in two rows.
+    """
+    rows, classes = _located(path, class_names, {split: known})
+    if not rows:
+        raise UsageError(f'{path} has no rows after its first line.')
+    labels: dict[int, int] = {}
+    lines: dict[int, int] = {}
+    for row, place in rows:
+        if not row.corrected.strip():
+            raise UsageError(
+                f'line {row.line} of {path} has no corrected_label: write the '
+                'right class of the example, also where its given label is '
+                'right, or remove this line and all after it.'
+            )
+        if not row.path:
+            _check_given(row, classes, known.labels[place], path)
+        if place in labels:
+            raise UsageError(
+                f'lines {lines[place]} and {row.line} of {path} are both about '
+                f'{split} example {row.index}: keep one of them.'
+            )
+        labels[place], lines[place] = classes.corrected(row), row.line
+    return labels
+
+
+def _located(
+    path: str, class_names: Sequence[str], splits: Mapping[str, Known]
+) -> 'tuple[list[tuple[_Row, int]], _Classes]':
+    """Returns the rows of a table with their places, and the classes.
+
+    Raises:
+        UsageError: the table is damaged, or of another run.
+    """
+    places = {
+        name: {index: place for place, index in enumerate(known.indices)}
+        for name, known in splits.items()
+    }
+    rows: list[tuple[_Row, int]] = []
+    given: dict[str, set[int]] = {}
+    for row in _rows(path):
+        if row.split not in splits:
+            raise UsageError(
+                f'line {row.line} of {path} has the split '
+                f'{reprlib.repr(row.split)}, which must be one of '
+                f'{", ".join(splits)}: take it from label_issues.csv.'
+            )
+        if row.index not in places[row.split]:
+            raise UsageError(
+                f'line {row.line} of {path} is about {row.split} example '
+                f'{row.index}, which the run does not have: {_OTHER}'
+            )
+        place = places[row.split][row.index]
+        _check_path(row, splits[row.split], place, path)
+        true = int(splits[row.split].labels[place])
+        given.setdefault(normal(row.given), set()).add(true)
+        rows.append((row, place))
+    return rows, _Classes(class_names, given, path)
 
 
 def _repaired(text: str) -> str:

@@ -30,6 +30,7 @@ from scipy.special import (
 
 TEMPERATURES = np.geomspace(0.15, 6, 30)
 BINS = 20
+CENTRES = (np.arange(BINS) + 0.5) / BINS
 # The surest shares whose disagreement limits the floor.
 SUREST = np.array([0.1, 0.2, 0.3])
 # The grid of the fit.
@@ -45,6 +46,8 @@ LEAST_LOWER = 0.01
 # be fitted: the study had 150 or more.
 MOST_EXCESS, MOST_SUREST = 0.30, 0.50
 LEAST = 50
+# In `label_issues` of `summary.json`.
+RATE, INTERVAL, EVIDENCE = 'noise_rate', 'noise_rate_interval', 'evidence'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,6 +133,8 @@ class Floor:
         lower, upper: the rate is at least and at most this.
         refused: whether the model is too weak, or the examples too few, to
             tell more than `upper`.
+        height, power: of the fitted curve, see `curve`.
+        folds: number of parts that were held out, each from other networks.
     """
 
     examples: np.ndarray
@@ -141,14 +146,30 @@ class Floor:
     lower: float
     upper: float
     refused: bool
+    height: float
+    power: float
+    folds: int
 
     def figures(self) -> dict[str, Any]:
-        """Returns the statement for `summary.json`."""
+        """Returns the statement for `summary.json`, and what it rests on.
+
+        A review changes the rate and its interval, but never what is below
+        `EVIDENCE`.
+        """
         lower = 0.0 if self.refused else self.lower
-        return {
-            'noise_rate': None if self.refused else self.point,
-            'noise_rate_interval': [lower, self.upper],
+        rate = {
+            RATE: None if self.refused else self.point,
+            INTERVAL: [lower, self.upper],
         }
+        evidence = {
+            'folds': self.folds,
+            'examples': self.examples.tolist(),
+            'disagreeing': self.disagreeing.tolist(),
+            'floor': self.point,
+            'height': self.height,
+            'power': self.power,
+        }
+        return {**rate, EVIDENCE: rate | evidence}
 
 
 def estimate(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Floor:
@@ -168,8 +189,8 @@ def estimate(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Floor:
     sure = rank[:, np.newaxis] <= SUREST
     sure_wrong, sure_count = (sure & differs[:, np.newaxis]).sum(0), sure.sum(0)
     surest = sure_wrong / np.maximum(sure_count, 1)
-    point, fitted = _fit(examples, disagreeing)
-    lower = min(fitted, _limits(sure_wrong, sure_count)[0].min())
+    point, fitted, height, power = _fit(examples, disagreeing)
+    lower = min(fitted, limits(sure_wrong, sure_count)[0].min())
     excess = wrong / count - point
     return Floor(
         examples,
@@ -179,8 +200,11 @@ def estimate(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Floor:
         point,
         fitted,
         float(lower) if lower >= LEAST_LOWER else 0.0,
-        float(_limits(wrong, count)[1]),
+        float(limits(wrong, count)[1]),
         bool(excess > MOST_EXCESS or surest[-1] > MOST_SUREST or count < LEAST),
+        height,
+        power,
+        len(parts),
     )
 
 
@@ -195,8 +219,13 @@ def _ranked(
     return rank, predictions.argmax(axis=1) != given
 
 
-def _limits(hits: Any, count: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the limits of Clopper and Pearson, 2.5 % on either side."""
+def limits(hits: Any, count: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the limits of Clopper and Pearson, 2.5 % on either side.
+
+    Args:
+        hits, count: numbers of hits, and of all; arrays of the same shape, or
+            scalars.
+    """
     hits, rest = np.asarray(hits), np.asarray(count) - hits
     # The inverse is not defined where nothing or everything is a hit.
     low = betaincinv(np.maximum(hits, 1), rest + 1, TAIL)
@@ -204,21 +233,46 @@ def _limits(hits: Any, count: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.where(hits > 0, low, 0.0), np.where(rest > 0, high, 1.0)
 
 
-def _fit(examples: np.ndarray, disagreeing: np.ndarray) -> tuple[float, float]:
-    """Returns the most likely rate, and the least that is nearly as likely.
+def curve(rank: Any, rate: Any, height: Any, power: Any) -> np.ndarray:
+    """Returns the expected disagreement at some ranks of confidence.
 
-    Disagreement at rank r is rho + (1 - rho) min(0.97, a r^gamma).
+    That is rho + (1 - rho) min(0.97, a r^gamma); arguments are broadcast.
+
+    Args:
+        rank: r in (0, 1), 0 is the surest.
+        rate: rho, the share of wrong labels, which is the floor.
+        height, power: a and gamma, of the errors of the model.
+    """
+    errors = np.minimum(height * np.asarray(rank) ** power, MOST_ERRORS)
+    return rate + (1 - rate) * errors
+
+
+def _fit(
+    examples: np.ndarray, disagreeing: np.ndarray
+) -> tuple[float, float, float, float]:
+    """Fits `curve` by its likelihood.
 
     Args:
         examples, disagreeing: their numbers in each bin.
+
+    Returns:
+        The most likely rate, the least that is nearly as likely, and the
+        height and the power that are most likely with the first.
     """
-    centres = (np.arange(BINS) + 0.5) / BINS
-    errors = HEIGHTS[:, np.newaxis, np.newaxis] * centres ** POWERS[:, None]
-    errors = np.minimum(errors, MOST_ERRORS).reshape(-1, BINS)
-    rates = RATES[:, np.newaxis, np.newaxis]
-    share = rates + (1 - rates) * errors
+    rates, heights, powers = np.ix_(RATES, HEIGHTS, POWERS)
+    share = curve(
+        CENTRES, *(axis[..., np.newaxis] for axis in (rates, heights, powers))
+    )
     logs = xlogy(disagreeing, share)
     logs += xlog1py(examples - disagreeing, -share)
-    likelihood = logs.sum(axis=2).max(axis=1)
+    every = logs.sum(axis=-1)
+    likelihood = every.max(axis=(1, 2))
     near = likelihood >= likelihood.max() - WITHIN
-    return float(RATES[likelihood.argmax()]), float(RATES[near.argmax()])
+    most = int(likelihood.argmax())
+    height, power = np.unravel_index(every[most].argmax(), every.shape[1:])
+    return (
+        float(RATES[most]),
+        float(RATES[near.argmax()]),
+        float(HEIGHTS[height]),
+        float(POWERS[power]),
+    )

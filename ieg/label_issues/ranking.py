@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ieg.label_issues import ADDED, COLUMNS, Issues, detection
-from ieg.label_issues.floor import Floor
+from ieg.label_issues.floor import EVIDENCE, INTERVAL, RATE, Floor
 from ieg.label_issues.score import (
     CERTAIN,
     LIKELY,
@@ -18,10 +18,10 @@ from ieg.label_issues.score import (
     Looked,
     mark,
 )
-from ieg.utils.text import percent
+from ieg.utils.text import counted, percent
 
-# In `summary.json`.
-RATE = ('noise_rate_interval', 'noise_rate')
+# In `label_issues` of `summary.json`: how many labels a person reviewed.
+REVIEWED = 'reviewed'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def rank(
         }
     )
     found = figures(table['mark'], names[unseen], floor)
-    found |= {'hard': int(rows.is_hard.sum())}
+    found['hard'] = found['marks'][POSSIBLE]
     if train.clean is not None:
         right = train.clean == train.looked.given
         found |= detection(right, train.looked.score)
@@ -94,12 +94,20 @@ def figures(
         unseen: names of the classes that are never predicted.
         floor: how many labels are wrong; None if that is unknown.
     """
+    unknown = dict.fromkeys((RATE, INTERVAL, EVIDENCE))
+    return {
+        **counts(marks),
+        **(floor.figures() if floor else unknown),
+        'never_predicted': unseen.tolist(),
+    }
+
+
+def counts(marks: Iterable[str]) -> dict[str, Any]:
+    """Returns how many labels are marked."""
     count = Counter(marks)
     return {
         'count': count[CERTAIN] + count[LIKELY],
         'marks': {mark: count[mark] for mark in (CERTAIN, LIKELY, POSSIBLE)},
-        **(floor.figures() if floor else dict.fromkeys(RATE)),
-        'never_predicted': unseen.tolist(),
     }
 
 
@@ -145,31 +153,14 @@ def statement(figures: Mapping[str, Any]) -> list[str]:
     Returns:
         Nothing for a run of an earlier version, or without a list.
     """
-    interval, point = (figures.get(name) for name in RATE)
     if 'never_predicted' not in figures:
         return []
-    if interval is None:
+    if figures.get(INTERVAL) is None:
         return [
             'How many labels are wrong is unknown, and none is marked, because '
             'no training examples were held out: add --valid_ratio=0.1.'
         ]
-    low, high = interval
-    # A lower limit is zero, or not small.
-    least = f'At least {low:.1%} and at most' if low else 'At most'
-    if point is None:
-        end = (
-            '; the network is too weak, or the held-out examples are too few, '
-            'to tell more, so none is marked.'
-        )
-    elif not point:
-        end = ', perhaps none, so none is marked.'
-    else:
-        end = (
-            f'; about {point:.1%} if wrong labels are as common among hard '
-            'examples as among easy ones.'
-        )
-    sentence = f'{least} {percent(high, 1)} of the labels are wrong{end}'
-    sentences = [sentence]
+    sentences = [_rate(figures), *_reviewed(figures)]
     if count := figures.get('count'):
         mean, most = PRECISION[LIKELY]
         sentences.append(
@@ -183,3 +174,41 @@ def statement(figures: Mapping[str, Any]) -> list[str]:
             'labels of this kind are not marked.'
         )
     return sentences
+
+
+def _rate(figures: Mapping[str, Any]) -> str:
+    """Returns the sentence about how many labels are wrong."""
+    low, high = figures[INTERVAL]
+    point = figures[RATE]
+    # A lower limit is zero, or not small.
+    least = f'At least {low:.1%} and at most' if low else 'At most'
+    sentence = f'{least} {percent(high, 1)} of the labels are wrong'
+    if point is None:
+        return (
+            f'{sentence}; the network is too weak, or the held-out examples '
+            'are too few, to tell more, so none is marked.'
+        )
+    if not point:
+        return f'{sentence}, perhaps none, so none is marked.'
+    # A review can say otherwise, or be all that is known.
+    held = figures.get(EVIDENCE) or {}
+    if figures.get(REVIEWED) and point != held.get(RATE):
+        return f'{sentence}; about {point:.1%}.'
+    return (
+        f'{sentence}; about {point:.1%} if wrong labels are as common among '
+        'hard examples as among easy ones.'
+    )
+
+
+def _reviewed(figures: Mapping[str, Any]) -> list[str]:
+    """Returns the sentence about labels that a person reviewed, if any."""
+    if not (review := figures.get(REVIEWED)):
+        return []
+    count, wrong = review['examples'], review['wrong']
+    end = '.'
+    if not review['drawn']:
+        end = '; the range holds only if they were drawn at random.'
+    return [
+        f'Of {counted(count, "label")} that {"was" if count == 1 else "were"} '
+        f'reviewed, {wrong:,} {"is" if wrong == 1 else "are"} wrong{end}'
+    ]

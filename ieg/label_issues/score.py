@@ -89,15 +89,26 @@ def mark(
         unseen: classes that are never predicted; see `Scored.marks`.
     """
     marks = np.full(len(given), '', object)
-    if floor is None or floor.refused or not floor.point:
-        return marks
-    differs = suggested != given
-    differs &= ~np.isin(given, unseen)
-    marks[differs] = POSSIBLE
-    order = np.argsort(score, kind='stable')
-    for rate, kind in ((floor.point, LIKELY), (floor.lower, CERTAIN)):
-        first = order[: round(rate * len(order))]
-        marks[first[differs[first]]] = kind
+    if floor is not None and not floor.refused:
+        differs = (suggested != given) & ~np.isin(given, unseen)
+        order = np.argsort(score, kind='stable')
+        marks[order] = marked(differs[order], floor.point, floor.lower)
+    return marks
+
+
+def marked(differs: np.ndarray, point: float, lower: float) -> np.ndarray:
+    """Returns the marks of labels, the most suspicious first [n].
+
+    Args:
+        differs: whether each looks like another class, bool [n].
+        point, lower: shares of wrong labels, about and at least.
+    """
+    marks = np.full(len(differs), '', object)
+    if point:
+        marks[differs] = POSSIBLE
+        for rate, mark in ((point, LIKELY), (lower, CERTAIN)):
+            first = np.arange(len(differs)) < round(rate * len(differs))
+            marks[first & differs] = mark
     return marks
 
 

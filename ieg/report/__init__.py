@@ -24,6 +24,7 @@ from ieg.report import (
     outliers,
     reliability,
     suspects,
+    trust,
 )
 from ieg.report import run as report_run
 from ieg.utils.files import atomic_write
@@ -56,15 +57,32 @@ def write(folder: str, data: 'Data | None' = None, reason: str = '') -> str:
     """
     run = report_run.read(folder, () if data is None else data.class_names)
     path = os.path.join(run.folder, NAME)
-    page = render(run, data, reason)
-    if _PICTURE not in page and _has_pictures(path):
+    atomic_write(path, page(run, data, reason))
+    return path
+
+
+def page(
+    run: report_run.RunFolder, data: 'Data | None' = None, reason: str = ''
+) -> Markup:
+    """Returns the page that is to replace the report of a run.
+
+    Args:
+        run: to report on.
+        data: see `write`.
+        reason: see `write`.
+
+    Raises:
+        RunError: see `write`.
+    """
+    path = os.path.join(run.folder, NAME)
+    made = render(run, data, reason)
+    if _PICTURE not in made and _has_pictures(path):
         reason = reason or 'The images are not those of label_issues.csv.'
         raise RunError(
             f'{path} was kept, because it has pictures and a new one would '
             f'not: {reason}'
         )
-    atomic_write(path, page)
-    return path
+    return made
 
 
 def _has_pictures(path: str) -> bool:
@@ -86,6 +104,7 @@ def render(
     """
     # Anchors, headings and contents.
     sections = (
+        ('trust', 'How far to trust this', trust.build(run)),
         ('curves', 'Training curves', curves.build(run)),
         ('matrix', 'Noise matrix', matrices.build(run)),
         ('classes', 'Classes', classes.build(run)),

@@ -1,6 +1,7 @@
 """The command: `ieg report` or `python -m ieg.report RUN`.
 
 Writes `report.html` into a run folder, or applies corrections saved from it.
+Draws labels for a review, and reads the review.
 """
 
 import argparse
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from ieg import report, run_folder
 from ieg.errors import RunError, UsageError
-from ieg.report import run
+from ieg.label_issues.ranking import statement
+from ieg.report import review, run
 from ieg.utils import cli, plugins
 
 if TYPE_CHECKING:
@@ -30,16 +32,33 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
         prog=prog,
         description='Writes report.html into a run folder: results, labels '
         'that look wrong, and pictures of them. With --apply, writes '
-        'corrected labels instead.',
+        'corrected labels instead. Labels that you review narrow how many '
+        'are wrong: draw them with --sample, read them with --reviewed.',
     )
     parser.add_argument('run', type=cli.path, help='Run folder.')
-    parser.add_argument(
+    tasks = parser.add_mutually_exclusive_group()
+    tasks.add_argument(
         '--apply',
         type=cli.path,
         metavar='CSV',
         help='Write corrected labels in the format of the data, from the file '
         'that the report saved, or from label_issues.csv with the column '
         'corrected_label filled in.',
+    )
+    tasks.add_argument(
+        '--sample',
+        type=cli.positive,
+        metavar='COUNT',
+        help='Write sample.csv into the run folder, so many training labels '
+        'drawn at random, for you to review.',
+    )
+    tasks.add_argument(
+        '--reviewed',
+        type=cli.path,
+        metavar='CSV',
+        help='Write report.html, summary.json and the marks of '
+        'label_issues.csv again, by a file that --sample wrote, with the '
+        'right class of each example in the column corrected_label.',
     )
     parser.add_argument(
         '--output',
@@ -110,14 +129,31 @@ def _run(argv: Sequence[str], prog: str) -> None:
 
         print(apply.apply(folder, asked.apply, asked.output))
         return
+    if asked.sample is not None:
+        print(review.sample(folder, asked.sample))
+        return
     # Before anything slow, so that mistakes are reported at once.
     run.read(folder)
+    if asked.reviewed is not None:
+        with run_folder.writing(folder):
+            _review(folder, asked.reviewed, asked.plugin)
+        return
     _prepare(asked.plugin)
     data, reason = load(folder, asked.plugin)
     path = report.write(folder, data, reason)
     if reason:
         print(reason, file=sys.stderr)
     print(path)
+
+
+def _review(folder: str, path: str, modules: str) -> None:
+    reviewed = review.read(folder, os.path.expanduser(path))
+    _prepare(modules)
+    data, reason = load(folder, modules)
+    shown = review.write(reviewed, data, reason)
+    if reason:
+        print(reason, file=sys.stderr)
+    print(*statement(reviewed.issue_summary), shown, sep='\n')
 
 
 if __name__ == '__main__':

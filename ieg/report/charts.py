@@ -6,12 +6,14 @@ light, the dark and the printed page.
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
+from ieg.label_issues import floor
 from ieg.report.html import number, percent, render
 
 if TYPE_CHECKING:
@@ -346,3 +348,94 @@ def _bin(
             box(amount(share), amount(0), 'share'),
         ])
     )  # fmt: skip
+
+
+def disagreement(title: str, held: Mapping[str, Any]) -> Markup:
+    """Returns a chart of disagreement over confidence, in bins.
+
+    Bars are shares of held-out labels that disagree with their prediction,
+    the surest on the left; a band is the range of the rate of wrong labels.
+    Unless the rate is refused, the fitted curve and its floor are there, too.
+
+    Args:
+        title: of the chart.
+        held: what held-out labels show, of `summary.json`.
+    """
+    examples, differ = np.array(held['examples']), np.array(held['disagreeing'])
+    shares = differ / np.maximum(examples, 1)
+    (low, high), point = held[floor.INTERVAL], held[floor.RATE]
+    up = ticks(0, max(shares.max(), high))
+    across = Scale(0, 1, LEFT, WIDTH - RIGHT)
+    rise = Scale(up[0], up[-1], HEIGHT - BOTTOM, TOP)
+    bars = [
+        _bar(place, share, (across, rise), f'{hits} of {whole} disagree')
+        for place, (share, hits, whole) in enumerate(
+            zip(shares.tolist(), differ, examples, strict=True)
+        )
+    ]
+    top, width = rise(high), WIDTH - RIGHT - LEFT
+    band = _BOX.format(LEFT, width, top, rise(low) - top, 'band', '')
+    parts = [*_grid(rise, up, partial(percent, digits=0)), *bars, band]
+    each = round(examples.mean())
+    spoken = f'{percent(low)} to {percent(high)}'
+    legend = [
+        ('bar', '', f'share that disagrees, of about {each} labels each'),
+        ('band', '', f'the range by these labels, {spoken}'),
+    ]
+    ends = {high, low}
+    if point is not None:
+        ends.add(point)
+        fitted = floor.curve(
+            floor.CENTRES, point, held['height'], held['power']
+        )
+        points = zip(map(across, floor.CENTRES), map(rise, fitted), strict=True)
+        path = ' '.join(f'{x:.1f},{y:.1f}' for x, y in points)
+        parts.append(_CURVE.format(path, 1))
+        y = rise(point)
+        parts.append(_RULE.format(LEFT, y, WIDTH - RIGHT, y, 'level'))
+        legend += [
+            ('curve c1', '', 'the curve fitted to these shares'),
+            ('level', '', f'the floor of the curve, {percent(point)}'),
+        ]
+    parts += [*_ranks(across), *_values(sorted(ends), rise)]
+    return _figure(title, f'{title}: {spoken}.', WIDTH, HEIGHT, parts, legend)
+
+
+def _bar(
+    place: int, share: float, scales: tuple[Scale, Scale], tip: str
+) -> Markup:
+    """Returns the bar of one of the bins of confidence, with its tip."""
+    across, rise = scales
+    start, end = (
+        across(place / floor.BINS) + 0.75,
+        across((place + 1) / floor.BINS) - 0.75,
+    )
+    top, low = rise(share), rise(0)
+    text = _TIP.format(tip)
+    bar = _BOX.format(start, end - start, top, low - top, 'bar', text)
+    # A bar of no height cannot be pointed at.
+    return bar + _BOX.format(start, end - start, TOP, low - TOP, 'strip', text)
+
+
+def _ranks(across: Scale) -> list[Markup]:
+    """Returns the axis of confidence, from the surest to the least sure."""
+    low = HEIGHT - BOTTOM
+    parts = [_RULE.format(LEFT, low, WIDTH - RIGHT, low, 'axis')]
+    ends = ((0, 'start', 'surest'), (1, 'end', 'least sure'))
+    for value, anchor, text in ends:
+        x = across(value)
+        parts.append(_WORDS.format(x, low + 18, 'tick', anchor, text))
+    x = across(0.5)
+    parts.append(_WORDS.format(x, HEIGHT - 5, 'unit', 'middle', 'confidence'))
+    return parts
+
+
+def _values(values: Sequence[float], rise: Scale) -> list[Markup]:
+    """Returns values at the right end of a chart, none over another."""
+    wanted = [rise(value) + 4 for value in values]
+    places = spread(wanted, LABEL_GAP, TOP + 4, HEIGHT - BOTTOM + 4)
+    x = WIDTH - RIGHT + 7
+    return [
+        _WORDS.format(x, y, 'note', 'start', percent(value))
+        for value, y in zip(values, places, strict=True)
+    ]

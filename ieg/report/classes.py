@@ -1,4 +1,8 @@
-"""The section on each class: how far its labels can be trusted."""
+"""The section on each class: counts of its labels, and test figures.
+
+What share of the labels of one class is wrong is not said, because estimates
+of it were not reliable (`docs/label_issues.md`).
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -49,7 +53,6 @@ def _rows(run: RunFolder, names: Sequence[str]) -> list[dict[str, Any]]:
                 'name': name,
                 'given': total,
                 'issues': wrong,
-                'share': wrong / total if total and wrong is not None else None,
                 'suggested': suggested.get(name),
                 'recall': recall[place],
                 'precision': precision[place],
@@ -66,8 +69,8 @@ def _counts(labels: np.ndarray | None) -> dict[str, int] | None:
     return dict(zip(classes.tolist(), counts.tolist(), strict=True))
 
 
-def _suggested(issues: Issues) -> dict[str, tuple[str, float]]:
-    """Returns the class suggested most for each class' issues, and its share.
+def _suggested(issues: Issues) -> dict[str, tuple[str, int]]:
+    """Returns the class suggested most for each class' issues, and how often.
 
     Of several, the first by name.
     """
@@ -77,7 +80,7 @@ def _suggested(issues: Issues) -> dict[str, tuple[str, float]]:
     counts = np.zeros((len(given), len(classes)), int)
     np.add.at(counts, (rows, columns), 1)
     return {
-        name: (classes[row.argmax()], row.max() / row.sum())
+        name: (classes[row.argmax()], int(row.max()))
         for name, row in zip(given, counts, strict=True)
     }
 

@@ -15,6 +15,8 @@ import numpy as np
 from ieg import label_issues
 from ieg.data.noise import labels as noise_labels
 from ieg.errors import UsageError
+from ieg.label_issues.floor import BINS, EVIDENCE, INTERVAL, RATE
+from ieg.label_issues.ranking import REVIEWED
 from ieg.run_folder import (
     ADVICE,
     CONFIG,
@@ -61,6 +63,7 @@ ISSUE_FIGURES = (
     'false_negative_rate_at_budget',
     'outliers',
 )
+HELD_OUT_FIGURES = ('folds', 'floor', 'height', 'power')
 COPIES = ('examples', 'groups', 'of_different_labels', 'across_splits')
 
 
@@ -207,9 +210,16 @@ def _summary(path: str) -> dict[str, Any]:
     if not isinstance(copies, dict):
         raise damaged(path, 'near_duplicates is not an object')
     _check_figures(path, copies, COPIES)
-    interval = figures.get('noise_rate_interval')
+    interval = figures.get(INTERVAL)
     if interval is not None and not _is_interval(interval):
         raise damaged(path, 'noise_rate_interval is not two numbers')
+    if not isinstance(figures.get('never_predicted', []), list):
+        raise damaged(path, 'never_predicted is not a list')
+    for name, is_whole in ((EVIDENCE, _is_evidence), (REVIEWED, _is_review)):
+        value = figures.get(name)
+        if value is not None:
+            if not isinstance(value, dict) or not is_whole(value):
+                raise damaged(path, f'{name} lacks figures, or has wrong ones')
     return summary
 
 
@@ -219,6 +229,31 @@ def _check_figures(
     for name in names:
         if figures.get(name) is not None and not is_number(figures[name]):
             raise damaged(path, f'{name} is not a number')
+
+
+def _is_evidence(held: Mapping[str, Any]) -> bool:
+    """Whether figures are those of held-out labels; see `floor`."""
+    bins: list[Any] = [held.get(name) for name in ('examples', 'disagreeing')]
+    return (
+        all(isinstance(b, list) and len(b) == BINS for b in bins)
+        and all(_are_counts(*pair) for pair in zip(*bins, strict=True))
+        and sum(bins[0]) > 0
+        and all(is_number(held.get(name)) for name in HELD_OUT_FIGURES)
+        and (held.get(RATE) is None or is_number(held[RATE]))
+        and _is_interval(held.get(INTERVAL))
+    )
+
+
+def _is_review(review: Mapping[str, Any]) -> bool:
+    """Whether figures are those of labels that a person reviewed."""
+    count = review.get('examples')
+    is_some = _are_counts(count, review.get('wrong')) and count != 0
+    return is_some and isinstance(review.get('drawn'), bool)
+
+
+def _are_counts(whole: Any, part: Any) -> bool:
+    """Whether values of JSON are a number of things, and of some of them."""
+    return type(whole) is type(part) is int and 0 <= part <= whole < 2**53
 
 
 def _is_interval(value: Any) -> bool:

@@ -89,7 +89,7 @@ def test_folds_are_ranked_within_themselves_and_pooled():
 
 def test_limits_are_those_of_an_exact_test():
     wrong = np.array([0, 3, 20])
-    low, high = floor._limits(wrong, np.array([10, 30, 20]))
+    low, high = floor.limits(wrong, np.array([10, 30, 20]))
     for place, count in enumerate([10, 30, 20]):
         exact = binomtest(int(wrong[place]), count).proportion_ci()
         assert (low[place], high[place]) == pytest.approx(exact, abs=1e-12)
