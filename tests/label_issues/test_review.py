@@ -11,7 +11,7 @@ from ieg.label_issues import floor, review
 from ieg.label_issues.floor import EVIDENCE, INTERVAL, RATE
 from ieg.label_issues.ranking import Judged, counts, rank, statement
 
-# Nobody ever looks like the last one.
+# No example looks like the last one.
 CLASSES = ('cat', 'dog', 'emu', 'fox')
 
 
