@@ -203,7 +203,7 @@ SETS = {
         lambda _: digits(pixels=True),
         networks=('cnn',),
         methods=('ce', 'gce', 'coteaching', 'dividemix'),
-        epochs=30,
+        epochs=20,
     ),
     'mnist': Set(lambda asked: mnist(asked, False), networks=('mlp',)),
     'mnist_pixels': Set(
