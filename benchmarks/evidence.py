@@ -143,14 +143,19 @@ def ours(figures: dict, rows: pd.DataFrame, wrong: np.ndarray) -> Cell:
     point, marked = figures['noise_rate'], rows['is_issue'].to_numpy()
     certain = (rows['mark'] == 'certain').to_numpy()
     auc = metrics.auc(~wrong, rows['score'].to_numpy())
+
+    def precision(chosen: np.ndarray) -> float:
+        known = chosen.any() and wrong.any()
+        return wrong[chosen].mean() if known else np.nan
+
     return {
         'lower': low,
         'point': np.nan if point is None else point,
         'upper': high,
         'inside': float(low <= wrong.mean() <= high),
         'marked': marked.mean(),
-        'precision': wrong[marked].mean() if marked.any() else np.nan,
-        'certain': wrong[certain].mean() if certain.any() else np.nan,
+        'precision': precision(marked),
+        'certain': precision(certain),
         'recall': marked[wrong].mean() if wrong.any() else np.nan,
         'auc': np.nan if auc is None else auc,
     }
