@@ -1,18 +1,27 @@
-"""The guard of the noise estimate and the marks, on vectors with known truth.
+"""The guard of the noise estimate and the marks, on data with known truth.
 
-    python benchmarks/evidence.py [--sets digits hopeless cifar10] \
-        [--networks linear mlp] [--losses cross_entropy gce coteaching] \
-        [--seeds=2] [--data_dir=TFDS] [--human=cifar10n.npz] [--cache=DIR]
+    python benchmarks/evidence.py [--sets digits hopeless mnist cifar10 ...] \
+        [--noises none sym20 ...] [--networks linear mlp] \
+        [--methods ce gce coteaching dividemix] [--seeds=2] [--folds] \
+        [--data_dir=TFDS] [--human=cifar10n.npz] [--cache=DIR] \
+        [--results=FILE]
 
-Each cell is one run of the package with its defaults: a data set as vectors, a
-kind of noise, a network, a loss or method, a seed. `digits` are scikit-learn's;
-`hopeless` are the same with so much pixel noise that a network can tell next to
-nothing; `cifar10` is 5,000 images of CIFAR-10 as features of EfficientNet-Lite0
-with clean and human labels (the TFDS data set `cifar10` and the human labels
-must be there; the features are kept in --cache). It ends with what must hold:
-on clean data at least 0 and at most 1% are marked; the truth is within the
-interval in 95% of all cells; what is hopeless is refused; and of the marked
-labels at least 65% are wrong in each noisy cell.
+Each cell is one run of the package with its defaults: a data set, a kind of
+noise, a network, a method, a seed (of everything). `evidence_sets.py` has the
+data sets; those that need TFDS take --data_dir, and keep what they read and
+compute in --cache. --sets=unseen names the sets by which no constant of the
+package was chosen. --results keeps finished cells, which are not run again; all
+of them count in what is printed at the end.
+
+Next to what the run says are, of the same run, the estimate and the ranking of
+0.1.0 (old), and cleanlab's `estimate_joint`, `num_label_issues` and
+self-confidence: of the last networks' predictions for what they were trained on
+(cl), and of predictions by five folds (cl5). These are the run's own folds for
+vectors, so their epoch and temperature are chosen, and neighbours count; for
+images they are five more trainings, with --folds.
+
+It ends with means by kind of noise and with what does not hold of the list in
+`failures`; the exit code is 1 then.
 """
 
 import os
@@ -21,137 +30,156 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # As the package does.
 
 import argparse
+import contextlib
 import itertools
+import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from unittest import mock
 
 import numpy as np
+import pandas as pd
 from common import machine
+from evidence_rivals import Former, cleanlab
+from evidence_sets import SETS, UNSEEN, Arrays, arrays_of, labels
+from scipy.special import softmax
 
-from ieg import experiment, label_issues
+from ieg import experiment, held_out, label_issues, results
 from ieg.ops import metrics
 
-KINDS = {
-    'digits': (
-        *('', 'symmetric_0.2', 'symmetric_0.4'),
-        *('pairflip_0.2', 'instance_0.2'),
-    ),
-    'hopeless': ('', 'symmetric_0.2'),
-    'cifar10': ('clean', 'aggre', 'worse'),
-}
-# Standard deviation of the pixel noise; pixels are in [0, 1].
-HOPELESS = 2.0
-CIFAR, CIFAR_TEST = 5000, 1000
-LOSSES = {
-    'cross_entropy': {'method': 'supervised'},
+METHODS = {
+    'ce': {'method': 'supervised'},
     'gce': {'method': 'supervised', 'loss': 'gce'},
     'coteaching': {'method': 'coteaching', 'noise_rate': 'auto'},
+    'dividemix': {'method': 'dividemix'},
 }
+FOLDS = 5
+# Test accuracy of a network that is good enough for a narrow interval.
+GOOD = 0.9
+# What must hold.
+LEAST_INSIDE, MOST_ABOVE = 0.95, 0.025
+MOST_CLEAN_POINT, MOST_CLEAN_MARKED = 0.02, 0.01
+LEAST_PRECISION, LEAST_MEAN_PRECISION = 0.65, 0.85
+MOST_AUC_LOSS, MOST_WIDTH = 0.02, 0.30
+SHOWN = (
+    *('test', 'truth', 'lower', 'point', 'upper', 'inside', 'marked'),
+    *('precision', 'certain', 'recall', 'auc'),
+    *('old_point', 'old_inside', 'old_auc'),
+    *('cl_joint', 'cl_issues', 'cl_auc', 'cl5_joint', 'cl5_issues', 'cl5_auc'),
+)
+Cell = dict[str, float]
 
 
-def digits(deviation: float = 0.0) -> dict[str, np.ndarray]:
-    """Returns the arrays of scikit-learn's digits, with pixel noise."""
-    from sklearn.datasets import load_digits
+@contextlib.contextmanager
+def watched() -> Iterator[Former]:
+    """Gives what judges runs of the package within; they write no report."""
+    build = experiment.build
+    former = Former(lambda t: np.exp(held_out.log_probabilities(t, 'train')))
 
-    content, rng = load_digits(), np.random.default_rng(0)
-    order = rng.permutation(len(content.target))
-    x = content.data[order] / 16
-    x = (x + deviation * rng.normal(size=x.shape)).astype(np.float32)
-    y = content.target[order]
-    return {
-        'x_train': x[:1500],
-        'y_train': y[:1500],
-        'x_test': x[1500:],
-        'y_test': y[1500:],
-    }
+    def building(*args, **options):
+        built = build(*args, **options)
+        if not options.get('trial_folder'):
+            former.trainer = built.trainer
+            built.trainer.add_callback(former)
+        return built
 
-
-def cifar10(asked: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Returns features of CIFAR-10, `x_train`, and labels by kind of noise."""
-    path = os.path.join(asked.cache, 'cifar10_lite0.npz')
-    if not os.path.exists(path):
-        os.makedirs(asked.cache, exist_ok=True)
-        np.savez(path, **features(asked))
-    with np.load(path) as file:
-        return dict(file)
+    quiet = mock.patch.object(results, 'present', lambda *_: [])
+    with mock.patch.object(experiment, 'build', building), quiet:
+        yield former
+        former.trainer = None
 
 
-def features(asked: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Computes what `cifar10` returns."""
-    import tensorflow as tf
-
-    from ieg.features import backbones
-
-    arrays, network = {}, backbones.load('lite0')
-
-    def shown(images: np.ndarray) -> np.ndarray:
-        large = tf.image.resize(images, network.image_shape[:2], 'bicubic')
-        return network.compute(
-            tf.cast(tf.clip_by_value(tf.round(large), 0, 255), tf.uint8)
-        ).numpy()
-
-    for kind in ('aggre', 'worse'):
-        given = {'dataset': f'cifar10n_{kind}', 'human_labels': asked.human}
-        given |= {'data_dir': asked.data_dir, 'method': 'supervised'}
-        data = experiment.load_data(experiment.configure(given)[0])
-        rows = np.random.default_rng(0).permutation(len(data.train))[:CIFAR]
-        arrays[kind] = data.train.labels[rows]
-    arrays['clean'] = data.train.clean_labels[rows]
-    parts = {
-        'x_train': data.train.images[rows],
-        'x_test': data.test.images[:CIFAR_TEST],
-    }
-    for name, images in parts.items():
-        blocks = np.split(images, np.arange(16, len(images), 16))
-        arrays[name] = np.concatenate([shown(block) for block in blocks])
-    return arrays | {'y_test': data.test.labels[:CIFAR_TEST]}
-
-
-def write(folder: str, name: str, kind: str, asked: argparse.Namespace) -> dict:
-    """Writes a data set; returns the options that name it."""
-    if name == 'cifar10':
-        arrays = cifar10(asked)
-        labels = {'y_train': arrays[kind], 'clean_train': arrays['clean']}
-        kind = ''
-        arrays = {k: v for k, v in arrays.items() if k[1] == '_'} | labels
-    else:
-        arrays = digits(HOPELESS if name == 'hopeless' else 0.0)
-    path = os.path.join(folder, f'{name}.npz')
-    np.savez(path, **arrays)
-    dataset = f'npz_{kind}' if kind else 'npz'
-    return {'dataset': dataset, 'data_dir': path}
-
-
-def measure(options: dict) -> dict[str, float]:
-    """Returns the figures of one run."""
+def run(arrays: Arrays, options: dict) -> tuple[dict, dict, pd.DataFrame]:
+    """Returns summary, predictions and list of a run on some arrays."""
     with tempfile.TemporaryDirectory() as folder:
-        given = options | {'checkpoint_path': folder}
+        path = os.path.join(folder, 'data.npz')
+        np.savez(path, **arrays)
+        given = {'dataset': 'npz', 'data_dir': path, **options}
+        given['checkpoint_path'] = os.path.join(folder, 'run')
         config, opened = experiment.configure(given)
         summary = experiment.train(config, progress=False, opened=opened)
-        path = os.path.join(summary['folder'], 'label_issues.csv')
-        rows = label_issues.read(path)
-        with np.load(path.replace('label_issues.csv', 'predictions.npz')) as f:
-            labels, clean = f['train_labels'], f.get('train_clean')
-            indices = f['train_indices']
-    wrong = np.zeros(len(labels), bool) if clean is None else labels != clean
-    places = np.searchsorted(indices, rows.index[rows.split == 'train'])
-    wrong, marked = wrong[places], rows.is_issue[rows.split == 'train']
-    figures = summary['label_issues']
+        rows = label_issues.read(
+            os.path.join(summary['folder'], 'label_issues.csv')
+        )
+        path = os.path.join(summary['folder'], 'predictions.npz')
+        with np.load(path) as file:
+            arrays = dict(file)
+    columns = {name: vars(rows)[name] for name in ('split', 'index', 'mark')}
+    columns |= {'is_issue': rows.is_issue, 'score': rows.score}
+    return summary, arrays, pd.DataFrame(columns)
+
+
+def measure(arrays: Arrays, options: dict, folds: bool) -> Cell:
+    """Returns the figures of a cell.
+
+    Args:
+        arrays: an npz data set with `clean_train`.
+        options: of the run.
+        folds: whether to train five folds of images for cleanlab.
+    """
+    with watched() as former:
+        summary, said, rows = run(arrays, options)
+    given = said['train_labels']
+    right = given == said['train_clean']
+    parts = said.get('train_held_out')
+    if parts is None and folds:
+        parts = apart(arrays, options, said['train_indices'])
+    rows = rows[rows.split == 'train']
+    wrong = ~pd.Series(right, said['train_indices'])[rows['index']].to_numpy()
+    return (
+        {'test': summary['test_accuracy_last'], 'truth': wrong.mean()}
+        | ours(summary['label_issues'], rows, wrong)
+        | former.compared(right)
+        | cleanlab('cl', given, former.in_sample, right)
+        | cleanlab('cl5', given, parts, right)
+    )
+
+
+def ours(figures: dict, rows: pd.DataFrame, wrong: np.ndarray) -> Cell:
+    """Returns the figures of the package; `wrong`: bool, of the rows."""
     low, high = figures['noise_rate_interval']
-    point = figures['noise_rate']
-    score = rows.score[rows.split == 'train']
+    point, marked = figures['noise_rate'], rows['is_issue'].to_numpy()
+    certain = (rows['mark'] == 'certain').to_numpy()
+    auc = metrics.auc(~wrong, rows['score'].to_numpy())
+
+    def precision(chosen: np.ndarray) -> float:
+        known = chosen.any() and wrong.any()
+        return wrong[chosen].mean() if known else np.nan
+
     return {
-        'test': summary['test_accuracy_last'],
-        'truth': wrong.mean(),
         'lower': low,
         'point': np.nan if point is None else point,
         'upper': high,
+        'inside': float(low <= wrong.mean() <= high),
         'marked': marked.mean(),
-        'precision': wrong[marked].mean() if marked.any() else np.nan,
+        'precision': precision(marked),
+        'certain': precision(certain),
         'recall': marked[wrong].mean() if wrong.any() else np.nan,
-        'auc': metrics.auc(~wrong, score) or np.nan,
+        'auc': np.nan if auc is None else auc,
     }
+
+
+def apart(arrays: Arrays, options: dict, rows: np.ndarray) -> np.ndarray:
+    """Returns predictions of images by networks not trained on them [n, C].
+
+    Args:
+        arrays: an npz data set.
+        options: of the run.
+        rows: the training images that it was trained on, int [n].
+    """
+    x, y = arrays['x_train'][rows], arrays['y_train'][rows]
+    folds = np.random.default_rng(0).permutation(len(rows)) % FOLDS
+    said = np.zeros((len(rows), len(np.unique(y))))
+    for fold in range(FOLDS):
+        held = folds == fold
+        part = {'x_train': x[~held], 'y_train': y[~held]}
+        part |= {'x_test': x[held], 'y_test': y[held]}
+        with mock.patch.object(results, 'present', lambda *_: []):
+            _, found, _ = run(part, {'valid_ratio': 0.0, **options})
+        said[held] = softmax(found['test_logits'].astype(float), axis=1)
+    return said
 
 
 def row(values: list) -> str:
@@ -164,65 +192,161 @@ def row(values: list) -> str:
     return f'| {" | ".join(map(str, texts))} |'
 
 
-def failures(cells: dict[str, dict[str, float]]) -> list[str]:
-    """Returns what does not hold."""
-    missed = []
-    inside = [c['lower'] <= c['truth'] <= c['upper'] for c in cells.values()]
-    if np.mean(inside) < 0.95:
-        missed.append(f'the truth is inside in {np.mean(inside):.1%} of cells')
-    for name, cell in cells.items():
-        refused = np.isnan(cell['point'])
-        if name.startswith('hopeless') and not refused:
-            missed.append(f'{name} is not refused')
-        if not cell['truth'] and (cell['lower'] or cell['marked'] > 0.01):
-            missed.append(f'{name} is clean, but is said to be noisy')
-        if cell['truth'] and cell['precision'] < 0.65:
-            missed.append(f'{name} marks too many right labels')
-    return missed
+def failures(cells: pd.DataFrame) -> list[str]:
+    """Returns what does not hold; rows are cells."""
+    hopeless = cells['set'] == 'hopeless'
+    missed = [
+        f'{name} is not refused'
+        for name in cells.index[hopeless & cells['point'].notna()]
+    ]
+    rest = cells[~hopeless]
+    clean, noisy = rest[rest['truth'] == 0], rest[rest['truth'] > 0]
+    missed += [
+        f'{name} is clean: lower {cell.lower:.3f}, point {cell.point:.3f}, '
+        f'{cell.marked:.1%} marked'
+        for name, cell in clean.iterrows()
+        if cell.lower
+        or cell.point > MOST_CLEAN_POINT
+        or cell.marked > MOST_CLEAN_MARKED
+    ]
+    missed += [
+        f'{name} marks right labels: precision {precision:.2f}'
+        for name, precision in noisy['precision'].items()
+        if precision < LEAST_PRECISION
+    ]
+    loss = noisy['old_auc'] - noisy['auc']
+    missed += [
+        f'{name} ranks worse than 0.1.0: AUC less by {value:.3f}'
+        for name, value in loss.items()
+        if value > MOST_AUC_LOSS
+    ]
+    width = (noisy['upper'] - noisy['lower'])[
+        (noisy['noise'] == 'sym20') & (noisy['test'] >= GOOD)
+    ]
+    missed += [
+        f'{name} has an interval of {value:.3f}'
+        for name, value in width.items()
+        if value > MOST_WIDTH
+    ]
+    return missed + failed_means(rest, noisy['precision'].mean(), loss.mean())
+
+
+def failed_means(rest: pd.DataFrame, precision: float, loss: float) -> list:
+    """Returns what does not hold of all cells together.
+
+    Args:
+        rest: the cells that are not hopeless.
+        precision: the mean of noisy cells.
+        loss: mean of what the AUC of 0.1.0 is above ours.
+    """
+    inside, above = rest['inside'], rest['lower'] > rest['truth']
+    checks = {
+        f'the truth is inside in {inside.mean():.1%} of the cells; outside in '
+        + ', '.join(inside.index[inside == 0]): inside.mean() < LEAST_INSIDE,
+        f'lower is above the truth in {above.mean():.1%} of the cells: '
+        + ', '.join(above.index[above]): above.mean() > MOST_ABOVE,
+        f'the mean precision is {precision:.3f}': precision
+        < LEAST_MEAN_PRECISION,
+        f'0.1.0 ranks better in the mean, by {loss:.4f}': loss > 0,
+    }
+    return [text for text, fails in checks.items() if fails]
+
+
+def show_means(cells: pd.DataFrame) -> None:
+    """Prints means by kind of noise, and quantiles of the precision."""
+    numbers = list(SHOWN)
+    print('\n' + row(['noise', 'cells', *numbers]))
+    print(row(['---'] * (2 + len(numbers))))
+    order = {noise: place for place, noise in enumerate(cells['noise'])}
+    rest = cells[cells['set'] != 'hopeless']
+    groups = dict(list(rest.groupby('noise')))
+    hopeless = cells[cells['set'] == 'hopeless']
+    named = [(noise, groups[noise]) for noise in order if noise in groups]
+    for noise, group in (*named, ('all', rest), ('hopeless', hopeless)):
+        if len(group):
+            print(row([noise, len(group), *group[numbers].mean().tolist()]))
+    for kind in ('precision', 'certain'):
+        values = rest.loc[rest['truth'] > 0, kind].dropna()
+        if len(values):
+            print(
+                f'{kind}: mean {values.mean():.3f}, 5% quantile '
+                f'{values.quantile(0.05):.3f} of {len(values)} cells'
+            )
+
+
+def parsed() -> argparse.Namespace:
+    """Returns the options."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    usual = [name for name in SETS if name not in UNSEEN]
+    parser.add_argument('--sets', nargs='+', default=usual)
+    parser.add_argument('--noises', nargs='+', help='only these')
+    parser.add_argument('--networks', nargs='+', help='only these')
+    parser.add_argument('--methods', nargs='+', help='only these')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1])
+    parser.add_argument('--epochs', type=int)
+    parser.add_argument('--folds', action='store_true')
+    parser.add_argument('--data_dir')
+    parser.add_argument('--human', default='')
+    parser.add_argument('--cache', default=tempfile.gettempdir())
+    parser.add_argument('--results', default='')
+    asked = parser.parse_args()
+    if asked.sets == ['unseen']:
+        asked.sets = list(UNSEEN)
+    return asked
+
+
+def planned(asked: argparse.Namespace) -> Iterator[tuple]:
+    """Yields set, noise, network, method and seed of each cell."""
+    for name in asked.sets:
+        chosen = [
+            [value for value in values if not only or value in only]
+            for values, only in (
+                (SETS[name].noises, asked.noises),
+                (SETS[name].networks, asked.networks),
+                (SETS[name].methods, asked.methods),
+            )
+        ]
+        yield from itertools.product([name], *chosen, asked.seeds)
+
+
+def cell_of(asked: argparse.Namespace, cell: tuple) -> Cell:
+    """Returns the figures of one of the planned cells."""
+    name, noise, network, method, seed = cell
+    arrays = arrays_of(name, asked.data_dir, asked.human, asked.cache)
+    content = {k: arrays[k] for k in ('x_train', 'x_test', 'y_test')}
+    content['clean_train'] = arrays['y_train']
+    content['y_train'] = labels(arrays, noise, seed)
+    options = METHODS[method] | {'network_name': network, 'seed': seed}
+    if epochs := asked.epochs or SETS[name].epochs:
+        options['max_epoch'] = epochs
+    started = time.monotonic()
+    figures = measure(content, options, asked.folds)
+    return figures | {'seconds': time.monotonic() - started}
 
 
 def main() -> None:
     """Prints a line for each cell, the means, and what does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--sets', nargs='+', default=[*KINDS], choices=KINDS)
-    parser.add_argument('--noises', nargs='+', help='instead of all of a set')
-    parser.add_argument('--networks', nargs='+', default=['linear', 'mlp'])
-    parser.add_argument('--losses', nargs='+', default=[*LOSSES])
-    parser.add_argument('--seeds', type=int, default=2)
-    parser.add_argument('--epochs', type=int)
-    parser.add_argument('--data_dir')
-    parser.add_argument('--human', default='')
-    parser.add_argument('--cache', default=tempfile.gettempdir())
-    asked, cells = parser.parse_args(), {}
+    asked, done = parsed(), {}
     print(machine())
-    runs = [
-        run
-        for name in asked.sets
-        for run in itertools.product(
-            [name], asked.noises or KINDS[name], asked.networks, asked.losses,
-            range(asked.seeds),
-        )
-    ]  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        for name, kind, network, loss, seed in runs:
-            options = write(folder, name, kind, asked) | LOSSES[loss]
-            options |= {'network_name': network, 'seed': seed}
-            if asked.epochs:
-                options['max_epoch'] = asked.epochs
-            started = time.monotonic()
-            cell = f'{name} {kind or "clean"} {network} {loss} {seed}'
-            figures = measure(options)
-            if not cells:
-                print(row(['cell', *figures, 'seconds']))
-                print(row(['---'] * (2 + len(figures))))
-            cells[cell] = figures
-            seconds = time.monotonic() - started
-            print(row([cell, *figures.values(), round(seconds)]), flush=True)
-    means = [
-        np.nanmean([*values]) if np.isfinite([*values]).any() else np.nan
-        for values in zip(*(c.values() for c in cells.values()), strict=True)
-    ]
-    print(row(['mean', *means, '']))
+    print(row(['cell', *SHOWN, 'seconds']))
+    print(row(['---'] * (2 + len(SHOWN))))
+    if asked.results and os.path.exists(asked.results):
+        with open(asked.results, encoding='utf-8') as file:
+            done = {line['cell']: line for line in map(json.loads, file)}
+    for cell in planned(asked):
+        name = ' '.join(map(str, cell))
+        if name not in done:
+            figures = {k: float(v) for k, v in cell_of(asked, cell).items()}
+            line = {'cell': name, 'set': cell[0], 'noise': cell[1], **figures}
+            done[name] = line
+            if asked.results:
+                with open(asked.results, 'a', encoding='utf-8') as file:
+                    file.write(json.dumps(line) + '\n')
+        shown = [done[name][column] for column in SHOWN]
+        seconds = round(done[name]['seconds'])
+        print(row([name, *shown, seconds]), flush=True)
+    cells = pd.DataFrame(done.values()).set_index('cell')
+    show_means(cells)
     if missed := failures(cells):
         sys.exit('\n'.join(missed))
 

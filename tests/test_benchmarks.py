@@ -1,10 +1,12 @@
 """Every benchmark runs, and prints a table with numbers."""
 
+import json
 import os
 import re
 import runpy
 import sys
 
+import pandas as pd
 import pytest
 from paths import ROOT
 
@@ -26,9 +28,8 @@ SMALLEST = {
     'decode': ('--images=2', '--size=32', '--rounds=1'),
     'dividemix_step': STEP,
     'evidence': (
-        *('--sets', 'digits', '--networks', 'linear'),
-        *('--losses', 'cross_entropy', '--seeds=1', '--epochs=2'),
-        *('--noises', 'symmetric_0.2'),
+        *('--sets', 'hopeless', '--networks', 'linear'),
+        *('--methods', 'ce', '--seeds', '0', '--noises', 'sym20'),
     ),
     'features': ('--images=4', '--megapixels', '0.1', '--rounds=1'),
     'hard_class': (
@@ -62,11 +63,13 @@ SLOW = (
     'meta_step',
     'streaming_memory',
 )
+# Modules that others import.
+HELPERS = {'common', 'evidence_sets', 'evidence_rivals'}
 
 
 def test_every_benchmark_is_covered_here():
-    scripts = {path.stem for path in FOLDER.glob('*.py')} - {'common'}
-    assert scripts == set(SMALLEST)
+    scripts = {path.stem for path in FOLDER.glob('*.py')}
+    assert scripts - HELPERS == set(SMALLEST)
 
 
 @pytest.fixture
@@ -109,3 +112,49 @@ def test_it_runs(name, script, capsys, tiny):
     # Rows of a table or lines of JSON.
     assert re.search(r'^(\| .*\d.* \||\w+ \{.*\d.*\})$', text, re.MULTILINE)
     assert 'nan' not in text.lower()
+
+
+def test_evidence_holds_on_digits(script, tmp_path):
+    path = tmp_path / 'cells.jsonl'
+    what = ('--sets', 'digits', '--networks', 'mlp', '--methods', 'ce')
+    which = ('--noises', 'none', 'sym20', '--seeds', '0')
+    script('evidence', *what, *which, f'--results={path}')
+    clean, noisy = map(json.loads, path.read_text().splitlines())
+    assert clean['truth'] == clean['lower'] == 0
+    assert clean['upper'] > 0
+    assert clean['point'] <= 0.02
+    assert clean['marked'] <= 0.01
+    assert 0 < noisy['lower'] <= noisy['truth'] <= noisy['upper']
+    assert noisy['upper'] - noisy['lower'] <= 0.3
+    assert noisy['precision'] >= 0.85
+    assert noisy['auc'] >= noisy['old_auc'] - 0.02
+
+
+GOOD_CELL = {
+    'set': 'digits', 'noise': 'sym20', 'test': 0.95, 'truth': 0.2,
+    'lower': 0.1, 'point': 0.2, 'upper': 0.3, 'inside': 1.0, 'marked': 0.2,
+    'precision': 0.9, 'auc': 0.95, 'old_auc': 0.94,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('changed', 'word'),
+    [
+        ({}, ''),
+        ({'set': 'hopeless'}, 'refused'),
+        ({'truth': 0.0, 'precision': float('nan')}, 'clean'),
+        ({'precision': 0.6}, 'precision'),
+        ({'old_auc': 0.98}, 'ranks worse'),
+        ({'upper': 0.45}, 'interval'),
+        ({'truth': 0.05, 'inside': 0.0}, 'above the truth'),
+    ],
+)
+def test_evidence_says_what_fails(script, changed, word):
+    del script
+    import evidence
+
+    cells = pd.DataFrame([GOOD_CELL, GOOD_CELL | changed], ['good', 'bad'])
+    missed = evidence.failures(cells)
+    assert bool(missed) == bool(word)
+    assert all('good' not in text for text in missed)
+    assert not word or any(word in text for text in missed)
