@@ -208,7 +208,7 @@ def measure(name: str, make: Make, seed: int, asked: argparse.Namespace) -> str:
     ]
     started = time.perf_counter()
     pictures = similar.Pictures(shown, np.ones(len(shown), bool))
-    found = similar.examine(parts, pictures, 10)
+    found = similar.examine(parts, pictures)
     seconds = time.perf_counter() - started
     group, is_outlier = np.empty(len(order), int), np.empty(len(order), bool)
     group[order], is_outlier[order] = found.group, found.is_outlier

@@ -480,10 +480,6 @@ def build(
     trainer = Trainer(
         method, data, settings, strategy, folder, identity, watchers, interrupt
     )
-    has_folds = folds.suit(method, data)
-    if watched and held_out.measures_noise(data) and not has_folds:
-        best = held_out.BestAndEarly(trainer, data, held_out.VALID)
-        trainer.add_callback(best)
     return Experiment(config, data, trainer, settings, strategy, folder)
 
 
@@ -604,6 +600,9 @@ def _train(
             trainer.add_callback(Progress(costs, start, stream))
     say = _print if progress and experiment.is_chief else _ignore
     parts = _folds(experiment, interrupt, say)
+    if not parts and held_out.measures_noise(experiment.data):
+        best = held_out.BestAndEarly(trainer, experiment.data, held_out.VALID)
+        trainer.add_callback(best)
     trainer.train(start)
     if progress and len(trainer.log.entries) == start:
         _print('The run was complete already: nothing was trained.')

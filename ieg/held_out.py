@@ -75,13 +75,15 @@ def look(trainer: Trainer, data: Data, split: str, epoch: int) -> bool:
     shot = floor.snapshot(epoch, logs, data[split].labels)
     if shot.loss >= state.get(LOSS, np.inf):
         return False
-    state[LOSS], state[EPOCH] = np.array(shot.loss), np.array(epoch)
-    state[BEST + split] = shot.probabilities.astype(np.float32)
+    new = {LOSS: np.array(shot.loss), EPOCH: np.array(epoch)}
+    new[BEST + split] = shot.probabilities.astype(np.float32)
     for name in judged(data):
         if name != split:
             logs = log_probabilities(trainer, name)
             scaled = softmax(shot.temperature * logs, axis=1)
-            state[BEST + name] = scaled.astype(np.float32)
+            new[BEST + name] = scaled.astype(np.float32)
+    # At once: a pass may be interrupted, and the run saved there.
+    state.update(new)
     return True
 
 
@@ -113,7 +115,8 @@ class BestAndEarly(Best):
     def _look(self, epoch: int) -> bool:
         is_best, method = super()._look(epoch), self._trainer.method
         if is_best and method.visits is not None:
-            method.host_state[EARLY] = method.visits.numpy()
+            # Steps change in place what TensorFlow hands out.
+            method.host_state[EARLY] = method.visits.numpy().copy()
         return is_best
 
 

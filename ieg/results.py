@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.special import softmax
 
 import ieg
 from ieg import folds, held_out, label_issues, lookalikes, report, run_folder
@@ -158,11 +157,16 @@ def conclude(
     rows, figures = judge(found, data, trainer.method, agreement)
     arrays |= found.arrays
     if isinstance(mean, Dense):
-        every = slice(None)
-        arrays['train_probabilities'] = mean.rows(every).astype(np.float32)
+        count, classes = len(data.train), data.num_classes
+        probabilities = np.empty((count, classes), np.float32)
+        for block in blocks(count, classes):
+            probabilities[block] = mean.rows(block)
+        arrays['train_probabilities'] = probabilities
         for name, shares in found.shares.items():
-            whole = shares(every).evidence
-            arrays[f'{name}_evidence'] = whole.astype(np.float32)
+            whole = np.empty((len(data[name]), classes), np.float32)
+            for block in blocks(*whole.shape):
+                whole[block] = shares(block).evidence
+            arrays[f'{name}_evidence'] = whole
     if alike is not None:
         rows = alike.add(rows)
         figures |= alike.figures()
@@ -194,13 +198,15 @@ def collect(
     """
     train, classes = data.train, data.num_classes
     assert trainer.method.visits is not None
-    mean, agreement = held_out.means(trainer.method.visits.numpy(), data)
+    # A copy, which is added to.
+    columns = trainer.method.visits.numpy().copy()
+    mean, agreement = held_out.means(columns, data)
     counted = mean.count.copy()
     unknown = np.flatnonzero(counted < 1)
     for block in blocks(len(unknown), classes):
         ids = unknown[block]
         logits = trainer.score('logits_step', ids=ids)['logits']
-        late = _probabilities(logits.sum(axis=1))
+        late = np.exp(floor.combined(logits))
         mean.add(ids, late, 1)
         agreement[ids] = late.argmax(axis=1) == train.labels[ids]
     arrays = {
@@ -225,12 +231,6 @@ def _described(name: str, split: Split) -> dict[str, np.ndarray]:
     if split.clean_labels is not None:
         arrays[f'{name}_clean'] = split.clean_labels
     return arrays
-
-
-def _probabilities(logits: np.ndarray) -> np.ndarray:
-    """Returns probabilities [n, C]; uniform ones for logits not finite."""
-    bad = ~np.isfinite(logits).all(axis=1, keepdims=True)
-    return softmax(np.where(bad, 0.0, logits).astype(np.float64), axis=-1)
 
 
 def judge(

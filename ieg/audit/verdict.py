@@ -59,6 +59,8 @@ def _to_check(issues: Issues | None) -> str:
 
 
 def _share(figures: Mapping[str, Any], issues: Issues | None) -> str:
+    if issues is None:
+        return 'unknown'
     if 'never_predicted' not in figures:
         return 'unknown to the earlier version that made this run'
     if figures['noise_rate_interval'] is None:

@@ -64,9 +64,10 @@ def own_path(name: str, data_dir: str | None) -> str:
 def open_own(name: str, found: FoundFiles) -> Opened:
     """Returns a user's image files as a data set that has been opened."""
     paths, classes = found.parts['train'].paths, len(found.class_names)
+    held = share_held_out(len(paths), 'test' in found.parts)
     return Opened(
         lambda image_size: own_source(found, image_size),
-        lambda image_size: of_files(name, paths, classes, image_size),
+        lambda image_size: of_files(name, paths, classes, image_size, held),
         lambda framing, look: own_source(found, framing.size, framing, look),
     )
 
@@ -523,7 +524,11 @@ _SAMPLE = 300
 
 
 def of_files(
-    name: str, paths: Sequence[str], num_classes: int, asked: int
+    name: str,
+    paths: Sequence[str],
+    num_classes: int,
+    asked: int,
+    held_out: Mapping[str, Any],
 ) -> Advice:
     """Returns what suits image files.
 
@@ -532,6 +537,7 @@ def of_files(
         paths: of the training images; the headers of some are read.
         num_classes: how many classes they have.
         asked: side of the square that a network sees; 0 = by the images.
+        held_out: see `share_held_out`.
 
     Raises:
         UsageError: none of them can be read.
@@ -548,7 +554,7 @@ def of_files(
     height, width = np.median(sizes, axis=0).astype(int)
     side = asked or usual_side(sizes)
     values = {'image_size': side} | schedule(side, len(paths), 3)
-    values |= share_held_out(len(paths))
+    values |= held_out
     return Advice(
         values,
         f'{name}: {len(paths):,} images of {num_classes:,} classes, '
@@ -572,14 +578,19 @@ def schedule(side: int, count: int, channels: int) -> dict[str, Any]:
     }
 
 
-def share_held_out(count: int) -> dict[str, Any]:
+def share_held_out(count: int, has_test: bool) -> dict[str, Any]:
     """Returns what share of so many images is held out to judge labels.
 
     At least 50 images: fewer say nothing (`label_issues.floor.LEAST`).
+
+    Args:
+        count: of the training images.
+        has_test: whether none of these will be held out for tests.
     """
-    if count < 250:
+    left = count if has_test else count - round(count * _TEST_SHARE)
+    if left < 250:
         return {}
-    return {'valid_ratio': 0.1 if count >= 500 else 0.2}
+    return {'valid_ratio': 0.1 if left >= 500 else 0.2}
 
 
 def of_vectors(name: str, count: int, width: int, num_classes: int) -> Advice:

@@ -162,12 +162,16 @@ def statement(figures: Mapping[str, Any]) -> list[str]:
         ]
     sentences = [_rate(figures), *_reviewed(figures)]
     if count := figures.get('count'):
-        mean, most = PRECISION[LIKELY]
-        sentences.append(
-            f'{count:,} labels are marked; about {100 * mean:.0f} '
-            f'of 100 of these are wrong ({100 * most:.0f} or more in 95% of '
-            "the benchmark's cells)."
-        )
+        end = '.'
+        # How many of as many as a review says are wrong was not measured.
+        if not figures.get(REVIEWED):
+            mean, most = PRECISION[LIKELY]
+            end = (
+                f'; about {100 * mean:.0f} of 100 of these are wrong '
+                f"({100 * most:.0f} or more in 95% of the benchmark's cells)."
+            )
+        verb = 'is' if count == 1 else 'are'
+        sentences.append(f'{counted(count, "label")} {verb} marked{end}')
     if missing := figures['never_predicted']:
         sentences.append(
             f'No example looks like {", ".join(map(repr, missing[:10]))}, so '
@@ -205,10 +209,7 @@ def _reviewed(figures: Mapping[str, Any]) -> list[str]:
     if not (review := figures.get(REVIEWED)):
         return []
     count, wrong = review['examples'], review['wrong']
-    end = '.'
-    if not review['drawn']:
-        end = '; the range holds only if they were drawn at random.'
     return [
         f'Of {counted(count, "label")} that {"was" if count == 1 else "were"} '
-        f'reviewed, {wrong:,} {"is" if wrong == 1 else "are"} wrong{end}'
+        f'reviewed, {wrong:,} {"is" if wrong == 1 else "are"} wrong.'
     ]

@@ -33,37 +33,31 @@ def drawn(rows: Issues, seed: int) -> np.ndarray:
 
 
 def narrowed(
-    figures: Mapping[str, Any], examples: int, wrong: int, is_random: bool
+    figures: Mapping[str, Any], examples: int, wrong: int
 ) -> dict[str, Any]:
     """Returns `label_issues` of `summary.json` after a review.
 
     It starts from what the run itself found, whatever was reviewed before.
-    Where that is refused or unknown, or contradicts the review, the review
-    alone counts.
+    Where that contradicts the review, the review alone counts.
 
     Args:
         figures: `label_issues` of `summary.json`.
-        examples: number of labels that were reviewed.
+        examples: number of labels that were reviewed, which the run drew.
         wrong: how many of them are wrong.
-        is_random: whether the run drew them.
     """
     low, high = map(float, limits(wrong, examples))
-    own = figures[EVIDENCE] or {RATE: None}
-    point, (least, most) = own[RATE], own.get(INTERVAL, (0, 1))
-    if point is None or least > high or most < low:
-        point = wrong / examples
-    else:
+    own = figures[EVIDENCE] or {RATE: None, INTERVAL: (0, 1)}
+    point, (least, most) = own[RATE], own[INTERVAL]
+    if least <= high and low <= most:
         low, high = max(low, least), min(high, most)
-        point = min(max(point, low), high)
+    else:
+        point = None
+    point = min(max(wrong / examples if point is None else point, low), high)
     return {
         **figures,
         RATE: point,
         INTERVAL: [low if low >= LEAST_LOWER else 0.0, high],
-        ranking.REVIEWED: {
-            'examples': examples,
-            'wrong': wrong,
-            'drawn': is_random,
-        },
+        ranking.REVIEWED: {'examples': examples, 'wrong': wrong},
     }
 
 

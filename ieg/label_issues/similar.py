@@ -110,7 +110,9 @@ class Similar:
         rows, places = np.nonzero(fits)
         shares = np.zeros((count, num_classes))
         np.add.at(shares, (rows, self.labels[ids[rows, places]]), 1)
-        return shares / np.maximum(fits.sum(axis=1, keepdims=True), 1)
+        known = fits.sum(axis=1, keepdims=True)
+        # All that are known may be in the own fold: nothing is said then.
+        return np.where(known, shares / np.maximum(known, 1), 1 / num_classes)
 
     def add(self, issues: Issues) -> Issues:
         """Returns issues about the same examples with what is known here."""

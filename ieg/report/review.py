@@ -105,8 +105,7 @@ def read(folder: str, path: str) -> RunFolder:
 
     Args:
         folder: of a finished run.
-        path: `sample.csv`, or another table with the columns of
-            `label_issues.csv`, with a class in every row.
+        path: `sample.csv`, or its first rows, with a class in every row.
 
     Raises:
         UsageError: the table has a mistake, or the run is not finished.
@@ -116,9 +115,17 @@ def read(folder: str, path: str) -> RunFolder:
     places = np.array([*labels])
     wrong = int((known.labels[places] != [*labels.values()]).sum())
     first = review.drawn(rows, _seed(run))[: len(labels)]
-    is_random = {*rows.index[first]} == {*known.indices[places]}
-    figures = review.narrowed(run.issue_summary, len(labels), wrong, is_random)
-    rows = review.marked_again(rows, figures[RATE], figures[INTERVAL][0])
+    if {*rows.index[first]} != {*known.indices[places]}:
+        raise UsageError(
+            f'{path} does not have the first {len(labels)} labels that '
+            '--sample draws, and only labels drawn at random say something '
+            'about the others: fill in all rows of that table.'
+        )
+    figures = review.narrowed(run.issue_summary, len(labels), wrong)
+    # Networks that were too weak to mark labels are not better now.
+    is_judged = (figures[EVIDENCE] or {RATE: None})[RATE] is not None
+    point, lower = figures[RATE], figures[INTERVAL][0]
+    rows = review.marked_again(rows, is_judged * point, is_judged * lower)
     assert rows.mark is not None
     figures |= ranking.counts(rows.mark)
     figures['hard'] = figures['marks'][POSSIBLE]

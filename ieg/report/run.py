@@ -247,8 +247,7 @@ def _is_evidence(held: Mapping[str, Any]) -> bool:
 def _is_review(review: Mapping[str, Any]) -> bool:
     """Whether figures are those of labels that a person reviewed."""
     count = review.get('examples')
-    is_some = _are_counts(count, review.get('wrong')) and count != 0
-    return is_some and isinstance(review.get('drawn'), bool)
+    return _are_counts(count, review.get('wrong')) and count != 0
 
 
 def _are_counts(whole: Any, part: Any) -> bool:

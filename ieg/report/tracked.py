@@ -65,6 +65,10 @@ def _picture(images: Any, index: int) -> str | None:
     """
     if images is None:
         return None
+    if not callable(images) and len(images) <= index:
+        raise ValueError(
+            f'images must have one for each label, but there are {len(images)}.'
+        )
     one = images(index) if callable(images) else images[index]
     if isinstance(one, str | os.PathLike):
         try:

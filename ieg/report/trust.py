@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from ieg.label_issues.floor import EVIDENCE, INTERVAL, RATE, limits
@@ -53,9 +52,8 @@ def _review(figures: Mapping[str, Any]) -> dict[str, Any] | None:
     low, high = map(float, limits(review['wrong'], review['examples']))
     own = figures[EVIDENCE] or {RATE: None, INTERVAL: None}
     before = {name: own[name] for name in (RATE, INTERVAL)}
-    meets = own[RATE] is not None and np.all(
-        [own[INTERVAL][0] <= high, low <= own[INTERVAL][1]]
-    )
+    least, most = own[INTERVAL] or (0, 1)
+    meets = least <= high and low <= most
     return {
         **review,
         'low': low,

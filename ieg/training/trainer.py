@@ -319,6 +319,8 @@ class Trainer:
                         break
         finally:
             callbacks.on_train_end()
+            # They may have changed the weights.
+            self._logits.clear()
 
     def _pause(self) -> None:
         """Saves or stops where all workers are between two calls.

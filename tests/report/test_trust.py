@@ -76,15 +76,13 @@ def test_runs_without_the_evidence_have_no_section(tmp_path):
     assert section(run)[1] is None
 
 
-@pytest.mark.parametrize('is_drawn', [True, False])
-def test_a_review_is_named_with_its_own_range(tmp_path, is_drawn):
-    review = {'examples': 50, 'wrong': 9, 'drawn': is_drawn}
+def test_a_review_is_named_with_its_own_range(tmp_path):
+    review = {'examples': 50, 'wrong': 9}
     changes = {REVIEWED: review, 'noise_rate_interval': [0.12, 0.3]}
     run = reviewable(tmp_path / 'run', evidence(), **changes)
     text = ' '.join(section(run)[1]['text'].split())
     for words in ('At least 12.0%', '9 of 50', '8.6', '31.4'):
         assert words in text
-    assert ('If they were drawn' in text) != is_drawn
 
 
 EVIDENCE = evidence().figures()['evidence']
@@ -93,9 +91,9 @@ DAMAGE = [
     {'evidence': {}},
     {'never_predicted': 'cat'},
     {REVIEWED: [9, 50]},
-    {REVIEWED: {'examples': 0, 'wrong': 0, 'drawn': True}},
-    {REVIEWED: {'examples': 9, 'wrong': 10, 'drawn': True}},
-    {REVIEWED: {'examples': 9, 'wrong': 1}},
+    {REVIEWED: {'examples': 0, 'wrong': 0}},
+    {REVIEWED: {'examples': 9, 'wrong': 10}},
+    {REVIEWED: {'examples': 9}},
     *(
         {'evidence': EVIDENCE | change}
         for change in (

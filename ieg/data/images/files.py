@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ieg.data.images.survey import Path, Survey, read_odd, survey
 from ieg.errors import RunError
 from ieg.ops import random as random_ops
+from ieg.ops.tracing import expected
 from ieg.utils.text import shown
 
 # Tries to place a random area, as in torchvision.
@@ -177,15 +178,14 @@ def _reader(
                 parallel_iterations=16,
             )
 
-    return tf.function(
-        batch,
-        input_signature=[
-            tf.TensorSpec([None], tf.string),
-            tf.TensorSpec([None], tf.bool),
-            tf.TensorSpec([None], tf.int64),
-            tf.TensorSpec([None, 2], tf.int32),
-        ],
-        autograph=False,
+    signature = [
+        tf.TensorSpec([None], tf.string),
+        tf.TensorSpec([None], tf.bool),
+        tf.TensorSpec([None], tf.int64),
+        tf.TensorSpec([None, 2], tf.int32),
+    ]
+    return expected(
+        tf.function(batch, input_signature=signature, autograph=False)
     )
 
 

@@ -520,7 +520,7 @@ def _advice(found: FoundArrays) -> Advice:
     height, width, channels = train.images.shape
     return Advice(
         schedule(min(height, width), len(train), channels)
-        | share_held_out(len(train)),
+        | share_held_out(len(train), 'test' in found.parts),
         f'npz: {len(train):,} images of {classes:,} '
         f'classes, {width} x {height} pixels.',
     )
