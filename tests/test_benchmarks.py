@@ -59,7 +59,9 @@ SMALLEST = {
 SLOW = (
     'augmentation',
     'features',
+    'hard_class',
     'label_issues',
+    'lenet_epoch',
     'meta_step',
     'streaming_memory',
 )
