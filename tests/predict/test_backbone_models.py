@@ -121,9 +121,10 @@ def test_lite0_is_part_of_the_file(kinds, tmp_path, monkeypatch):
     assert not np.allclose(expected, 1 / 3, atol=0.05)
     monkeypatch.setattr(names.Wheel, 'find', lambda self: None)
     model = export.load(str(tmp_path))
-    np.testing.assert_allclose(said(model, pixels), expected, atol=1e-5)
+    # Fifty layers round differently in batches of other sizes.
+    np.testing.assert_allclose(said(model, pixels), expected, atol=5e-5)
     if kinds:
         plain = tf.saved_model.load(str(tmp_path / 'savedmodel'))
-        np.testing.assert_allclose(plain.serve(pixels), expected, atol=1e-5)
+        np.testing.assert_allclose(plain.serve(pixels), expected, atol=5e-5)
         said_by_lite = lite(tmp_path / 'model.tflite', pixels)
         np.testing.assert_allclose(said_by_lite, expected, atol=1e-4)
