@@ -252,21 +252,22 @@ def evidence(
         for name in names
     }
     near: list[Near] = []
-    beside: dict[str, list[Near]] = {name: [] for name in names}
+    near_others: dict[str, list[Near]] = {name: [] for name in names}
     if has_features(trainer.method):
         last = features(trainer, 'train')
         near += nearby(last, last, labels, classes)
     elif alike is not None:
         held_out = (held_out + alike.shares_apart(number, classes)) / 2
         for name in names:
-            beside[name].append(alike.shares(name, classes))
+            near_others[name].append(alike.shares(name, classes))
     if alike is not None:
         near.append(alike.shares('train', classes))
     # A run that was begun by an earlier version has none.
     early = trainer.method.host_state.get(EARLY)
     first = mean.rows if early is None else early.__getitem__
     shares = {'train': of_training(mean, first, near)}
-    shares |= {name: of_held_out(others[name], beside[name]) for name in names}
+    for name in names:
+        shares[name] = of_held_out(others[name], near_others[name])
     tested = [
         (held_out[number == fold].astype(np.float64), labels[number == fold])
         for fold in range(len(folds))
