@@ -158,7 +158,8 @@ def statement(figures: Mapping[str, Any]) -> list[str]:
     if figures.get(INTERVAL) is None:
         return [
             'How many labels are wrong is unknown, and none is marked, because '
-            'no training examples were held out: add --valid_ratio=0.1.'
+            'no training examples were held out: hold out 50 or more, such as '
+            'by --valid_ratio=0.1.'
         ]
     sentences = [_rate(figures), *_reviewed(figures)]
     if count := figures.get('count'):

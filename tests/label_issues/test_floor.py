@@ -104,6 +104,14 @@ def test_a_model_that_knows_nothing_is_refused():
     assert result.figures()['noise_rate_interval'] == [0, result.upper]
 
 
+def test_a_model_that_disagrees_with_most_labels_is_refused():
+    rng = np.random.default_rng(5)
+    assert not floor.estimate([noisy(rng, 2000, 0.4)]).refused
+    mostly = floor.estimate([noisy(rng, 2000, 0.65)])
+    assert mostly.refused and mostly.point > 0.5
+    assert mostly.upper > 0.65
+
+
 def test_few_examples_give_a_wide_interval():
     one = floor.estimate([(np.array([[0.9, 0.1]]), np.array([0]))])
     assert (one.lower, one.upper) == (0, pytest.approx(0.975))
