@@ -1,7 +1,7 @@
 """Whether what `ieg` chooses for your own data is a good choice.
 
     python benchmarks/defaults.py [--sets digits mnist cifar10 digits_pixels] \
-        [--noises none sym10 sym20 pair20 inst20] [--seeds 0 1 2 3 4] \
+        [--noises none sym20 pair20 inst20 aggre] [--seeds 0 1 2 3 4] \
         [--data_dir=TFDS] [--human=cifar10n.npz] [--cache=DIR] \
         [--results=FILE]
 
@@ -35,7 +35,7 @@ from unittest import mock
 import pandas as pd
 from common import machine
 from evidence import METHODS, row, run
-from evidence_sets import SETS, arrays_of, labels
+from evidence_sets import MADE, SETS, arrays_of, labels
 
 from ieg import folds, results
 from ieg.ops import metrics
@@ -43,7 +43,7 @@ from ieg.ops import metrics
 AUTO = 'auto'
 NETWORKS = ('linear', 'mlp')
 SEEDS = range(5)
-NOISES = ('none', 'sym10', 'sym20', 'pair20', 'inst20')
+NOISES = ('none', 'sym20', 'pair20', 'inst20', 'aggre')
 # Less accurate than plain training by more than this many points and standard
 # errors is worse; further from the best than this many points is far.
 WORSE, ERRORS, FAR = 0.005, 2.0, 0.02
@@ -146,6 +146,8 @@ def planned(asked: argparse.Namespace) -> Iterator[tuple]:
     for seed, name, noise in itertools.product(
         asked.seeds, asked.sets, asked.noises
     ):
+        if noise not in (*MADE, *SETS[name].noises):
+            continue
         for choice in (AUTO, *candidates(name)):
             if not asked.choices or choice in asked.choices:
                 yield name, noise, choice, seed

@@ -15,7 +15,6 @@ from ieg.data.sets import tfds
 Arrays = dict[str, np.ndarray]
 # Of the package: name here -> kind and rate.
 DRAWN = {
-    'sym10': ('symmetric', 0.1),
     'sym20': ('symmetric', 0.2),
     'sym40': ('symmetric', 0.4),
     'pair20': ('pairflip', 0.2),
@@ -24,7 +23,7 @@ DRAWN = {
     'asym40': ('asymmetric', 0.4),
     'inst20': ('instance', 0.2),
 }
-MADE = ('none', *list(DRAWN)[1:5], 'inst20', 'bound20', 'swap5')
+MADE = ('none', *list(DRAWN)[:4], 'inst20', 'bound20', 'swap5')
 HUMAN = ('none', 'aggre', 'worse')
 # The classes that swap5 confuses; cats and dogs in CIFAR-10.
 SWAPPED = (3, 5)
