@@ -43,9 +43,9 @@ WITHIN = 1.92
 TAIL = 0.025
 LEAST_LOWER = 0.01
 # Beyond these the model is too weak to tell, and of fewer examples no curve can
-# be fitted: the study had 150 or more. The last limit is not the study's: the runs
-# of `benchmarks/evidence.py` that only it refuses said that twice as many labels
-# are wrong as were.
+# be fitted: the study had 150 or more. The last limit is not the study's: the
+# runs of `benchmarks/evidence.py` that only it refuses said that twice as many
+# labels are wrong as were.
 MOST_EXCESS, MOST_SUREST, MOST_DISAGREEMENT = 0.30, 0.50, 0.55
 LEAST = 50
 # In `label_issues` of `summary.json`.
