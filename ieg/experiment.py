@@ -616,6 +616,8 @@ def _train(
     )
     summary['label_issues'] = outcome.figures
     if experiment.is_chief:
+        if review := results.review_of(experiment.folder):
+            outcome.remarks.append(review)
         results.write(experiment.folder, outcome, summary)
         kinds, folder = predict_model.kinds(config.run), experiment.folder
         for text in outcome.remarks if progress else ():

@@ -22,12 +22,15 @@ from ieg.methods.base import Method
 from ieg.ops.visits import Visits
 from ieg.training.callbacks import Callback
 from ieg.training.trainer import Trainer
+from ieg.utils.text import counted
 
 VALID = 'valid'
 # In `Method.host_state`.
 EPOCH, LOSS, BEST, EARLY = 'best_epoch', 'best_loss', 'best_', 'early'
+# Multiplications of neighbours per minute, on two cores.
+PER_MINUTE = 5e12
 # Pixels of images that are themselves compared, at most 32 x 32, and the
-# multiplications for it: two minutes on two cores.
+# multiplications for it: two minutes.
 _MOST_PIXELS, _MOST_OPERATIONS = 1024, 1e13
 
 
@@ -151,6 +154,22 @@ def features(trainer: Trainer, split: str) -> np.ndarray:
     return trainer.score('features_step', split=split)['features']
 
 
+def announce(count: int, work: float, say: Callable[[str], None]) -> None:
+    """Says how long it takes to find neighbours, if that is minutes.
+
+    Args:
+        count: number of examples that are compared with each other.
+        work: multiplications.
+        say: gets the sentence.
+    """
+    if work > PER_MINUTE:
+        minutes = counted(round(work / PER_MINUTE), 'minute')
+        say(
+            f'Comparing {count:,} examples with each other takes about '
+            f'{minutes} on two cores.'
+        )
+
+
 # Shares of the labels of the neighbours of some examples, [k, C].
 Near = Callable[[slice], np.ndarray]
 
@@ -241,7 +260,11 @@ def of_held_out(
 
 
 def evidence(
-    trainer: Trainer, data: Data, mean: Means, alike: Similar | None
+    trainer: Trainer,
+    data: Data,
+    mean: Means,
+    alike: Similar | None,
+    say: Callable[[str], None],
 ) -> Evidence:
     """Returns the evidence of a run without folds.
 
@@ -251,15 +274,16 @@ def evidence(
         mean: mean probabilities of the training examples.
         alike: what the nearest other examples say, by their features; None
             where that is not known.
+        say: gets a sentence before what takes minutes.
     """
     state, others = trainer.method.host_state, judged(data)
     is_measured = measures_noise(data)
     if is_measured and BEST + VALID not in state:
         # The run was finished by an earlier version.
         look(trainer, data, VALID, len(trainer.log.entries) - 1)
-    near = _near(trainer, data, ['train', *others], alike)
+    near = _near(trainer, data, ['train', *others], alike, say)
     early = means(state[EARLY], data)[0] if EARLY in state else mean
-    of_images = [*near['train'], *_of_pixels(data)]
+    of_images = [*near['train'], *_of_pixels(data, say)]
     shares = {'train': of_training(mean, early.rows, of_images)}
     for name in others:
         said = state.get(BEST + name)
@@ -274,7 +298,11 @@ def evidence(
 
 
 def _near(
-    trainer: Trainer, data: Data, names: list[str], alike: Similar | None
+    trainer: Trainer,
+    data: Data,
+    names: list[str],
+    alike: Similar | None,
+    say: Callable[[str], None],
 ) -> dict[str, list[Near]]:
     """Returns what the nearest training examples say of those of each split.
 
@@ -290,6 +318,7 @@ def _near(
     work = neighbours.operations(count, count, network.output.shape[-1])
     if work > neighbours.MOST_OPERATIONS:
         return {name: [] for name in names}
+    announce(count, work, say)
     made = {name: features(trainer, name) for name in names}
     return {
         name: nearby(made[name], made['train'], labels, classes)
@@ -297,13 +326,15 @@ def _near(
     }
 
 
-def _of_pixels(data: Data) -> list[Near]:
+def _of_pixels(data: Data, say: Callable[[str], None]) -> list[Near]:
     """Returns what the nearest training images say, by their pixels."""
     images, labels = data.train.images, data.train.labels
     if images is None or np.prod(images.shape[1:3]) > _MOST_PIXELS:
         return []
     count, width = len(images), int(np.prod(images.shape[1:]))
-    if neighbours.operations(count, count, width) > _MOST_OPERATIONS:
+    work = neighbours.operations(count, count, width)
+    if work > _MOST_OPERATIONS:
         return []
+    announce(count, work, say)
     flat = images.reshape(count, width)
     return nearby(flat, flat, labels, data.num_classes)

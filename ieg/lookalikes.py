@@ -17,10 +17,6 @@ from ieg.data.vectors import Pictures
 from ieg.label_issues import neighbours, similar
 from ieg.label_issues.duplicates import SIDE
 from ieg.training.trainer import Trainer
-from ieg.utils.text import counted
-
-# Multiplications of neighbours per minute, on two cores.
-PER_MINUTE = 5e12
 
 
 def examine(
@@ -56,12 +52,7 @@ def examine(
             f'Near duplicates and outliers were not looked for: to compare '
             f'{count:,} examples with each other would take hours.'
         )
-    if work > PER_MINUTE:
-        minutes = counted(round(work / PER_MINUTE), 'minute')
-        say(
-            f'Comparing {count:,} examples with each other takes about '
-            f'{minutes} on two cores.'
-        )
+    held_out.announce(count, work, say)
     pictures = _pictures([data[name] for name in names])
     return similar.examine(parts, pictures), ''
 

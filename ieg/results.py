@@ -17,6 +17,7 @@ from ieg.commandline import auto
 from ieg.config import Config
 from ieg.data.dataset import Data, Split
 from ieg.data.noise import labels as noise_labels
+from ieg.errors import UsageError
 from ieg.folds import Fold
 from ieg.held_out import Evidence
 from ieg.label_issues import floor, ranking, score
@@ -25,6 +26,7 @@ from ieg.methods import checks
 from ieg.methods.base import Method
 from ieg.predict import model as predict_model
 from ieg.predict.model import attempt
+from ieg.report import review
 from ieg.training.runlog import headline
 from ieg.training.trainer import Trainer
 from ieg.utils import plugins
@@ -152,7 +154,7 @@ def conclude(
     if parts:
         found = folds.evidence(trainer, data, parts, mean, alike)
     else:
-        found = held_out.evidence(trainer, data, mean, alike)
+        found = held_out.evidence(trainer, data, mean, alike, say)
     agreement = arrays['train_agreement']
     rows, figures = judge(found, data, trainer.method, agreement)
     arrays |= found.arrays
@@ -289,6 +291,25 @@ def _chosen(method: Method) -> np.ndarray | None:
         return None
     chosen = selection.chosen
     return np.all(chosen.reshape(len(chosen), -1), axis=1)
+
+
+def review_of(folder: str) -> str:
+    """Returns a sentence if results are replaced that a person reviewed.
+
+    Args:
+        folder: the run folder; its results can be missing or damaged.
+    """
+    path = os.path.join(folder, run_folder.SUMMARY)
+    try:
+        figures = run_folder.read_object(path).get('label_issues')
+    except (OSError, UsageError):
+        return ''
+    if not isinstance(figures, Mapping) or not figures.get(ranking.REVIEWED):
+        return ''
+    return (
+        'The list and the noise rate are again those of the training alone: '
+        f'repeat `{review.command(folder, "FILE")}` to apply the review.'
+    )
 
 
 def write(folder: str, outcome: Outcome, summary: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from command import ieg
 from paths import ROOT, SHARED
 from PIL import Image
 
-from ieg import label_issues, lookalikes
+from ieg import held_out, label_issues, lookalikes
 from ieg.label_issues import neighbours
 
 
@@ -107,7 +107,7 @@ def test_too_many_examples_are_not_compared(monkeypatch):
     data = data_of('npz', vectors=SimpleNamespace(array=array, pictures=None))
     monkeypatch.setattr(neighbours, 'MOST_OPERATIONS', 20 * 20 * 4)
     said = []
-    monkeypatch.setattr(lookalikes, 'PER_MINUTE', 400)
+    monkeypatch.setattr(held_out, 'PER_MINUTE', 400)
     result, reason = lookalikes.examine(None, data, said.append)
     assert result is not None and not reason
     assert '4 minutes' in said[0]

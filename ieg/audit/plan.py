@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from ieg import config as ieg_config
-from ieg import lookalikes, run_folder
+from ieg import held_out, run_folder
 from ieg.audit.place import Place
 from ieg.config import Config, folder_of
 from ieg.data import own
@@ -128,7 +128,7 @@ def _of_vectors(
     steps = (1 + _FOLDS) * math.ceil(count / batch)
     epoch = steps * (_STEP + _NUMBER * batch * width) + _LOOK
     compared = neighbours.operations(total, total, width)
-    rest = _REST + 60 * compared / lookalikes.PER_MINUTE
+    rest = _REST + 60 * compared / held_out.PER_MINUTE
     return Plan(_epochs(train, count), epoch, rest)
 
 

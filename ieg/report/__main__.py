@@ -130,7 +130,9 @@ def _run(argv: Sequence[str], prog: str) -> None:
         print(apply.apply(folder, asked.apply, asked.output))
         return
     if asked.sample is not None:
-        print(review.sample(folder, asked.sample))
+        run.read(folder)
+        with run_folder.writing(folder):
+            print(review.sample(folder, asked.sample))
         return
     # Before anything slow, so that mistakes are reported at once.
     run.read(folder)

@@ -9,7 +9,7 @@ from command import assert_mistake
 from report_pages import Page
 from reviewed_runs import REVIEWED, evidence, figures_of, reviewable
 
-from ieg import label_issues
+from ieg import label_issues, results
 from ieg.report import __main__ as report_main
 from ieg.run_folder import SEALED
 from ieg.utils.files import check_sums, write_sums
@@ -121,6 +121,17 @@ def test_the_same_review_again_changes_nothing(run):
     assert figures_of(run)['noise_rate'] == 1
     assert command(run, argument) == 0
     assert contents(run) == once
+
+
+def test_a_review_that_a_repeated_training_replaces_is_named(run):
+    folder = str(run.folder)
+    assert results.review_of(folder) == ''
+    rows = sample(run)
+    filled(run, rows)
+    assert command(run, write(run, rows)) == 0
+    assert f'ieg report {folder} --reviewed=' in results.review_of(folder)
+    (run.folder / 'summary.json').write_text('{')
+    assert results.review_of(folder) == ''
 
 
 def test_only_rows_that_were_drawn_count(run, capsys):
