@@ -5,6 +5,7 @@ wrong.
 """
 
 import contextlib
+import dataclasses
 import sys
 import textwrap
 import threading
@@ -14,6 +15,7 @@ from ieg.audit import arguments, place
 from ieg.commandline import arguments as options
 from ieg.commandline import plugged, usage
 from ieg.commandline.catalog import Catalog
+from ieg.data import hub
 from ieg.utils import cli
 
 PROG = 'python -m ieg.audit'
@@ -37,6 +39,12 @@ def _run(argv: Sequence[str], prog: str) -> None:
         print(text)
         return
     asked = arguments.parse(words, known)
+    if hub.is_named(asked.path):
+        with _announced(f'Reading {asked.path}.'):
+            made = hub.read(asked.path, asked.given.get('cache_dir', ''))
+        asked = dataclasses.replace(asked, path=made.path)
+        for remark in made.remarks:
+            say(remark)
     kind = place.kind(asked.path)
     given = asked.given | {'dataset': kind, 'data_dir': asked.path}
     options.check(given, known)

@@ -17,7 +17,7 @@ from ieg.utils.arrays import check_arrays_fit, headers
 from ieg.utils.files import check_local, is_ours, open_regular
 from ieg.utils.text import counted, shown, unreadable
 
-WANTED = 'a folder of images in class folders, a .csv or an .npz file'
+WANTED = 'a folder of images in class folders, a .csv, .npz or .parquet file'
 # With fewer examples, the label of a class is not judged but guessed.
 LEAST = 5
 _ARCHIVES = ('.zip', '.tar', '.gz', '.tgz', '.bz2', '.xz', '.7z', '.rar')
@@ -88,7 +88,7 @@ def kind(path: str) -> str:
         hint = '; unpack it first'
     elif extension in EXTENSIONS:
         hint = '; this is a single image'
-    elif extension in ('.tsv', '.txt', '.xls', '.xlsx', '.parquet', '.json'):
+    elif extension in ('.tsv', '.txt', '.xls', '.xlsx', '.json'):
         hint = '; save tables as CSV'
     elif extension == '.npy':
         hint = '; save x_train and y_train with numpy.savez_compressed'

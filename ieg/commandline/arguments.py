@@ -13,7 +13,7 @@ from absl import flags
 
 from ieg.commandline import auto, catalog
 from ieg.commandline.catalog import SOURCES, Catalog, Option
-from ieg.data import spec, whereabouts
+from ieg.data import hub, spec, whereabouts
 from ieg.errors import UsageError, nearest
 from ieg.options import ALIASES, PATHS, SCHEDULES
 from ieg.registry import METHODS, NETWORKS
@@ -143,6 +143,9 @@ def from_flags(
             raise UsageError(f'Give --run or --{name}, not both.')
     path = values['config'].value
     given = over(read_file(path) if path else {}, given)
+    given, remarks = hub.replaced(given)
+    for remark in remarks:
+        print(remark, flush=True)
     completed = complete(given)
     if completed.keys() - given.keys() == {'dataset'}:
         print(

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ieg.commandline.catalog import SOURCES, Catalog, Option
+from ieg.data import hub
 from ieg.data.noise.human import HUMAN_SETS
 from ieg.data.spec import TFDS_PREFIX
 
@@ -171,7 +172,8 @@ def auditing(known: Catalog, budget: Option) -> str:
             'Usage: ieg audit PATH [--OPTION=VALUE ...]',
             'Finds labels that are probably wrong. PATH is a folder with one '
             'folder of images per class (in it, or in its folders train and '
-            'test), a .csv file or an .npz file.',
+            'test), a .csv, .npz or .parquet file, or hf:NAME, a data set of '
+            'Hugging Face.',
             'Says what it will do and how long that takes, trains a '
             'classifier, and writes label_issues.csv, report.html and '
             'model.keras into a run folder. The same command resumes, or '
@@ -209,7 +211,11 @@ def _names(known: Catalog) -> str:
     tables = {
         'Methods': known.names['method'],
         'Networks': known.names['network'],
-        'Data sets': [*sorted(datasets), f'{TFDS_PREFIX}NAME'],
+        'Data sets': [
+            *sorted(datasets),
+            f'{TFDS_PREFIX}NAME',
+            f'{hub.PREFIX}NAME',
+        ],
         'Kinds of noise': known.names['kind of noise'],
     }
     return '\n'.join(

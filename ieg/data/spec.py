@@ -173,7 +173,7 @@ def parse(text: str, bases: Iterable[str] | None = None) -> DatasetSpec:
     """
     bases = DATASETS.names() if bases is None else list(bases)
     if text.startswith(TFDS_PREFIX):
-        bases.append(_tfds_name(text))
+        bases.append(without_noise(text))
     human = [name for name, known in HUMAN_SETS.items() if known.base in bases]
     name = _longest_prefix(text, bases + human)
     if name is None:
@@ -188,18 +188,19 @@ def parse(text: str, bases: Iterable[str] | None = None) -> DatasetSpec:
     return DatasetSpec(base, noise, rate, imbalance)
 
 
-def _tfds_name(text: str) -> str:
+def without_noise(text: str) -> str:
     """Returns `tfds:NAME` of `tfds:NAME_...`, without tail and noise.
+
+    Also of the names of other collections than TFDS.
 
     Raises:
         UsageError: the name is missing.
     """
     kinds = '|'.join([_TAIL, *NOISES.names()])
     name = re.split(f'_(?:{kinds})(?=_|$)', text)[0]
-    if name == TFDS_PREFIX:
+    if name.endswith(':'):
         raise UsageError(
-            f'{text!r} names no data set: write for example '
-            f'{TFDS_PREFIX}beans, a name in TFDS.'
+            f'{text!r} names no data set: write for example {name}beans.'
         )
     return name
 

@@ -20,7 +20,12 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
-from ieg.utils.files import atomic_open, clear_leftovers, is_temporary
+from ieg.utils.files import (
+    atomic_open,
+    cache_folder,
+    clear_leftovers,
+    is_temporary,
+)
 from ieg.utils.text import counted
 
 # Increased whenever other pixels or other features come of the same content.
@@ -66,12 +71,7 @@ def root(cache_dir: str = '') -> str:
     Args:
         cache_dir: option of that name; '' for the usual folder.
     """
-    if not cache_dir:
-        usual = os.environ.get('XDG_CACHE_HOME', '')
-        # By the specification, relative paths are ignored.
-        home = usual if os.path.isabs(usual) else '~/.cache'
-        cache_dir = os.path.join(home, 'ieg')
-    return os.path.join(os.path.expanduser(cache_dir), 'features')
+    return os.path.join(cache_folder(cache_dir), 'features')
 
 
 class Cache:

@@ -305,6 +305,20 @@ def _sum(path: str) -> str:
     return digest.hexdigest()
 
 
+def cache_folder(cache_dir: str = '') -> str:
+    """Returns the folder of what is kept between runs.
+
+    Args:
+        cache_dir: option of that name; '' for the usual folder.
+    """
+    if not cache_dir:
+        usual = os.environ.get('XDG_CACHE_HOME', '')
+        # By the specification, relative paths are ignored.
+        home = usual if os.path.isabs(usual) else '~/.cache'
+        cache_dir = os.path.join(home, 'ieg')
+    return os.path.expanduser(cache_dir)
+
+
 def is_hidden(name: str) -> bool:
     """Returns whether readers of images ignore a file or folder.
 
