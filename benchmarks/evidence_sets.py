@@ -99,6 +99,18 @@ def digits(deviation: float = 0.0, pixels: bool = False) -> Arrays:
     return parts | {'x_test': x[1500:], 'y_test': y[1500:]}
 
 
+def cancer() -> Arrays:
+    """Returns scikit-learn's table of breast cancers: 30 numbers each."""
+    from sklearn.datasets import load_breast_cancer
+
+    content = load_breast_cancer()
+    order = np.random.default_rng(0).permutation(len(content.target))
+    x = content.data[order].astype(np.float32)
+    y = content.target[order]
+    parts = {'x_train': x[:400], 'y_train': y[:400]}
+    return parts | {'x_test': x[400:], 'y_test': y[400:]}
+
+
 def kept(name: str, make: Callable[[], Arrays], cache: str) -> Arrays:
     """Returns arrays from the file `name` in a folder, or makes them."""
     path = os.path.join(cache, f'{name}.npz')
@@ -198,6 +210,7 @@ class Set:
 SETS = {
     'digits': Set(lambda _: digits()),
     'digits_noisy': Set(lambda _: digits(0.8)),
+    'cancer': Set(lambda _: cancer(), ('none', 'sym20', 'inst20')),
     'hopeless': Set(lambda _: digits(2.0), ('none', 'sym20')),
     'digits_pixels': Set(
         lambda _: digits(pixels=True),
