@@ -59,8 +59,6 @@ def candidates(name: str) -> list[str]:
 def options_of(name: str, choice: str, seed: int) -> dict:
     """Returns the options of a run."""
     options: dict = {'seed': seed, 'valid_ratio': 0.0}
-    if epochs := SETS[name].epochs:
-        options['max_epoch'] = epochs
     *network, method = choice.split()
     if method != AUTO:
         options |= METHODS[method]
