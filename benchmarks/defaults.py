@@ -1,6 +1,7 @@
 """Whether what `ieg` chooses for your own data is a good choice.
 
-    python benchmarks/defaults.py [--sets digits cancer mnist cifar10 digits_few] \
+    python benchmarks/defaults.py \
+        [--sets digits cancer mnist cifar10 digits_few] \
         [--noises none sym20 pair20 inst20 aggre] [--seeds 0 1 2 3 4] \
         [--data_dir=TFDS] [--human=cifar10n.npz] [--cache=DIR] \
         [--results=FILE]
