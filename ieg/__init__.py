@@ -9,9 +9,15 @@ from ieg.utils import moved
 if TYPE_CHECKING:
     from ieg.estimator import NoisyLabelClassifier
     from ieg.label_issues.find import find_label_issues
+    from ieg.label_issues.listing import read_issues
     from ieg.tracker import LabelTracker
 
-__all__ = ['LabelTracker', 'NoisyLabelClassifier', 'find_label_issues']
+__all__ = [
+    'LabelTracker',
+    'NoisyLabelClassifier',
+    'find_label_issues',
+    'read_issues',
+]
 
 # TensorFlow reads it on import. oneDNN doubles the speed of training on CPUs,
 # but is off by default on CPUs with AVX2 only.
@@ -24,6 +30,7 @@ _MODULES = {
     'LabelTracker': 'ieg.tracker',
     'NoisyLabelClassifier': 'ieg.estimator',
     'find_label_issues': 'ieg.label_issues.find',
+    'read_issues': 'ieg.label_issues.listing',
 }
 
 

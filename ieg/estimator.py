@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
@@ -22,6 +23,7 @@ from ieg import label_issues, run_folder
 from ieg.data.images.arrays import Pixels
 from ieg.data.matrix import Matrix, is_matrix
 from ieg.errors import RunError, UsageError, unusable
+from ieg.label_issues.listing import as_table
 from ieg.utils.files import check_local
 
 if TYPE_CHECKING:
@@ -80,12 +82,12 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         model_: Keras model, uint8 images [b, H, W, channels] or float32
             vectors [b, d] -> probabilities [b, C]; see
             `ieg.predict.model.Classifier`.
-        label_issues_: structured array [n], one row per example, the most
-            suspicious first; `pandas.DataFrame` accepts it. Fields: rank (from
-            1), index (row of X), split ('train' or 'valid'), given_label,
-            suggested_label, score (as `quality_scores_`), margin, agreement,
-            in_selection (NaN if the method does not select), is_issue, is_hard,
-            mark ('certain', 'likely', 'possible' or '').
+        label_issues_: pandas.DataFrame, one row per example, the most
+            suspicious first. Columns: rank (from 1), index (row of X), split
+            ('train' or 'valid'), given_label, suggested_label, score (as
+            `quality_scores_`), margin, agreement, in_selection (NaN if the
+            method does not select), is_issue, is_hard, mark ('certain',
+            'likely', 'possible' or '').
         quality_scores_: [n], quality of each given label in [0, 1], in the
             order of X. A low score means that the label is probably wrong; NaN
             means that the run did not use the example.
@@ -411,24 +413,12 @@ def _names(classes: np.ndarray) -> list[str]:
     return [str(place) for place in range(len(names))]
 
 
-def _table(rows: label_issues.Issues, classes: np.ndarray) -> np.ndarray:
+def _table(rows: label_issues.Issues, classes: np.ndarray) -> pd.DataFrame:
     """Returns label issues with the labels that `fit` received."""
+    table = as_table(rows).drop(columns='path')
     places = {name: place for place, name in enumerate(_names(classes))}
-    columns = {
-        column: vars(rows)[field]
-        for column, (field, _) in label_issues.COLUMNS.items()
-        if column not in ('path', 'corrected_label')
-    } | {'split': rows.split.astype(str)}
-    for column, (field, kind) in label_issues.ADDED.items():
-        if (values := vars(rows)[field]) is not None:
-            columns[column] = values.astype(str) if kind is object else values
     for column in ('given_label', 'suggested_label'):
-        columns[column] = classes[[places[name] for name in columns[column]]]
-    table = np.empty(
-        len(rows), [(name, column.dtype) for name, column in columns.items()]
-    )
-    for name, column in columns.items():
-        table[name] = column
+        table[column] = classes[[places[name] for name in table[column]]]
     return table
 
 

@@ -9,6 +9,7 @@ import sys
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -88,7 +89,7 @@ def test_what_a_fit_leaves(fitted):
 
 
 def test_wrong_labels_are_found(fitted):
-    rows = fitted.label_issues_
+    rows = fitted.label_issues_.to_records(index=False)
     assert rows['rank'].tolist() == list(range(1, 301))
     np.testing.assert_array_equal(np.sort(rows['index']), np.arange(300))
     np.testing.assert_array_equal(rows['given_label'], NAMES[Y[rows['index']]])
@@ -180,6 +181,10 @@ def test_the_folder_that_stays_is_that_of_a_run(fitted):
     path = os.path.join(fitted.run_folder_, 'label_issues.csv')
     rows = label_issues.read(path)
     np.testing.assert_array_equal(rows.index, fitted.label_issues_['index'])
+    table = ieg.read_issues(fitted.run_folder_)
+    pd.testing.assert_frame_equal(
+        table.drop(columns='path'), fitted.label_issues_
+    )
     rows.corrected[:3] = rows.suggested[:3]
     label_issues.write(path, rows)
     said = apply.apply(fitted.run_folder_, path)

@@ -43,6 +43,10 @@ assert len(tracker.issues()) == 60 and tracker.summary()['statement']
 assert len(ieg.find_label_issues(labels, features=features)) == 60
 assert {'LabelTracker', 'find_label_issues'} <= {*dir(ieg)}
 try:
+    ieg.read_issues('nowhere')
+except ValueError as error:
+    assert 'nowhere is not a run folder' in str(error)
+try:
     ieg.NoisyLabelClassifier().fit(features, labels)
 except ModuleNotFoundError as error:
     print(error.name)

@@ -1,11 +1,14 @@
 """The list of labels that the Python interface returns, and its figures."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from ieg import label_issues, run_folder
+from ieg.errors import UsageError
 from ieg.label_issues import ranking, score
 from ieg.label_issues.floor import Floor
 from ieg.label_issues.score import Looked
@@ -73,3 +76,65 @@ def _table(
         }
     )
     return table.sort_values('score', kind='stable')
+
+
+def read_issues(run: str | os.PathLike[str]) -> pd.DataFrame:
+    """Reads the label issues of a finished run.
+
+    Needs no TensorFlow.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        One row per label, the most suspicious first, with the columns of
+        `NoisyLabelClassifier.label_issues_`, and `path`, which is '' for
+        examples in arrays. Labels are the names of classes.
+
+    Raises:
+        ValueError: `run` is not the folder of a finished run with such a list,
+            or its list is damaged.
+    """
+    folder = os.path.expanduser(run)
+    try:
+        path = _list_of(os.fspath(folder))
+        return as_table(label_issues.read(path))
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def _list_of(run: str) -> str:
+    """Returns the path of the list of a run.
+
+    Raises:
+        UsageError: the run does not have one.
+    """
+    path = os.path.join(run, run_folder.ISSUES)
+    if not os.path.isfile(os.path.join(run, run_folder.CONFIG)):
+        raise UsageError(
+            f'{run} is not a run folder: it must have a file '
+            f'{run_folder.CONFIG}.'
+        )
+    if not os.path.isfile(os.path.join(run, run_folder.SUMMARY)):
+        raise UsageError(
+            f'the run in {run} has not finished: start it again to resume it.'
+        )
+    if not os.path.isfile(path):
+        raise UsageError(
+            f'the run in {run} has no {run_folder.ISSUES}: it did not score '
+            'individual labels, or the file was removed.'
+        )
+    return path
+
+
+def as_table(rows: label_issues.Issues) -> pd.DataFrame:
+    """Returns the rows of `label_issues.csv` but for what a person filled in."""
+    known = label_issues.COLUMNS | label_issues.ADDED
+    return pd.DataFrame(
+        {
+            column: values
+            for column, (field, _) in known.items()
+            if (values := vars(rows)[field]) is not None
+            and column != 'corrected_label'
+        }
+    )
