@@ -17,7 +17,7 @@ from ieg.data.dataset import Advice, asks_for_images, refuse_image_options
 from ieg.data.spec import OWN
 from ieg.errors import UsageError, nearest
 from ieg.features import names as backbones
-from ieg.networks import applications, check_kind
+from ieg.networks import applications, check_kind, foreign
 from ieg.networks.vectors import NAMES as VECTOR_NETWORKS
 from ieg.ops import optim
 from ieg.options import (
@@ -29,7 +29,7 @@ from ieg.options import (
     TrainConfig,
 )
 from ieg.registry import METHODS, NETWORKS
-from ieg.utils import plugins
+from ieg.utils import plugins, sources
 
 if TYPE_CHECKING:
     from ieg.methods.base import Method
@@ -87,6 +87,7 @@ class Config:
             if options.get(name):
                 path = os.path.expanduser(options[name])
                 options[name] = os.path.abspath(path)
+        options['network_name'] = sources.recorded(self.train.network_name)
         if self.method_asked:
             options[auto.ASKED] = self.method_asked
         return options
@@ -109,6 +110,7 @@ class Config:
         del options['human_labels'], options['probe_dir']
         if backbones.is_file(self.data.backbone):
             options['backbone'] = _FILE
+        options['network_name'] = sources.recorded(self.train.network_name)
         options['global_batch_size'] = options.pop('batch_size') * replicas
         return options
 
@@ -208,6 +210,8 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
             f'--network_name: {", ".join(NETWORKS.names())}.'
         )
     NETWORKS.check(network)
+    if sources.is_function(network):
+        foreign.function(network)
     if advice and advice.vectors:
         refuse_image_options(given)
         check_kind(network, are_vectors=True)
@@ -281,21 +285,23 @@ def _check_presets(method: 'type[Method]', presets: Any) -> None:
 def _pretrained(
     values: Mapping[str, Any], given: Mapping[str, Any], network: str
 ) -> dict[str, Any]:
-    """Returns the options that ImageNet weights determine.
+    """Returns the options that trained weights determine.
 
     Raises:
         UsageError: --scaling does not suit the weights.
     """
-    if not values.get('pretrained'):
+    is_hub = sources.is_hub(network)
+    if not (values.get('pretrained') or is_hub):
         return {}
-    scale = applications.PRETRAINED_SCALING.get(network)
+    # The preprocessing of a preset is part of the network.
+    scale = 'unit' if is_hub else applications.PRETRAINED_SCALING.get(network)
     if scale is None:
         # The default of a data set does not apply to other networks.
         return {} if 'pretrained' in given else {'pretrained': False}
     if given.get('scaling', scale) != scale:
         raise UsageError(
-            f'--scaling={given["scaling"]} does not suit the ImageNet weights '
-            f'of {network}; use --scaling={scale}, or omit it.'
+            f'--scaling={given["scaling"]} does not suit the weights of '
+            f'{network}; use --scaling={scale}, or omit it.'
         )
     return {'scaling': scale}
 
@@ -405,13 +411,14 @@ def folder_of(config: Config) -> str:
         os.path.expanduser(run.checkpoint_path),
         name,
         run.run_name.strip()
-        or f'{train.method}_{train.network_name}_s{train.seed}',
+        or f'{train.method}_{sources.label(train.network_name)}_s{train.seed}',
     )
 
 
 # What a checkpoint knows the data by, and any file of a backbone.
 _FILE = f'FILE{backbones.FILE}'
 _HASHES = {'images_sha256': 'images', 'labels_sha256': 'labels'}
+NETWORK_HASH = 'network_sha256'
 
 
 def check_identity(
@@ -440,7 +447,8 @@ def check_identity(
         for name in names
         if name not in {'data', *ignore} and saved.get(name) != now.get(name)
     ]
-    options = [n for n in differing if n not in {*_HASHES, 'layout'}]
+    hashed = {*_HASHES, NETWORK_HASH}
+    options = [n for n in differing if n not in {*hashed, 'layout'}]
     another = 'give another run its own folder with --run_name'
     if 'layout' in differing:
         raise UsageError(
@@ -465,6 +473,11 @@ def check_identity(
         raise UsageError(
             f'The run in {run} was started with other options: {changes}{why}. '
             f'Use the old values, or {another}.'
+        )
+    if NETWORK_HASH in differing:
+        raise UsageError(
+            f'The file --network_name has another model than the run in {run} '
+            f'was started with: restore it, or {another}.'
         )
     if differing:
         hashes = dict(_HASHES)

@@ -40,7 +40,7 @@ from ieg.folds import Fold
 from ieg.memorization import PATIENCE, MemorizationTracker
 from ieg.methods import checks
 from ieg.methods.base import Info, Method, steps_for
-from ieg.networks import create_network
+from ieg.networks import create_network, foreign
 from ieg.ops import optim
 from ieg.options import MOST_EPOCHS, DataConfig, RunConfig, TrainConfig
 from ieg.predict import model as predict_model
@@ -50,7 +50,7 @@ from ieg.training.callbacks import Progress, TensorBoardScalars
 from ieg.training.checkpoint import Rewind
 from ieg.training.devices import has_gpu
 from ieg.training.trainer import Settings, Trainer
-from ieg.utils import plugins
+from ieg.utils import plugins, sources
 from ieg.utils.files import append, write_sums
 from ieg.utils.interrupt import Interrupt
 from ieg.utils.randomness import generator
@@ -174,7 +174,11 @@ def build_method(
         seed = generator(train.seed, 'network', number).integers(2**31)
         keras.utils.set_random_seed(int(seed))
         network = create_network(
-            train.network_name, info.num_classes, info.image_shape, **chosen
+            train.network_name,
+            info.num_classes,
+            info.image_shape,
+            number,
+            **chosen,
         )
         if known is not None:
             _start_from(known.networks, number, network, train)
@@ -490,7 +494,12 @@ def _identity(
     start = config.train.initial_weights
     if start and config.run.mode == 'train':
         start = predict_model.digest(start)
+    network = config.train.network_name
+    kept = {}
+    if sources.is_file(network):
+        kept[ieg_config.NETWORK_HASH] = foreign.file_hash(network)
     return config.identity(strategy.num_replicas_in_sync) | {
+        **kept,
         # The file may be moved.
         'initial_weights': start,
         'precision': keras.config.dtype_policy().compute_dtype,

@@ -319,7 +319,11 @@ class TrainConfig:
         'Training method. auto chooses one, and is the default for your own '
         'data (folder, csv, npz).',
     )
-    network_name: str = option('', 'Network; empty = default of the data set.')
+    network_name: str = option(
+        '',
+        'Network; empty = default of the data set. Also FILE.keras, '
+        'hf://ORG/REPO or module:function.',
+    )
     seed: int = option(
         1, 'Seed of everything random.', minimum=0, maximum=2**32 - 1
     )

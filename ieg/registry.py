@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ieg.errors import UsageError, nearest
+from ieg.utils import sources
 
 if TYPE_CHECKING:
     from ieg.methods.base import Method
@@ -20,6 +21,9 @@ class Registry(Generic[T]):
         kind: what the names stand for, as an error message says it
             ("method").
     """
+
+    # Forms of further names, for messages.
+    others: tuple[str, ...] = ()
 
     def __init__(self, kind: str):
         self.kind = kind
@@ -83,7 +87,7 @@ class Registry(Generic[T]):
         names = self.names()
         return UsageError(
             f'Unknown {self.kind} {name!r}.{nearest(name, names)} '
-            f'Known: {", ".join(names)}.'
+            f'Known: {", ".join([*names, *self.others])}.'
         )
 
     def takes(self, name: str) -> frozenset[str]:
@@ -95,8 +99,29 @@ class Registry(Generic[T]):
         return sorted(self._announced.union(self._entries))
 
 
+class Networks(Registry[Callable[..., Any]]):
+    """Networks by name, or by a file, a preset or a function."""
+
+    others = ('FILE.keras', 'hf://ORG/REPO', 'module:function')
+
+    def is_other(self, name: str) -> bool:
+        """Returns whether a name is not registered, and has another form."""
+        return name not in self._entries and sources.is_foreign(name)
+
+    def check(self, name: str) -> None:
+        """Checks that a name is known, or can be that of another network.
+
+        Raises:
+            UsageError: it is not; see `ieg.utils.sources`.
+        """
+        if self.is_other(name):
+            sources.check(name)
+        else:
+            super().check(name)
+
+
 METHODS: 'Registry[type[Method]]' = Registry('method')
-NETWORKS: Registry[Callable[..., Any]] = Registry('network')
+NETWORKS = Networks('network')
 DATASETS: Registry[Callable[..., Any]] = Registry('data set')
 NOISES: Registry[Any] = Registry('kind of noise')
 KEEP_SCHEDULES: Registry[Callable[..., Any]] = Registry('keep schedule')

@@ -29,8 +29,14 @@ from ieg.predict.model import attempt
 from ieg.report import review
 from ieg.training.runlog import headline
 from ieg.training.trainer import Trainer
-from ieg.utils import plugins
-from ieg.utils.files import SUMS, atomic_open, atomic_write, remove
+from ieg.utils import plugins, sources
+from ieg.utils.files import (
+    SUMS,
+    atomic_open,
+    atomic_write,
+    open_regular,
+    remove,
+)
 
 
 def write_head(
@@ -38,15 +44,29 @@ def write_head(
 ) -> None:
     """Writes the files that are known before the first step.
 
-    These are `config.json`, `identity.json`, `noise.npz` and `skipped.csv`.
+    These are `config.json`, `identity.json`, `noise.npz` and `skipped.csv`, and
+    a copy of the file of the network, so that the run does not need it again.
     """
     # From here on, the files differ from those of a finished run.
     remove(os.path.join(folder, SUMS))
+    if sources.is_file(config.train.network_name):
+        _keep_network(folder, config.train.network_name)
     write_config(folder, config)
     write_object(folder, run_folder.IDENTITY, identity)
     if data.noise is not None:
         noise_labels.save(os.path.join(folder, 'noise.npz'), data.noise)
     run_folder.write_skipped(folder, data.skipped)
+
+
+def _keep_network(folder: str, name: str) -> None:
+    """Copies the file of a network into a run folder."""
+    source = os.path.expanduser(name)
+    target = os.path.join(folder, sources.recorded(name))
+    if os.path.exists(target) and os.path.samefile(source, target):
+        return
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with open_regular(source) as file:
+        atomic_write(target, file.read())
 
 
 def write_config(folder: str, config: Config) -> None:
@@ -88,7 +108,7 @@ def summarize(
     return {
         'method': train.method,
         'dataset': config.data.dataset,
-        'network': train.network_name,
+        'network': sources.recorded(train.network_name),
         'seed': train.seed,
         'epochs': len(entries),
         'steps': entries[-1]['step'] if entries else 0,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ieg.errors import UsageError
-from ieg.utils import locks, tables
+from ieg.utils import locks, sources, tables
 from ieg.utils.files import from_json
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ SEALED = (IDENTITY, LOG, SUMMARY, NOISE, ADVICE, PREDICTIONS, MODEL)
 # Of networks that judge labels they were not trained on: `NUMBER.npz`, and a
 # folder `NUMBER` for one that has not been trained to its end.
 FOLDS = 'folds'
-_FOLDERS = ('checkpoints', 'tensorboard', 'search', FOLDS)
+_FOLDERS = ('checkpoints', 'tensorboard', 'search', FOLDS, sources.KEPT)
 # Run folders that this process writes, and the thread that does.
 _written: dict[str, int] = {}
 DROP = 'susceptibility_drop'

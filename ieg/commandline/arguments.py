@@ -17,7 +17,7 @@ from ieg.data import hub, spec, whereabouts
 from ieg.errors import UsageError, nearest
 from ieg.options import ALIASES, PATHS, SCHEDULES
 from ieg.registry import METHODS, NETWORKS
-from ieg.utils import plugins
+from ieg.utils import plugins, sources
 from ieg.utils.files import check_local, from_json, open_regular
 
 LENGTHS = ('max_epoch', 'max_iteration')
@@ -244,6 +244,8 @@ def _read(path: str, shown: str, advice: str = '') -> dict[str, Any]:
         raise UsageError(f'{shown} cannot be read as JSON{advice}.') from error
     if not isinstance(content, dict):
         raise UsageError(f'{shown} must hold a JSON object of options.')
+    if isinstance(network := content.get('network_name'), str):
+        content['network_name'] = sources.found(network, os.path.dirname(path))
     left_out = ('run', 'mode', 'restore_step', auto.ASKED, *plugins.RECORD)
     return {k: v for k, v in renamed(content).items() if k not in left_out}
 

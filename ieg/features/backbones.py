@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from ieg.errors import UsageError
 from ieg.features import keras_models, names, torch_file
-from ieg.networks import efficientnet_lite
+from ieg.networks import efficientnet_lite, foreign
 from ieg.networks.applications import with_fused_normalization
 from ieg.ops import tracing
 
@@ -103,7 +103,7 @@ def load(name: str) -> Backbone:
             network, sha256 = _lite(base, known), known.sha256
         elif known is not None:
             network = application(base, known)
-            sha256 = keras_models.weights_hash(network)
+            sha256 = foreign.weights_hash(network)
         elif name.startswith(names.HUB):
             network, sha256 = keras_models.from_hub(name)
         else:

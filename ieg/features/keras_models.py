@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import zipfile
 from typing import Any
 
 import keras
@@ -10,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from ieg.errors import UsageError
-from ieg.utils.files import open_regular
-from ieg.utils.text import counted, unreadable
+from ieg.networks import foreign
+from ieg.utils.text import counted
 
 # Of a preset that does not say it, in pixels.
 _HUB_SIDE = 224
@@ -33,44 +32,8 @@ def from_file(name: str) -> tuple[keras.Model, str]:
     Raises:
         UsageError: the file cannot be used as a backbone.
     """
-    path = os.path.expanduser(name)
-    try:
-        with open_regular(path) as file:
-            digest = hashlib.sha256(file.read()).hexdigest()
-            is_zip = zipfile.is_zipfile(file)
-    except OSError as error:
-        raise unreadable('file', path, error) from error
-    if not is_zip:
-        raise UsageError(
-            f'{path} is not a Keras file, or it is damaged: save the model '
-            f'with model.save("{os.path.basename(path)}").'
-        )
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    # Damaged files, other versions and layers raise many kinds of errors.
-    except Exception as error:
-        raise UsageError(_why_not_loaded(path, error)) from error
-    return as_backbone(model, path), digest
-
-
-def _why_not_loaded(path: str, error: Exception) -> str:
-    if 'Lambda' in str(error):
-        return (
-            f'{path} has Python code (a Lambda layer), which is not run: '
-            'replace it by layers of Keras, such as keras.layers.Rescaling.'
-        )
-    return (
-        f'the backbone {path} cannot be loaded ({_reason(error)}): use the '
-        'Keras that it was saved with, and give the module of its layers with '
-        '--plugin.'
-    )
-
-
-def _reason(error: Exception) -> str:
-    """Returns what is wrong without the configuration that Keras shows."""
-    text = str(error).rpartition('Exception encountered: ')[2].strip()
-    first = text.partition('\n')[0].partition('. ')[0]
-    return first[:200].rstrip('.') or type(error).__name__
+    model, digest = foreign.load_file(name, 'backbone')
+    return as_backbone(model, os.path.expanduser(name)), digest
 
 
 def from_hub(name: str) -> tuple[keras.Model, str]:
@@ -86,41 +49,18 @@ def from_hub(name: str) -> tuple[keras.Model, str]:
     Raises:
         UsageError: it cannot be found, or cannot be used as a backbone.
     """
-    import keras_hub
-
-    try:
-        model = keras_hub.models.Backbone.from_preset(name)
-        converter = keras_hub.layers.ImageConverter.from_preset(name)
-    # Downloads and presets of other kinds raise many kinds of errors.
-    except Exception as error:
-        raise UsageError(
-            f'the backbone {name} cannot be loaded ({_reason(error)}): connect '
-            'to the internet, and give a preset of keras-hub for images.'
-        ) from error
+    model, converter = foreign.load_preset(name, 'backbone')
     side = (converter.image_size or (_HUB_SIDE,))[0]
-    scale, offset = converter.scale, converter.offset
     network = as_backbone(
         model,
         name,
         side,
-        keras.layers.Rescaling(
-            1.0 if scale is None else scale,
-            0.0 if offset is None else offset,
-            dtype='float32',
-        ),
+        foreign.preprocessing(converter),
     )
-    text = f'{weights_hash(network)} {scale} {offset}'
+    text = (
+        f'{foreign.weights_hash(network)} {converter.scale} {converter.offset}'
+    )
     return network, hashlib.sha256(text.encode()).hexdigest()
-
-
-def weights_hash(network: keras.Model) -> str:
-    """Returns the SHA-256 of the weights of a network, in its order."""
-    digest = hashlib.sha256()
-    for variable in network.weights:
-        value = variable.numpy()
-        digest.update(f'{value.dtype} {value.shape} '.encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
 
 
 def as_backbone(

@@ -8,15 +8,14 @@ import dataclasses
 import hashlib
 import importlib.util
 import os
-import re
 import tempfile
 
 from ieg.errors import UsageError, nearest
-from ieg.utils.files import check_local, open_regular
+from ieg.utils import sources
+from ieg.utils.files import open_regular
+from ieg.utils.sources import FILE, HUB
 from ieg.utils.text import unreadable
 
-HUB = 'hf://'
-FILE = '.keras'
 # Sides of images that can be asked for, in pixels.
 _SIDES = (32, 1024)
 # Of 1,500 images of CIFAR-10, 15% of them labeled wrongly: lite0 at 224, 192,
@@ -271,9 +270,9 @@ def check(name: str) -> None:
     if base in (AUTO, OFF, *BACKBONES):
         return
     if name.startswith(HUB):
-        _check_hub(name)
+        sources.check_hub(name, 'backbone')
     elif name.endswith(FILE) or os.path.sep in name or os.path.exists(name):
-        _check_file(name)
+        sources.check_file(name, 'backbone', '--backbone=')
     else:
         known = (AUTO, OFF, *BACKBONES)
         raise UsageError(
@@ -304,38 +303,10 @@ def smaller(name: str) -> list[str]:
     return [name, *(f'{name}@{side}' for side in sides)]
 
 
-def _check_hub(name: str) -> None:
-    if not re.fullmatch(r'hf://[\w.-]+/[\w.-]+', name):
-        raise UsageError(
-            f'the backbone {name} must have the form hf://ORG/REPO, such as '
-            'hf://keras/resnet_18_imagenet.'
-        )
-    packages = ('keras_hub', 'huggingface_hub')
-    if not all(importlib.util.find_spec(module) for module in packages):
-        raise UsageError(
-            f'the backbone {name} needs packages that are not installed: run '
-            '`pip install keras-hub huggingface-hub`.'
-        )
-
-
 def is_file(name: str) -> bool:
     """Returns whether a value of --backbone is the path of a file."""
     known = (AUTO, OFF, *BACKBONES)
     return split(name)[0] not in known and not name.startswith(HUB)
-
-
-def _check_file(name: str) -> None:
-    check_local(name, '--backbone=')
-    path = os.path.expanduser(name)
-    if not os.path.isfile(path):
-        raise UsageError(
-            f'--backbone={name}: there is no file {path}: check the path.'
-        )
-    if not name.endswith(FILE):
-        raise UsageError(
-            f'--backbone={name} must be a Keras file that ends in {FILE}: save '
-            f'the model with model.save("backbone{FILE}").'
-        )
 
 
 def resolve_auto() -> str:

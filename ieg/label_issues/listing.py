@@ -128,7 +128,7 @@ def _list_of(run: str) -> str:
 
 
 def as_table(rows: label_issues.Issues) -> pd.DataFrame:
-    """Returns the rows of `label_issues.csv` but for what a person filled in."""
+    """Returns the rows of `label_issues.csv`, without corrected labels."""
     known = label_issues.COLUMNS | label_issues.ADDED
     return pd.DataFrame(
         {
