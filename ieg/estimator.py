@@ -1,6 +1,7 @@
 """A scikit-learn classifier for images in arrays, and for vectors."""
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from ieg.data.images.arrays import Pixels
 from ieg.data.matrix import Matrix, is_matrix
 from ieg.errors import RunError, UsageError, unusable
 from ieg.label_issues.listing import as_table
-from ieg.utils.files import check_local
+from ieg.utils.files import atomic_open, atomic_write, check_local
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -44,6 +45,22 @@ _OCCUPIED = (
     *('dataset', 'data_dir', 'checkpoint_path', 'run', 'mode', 'restore_step'),
 )
 _BATCH = 256
+# File of a network that was given as a model.
+_NETWORK = 'network.keras'
+
+
+class _Network(NamedTuple):
+    """The network of a fit.
+
+    Attributes:
+        name: as `--network_name`; None leaves the choice to the command.
+        sha256: of a model or what a function returned.
+        model: the model.
+    """
+
+    name: str | None
+    sha256: str = ''
+    model: Any = None
 
 
 class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
@@ -57,7 +74,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
         method: learning algorithm, as `--method`.
-        network_name: network; None chooses one for the size of the images.
+        network_name: network, as `--network_name`; None chooses one for the
+            size of the images.
         max_epoch: number of epochs; None chooses it by method and data.
         batch_size: examples per step; None chooses it by method and data.
         learning_rate: initial learning rate; None chooses it by method and
@@ -71,9 +89,18 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             that are not flat, and for vectors.
         seed: seed of all random numbers.
         options: further options by the names of their flags.
-        run_dir: folder in which each fit creates a run folder, see
-            `run_folder_`; None keeps no files.
-        verbose: 1 shows the progress.
+        run_dir: folder in which each fit has a run folder, see `run_folder_`;
+            None keeps no files. The same fit (data, parameters, network)
+            called again resumes where it was interrupted, with the same
+            result; one that was finished is not trained again.
+        verbose: 1 prints a line per epoch, and a progress bar in a terminal; 0
+            prints nothing; 'auto' is 1 in a terminal or notebook.
+        network: a keras.Model, or a function (number of classes, shape of an
+            example) that returns one, in place of `network_name`. It gives
+            logits; a softmax at its end is left out. The model itself is not
+            trained: the networks of a method are copies that start from its
+            weights, and all but the first draw those of the last layer. A
+            function is called for each network.
 
     Attributes:
         classes_: the sorted classes, [C].
@@ -112,7 +139,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         seed: int = 0,
         options: Mapping[str, Any] | None = None,
         run_dir: str | os.PathLike | None = None,
-        verbose: int = 0,
+        verbose: int | str = 'auto',
+        network: Any = None,
     ):
         self.method = method
         self.network_name = network_name
@@ -125,6 +153,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         self.options = options
         self.run_dir = run_dir
         self.verbose = verbose
+        self.network = network
 
     def __sklearn_tags__(self) -> 'Tags':
         """Returns the tags: images without negative values, or vectors."""
@@ -193,11 +222,12 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         self._taken = taken
         self.image_shape_ = taken.shape
         self.n_features_in_ = taken.width
-        with self._folder() as folder:
-            path = os.path.join(folder, 'data.npz')
-            np.savez(path, **arrays)
-            with as_in_scikit_learn(), own_process():
-                trained = self._train(path, folder, probe is not None)
+        with as_in_scikit_learn(), own_process():
+            with (
+                self._network(taken.shape) as network,
+                self._folder(arrays, network) as folder,
+            ):
+                trained = self._train(arrays, network, folder)
                 self._learn(trained, len(images))
         return self
 
@@ -285,18 +315,64 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         return {'x_probe': images, 'y_probe': np.array(codes)}
 
     @contextlib.contextmanager
-    def _folder(self) -> Iterator[str]:
+    def _network(self, shape: tuple[int, ...]) -> Iterator['_Network']:
+        """Yields the network that `network` stands for.
+
+        Args:
+            shape: of an example.
+
+        Raises:
+            ValueError: it is not a network, or `network_name` is given, too.
+            UsageError: the network cannot be used.
+        """
+        if self.network is None:
+            yield _Network(self.network_name)
+            return
+        if self.network_name is not None:
+            raise ValueError('give network or network_name, not both.')
+        import keras
+
+        from ieg.networks import foreign
+
+        count = len(self.classes_)
+        if isinstance(self.network, keras.Model):
+            model = foreign.usable(self.network, count, shape, 'network')
+            yield _Network(_NETWORK, foreign.model_hash(model), model)
+        elif callable(self.network):
+            with foreign.given(self.network) as name:
+                keras.utils.set_random_seed(0)
+                model = foreign.build(name, count, shape)
+                yield _Network(name, foreign.model_hash(model))
+        else:
+            raise ValueError(
+                'network must be a keras.Model, or a function (num_classes, '
+                f'shape) that returns one, got {reprlib.repr(self.network)}; '
+                'names are for network_name.'
+            )
+
+    @contextlib.contextmanager
+    def _folder(
+        self, arrays: Mapping[str, Any], network: '_Network'
+    ) -> Iterator[str]:
         """Yields a folder for a run, removed at the end without `run_dir`."""
         if self.run_dir is None:
             with tempfile.TemporaryDirectory(prefix='ieg_') as folder:
                 yield folder
             return
-        with as_in_scikit_learn():
-            check_local(self.run_dir, 'run_dir=')
+        check_local(self.run_dir, 'run_dir=')
+        options = self._given(network.name)
+        digest = hashlib.sha256(
+            json.dumps([options, network.sha256], default=repr).encode()
+        )
+        for name, array in arrays.items():
+            digest.update(f'{name} {array.dtype} {array.shape} '.encode())
+            digest.update(np.ascontiguousarray(array).data)
         try:
             root = os.path.abspath(os.path.expanduser(self.run_dir))
-            os.makedirs(root, exist_ok=True)
-            folder = tempfile.mkdtemp(prefix='fit_', dir=os.fsdecode(root))
+            folder = os.path.join(
+                os.fsdecode(root), f'fit_{digest.hexdigest()[:16]}'
+            )
+            os.makedirs(folder, exist_ok=True)
         except (OSError, TypeError) as error:
             raise ValueError(
                 f'run_dir={self.run_dir!r} must be a folder that can be '
@@ -304,34 +380,56 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             ) from error
         yield folder
 
-    def _train(self, path: str, folder: str, has_probe: bool) -> str:
-        """Trains on an npz file; returns the run folder."""
+    def _train(
+        self, arrays: Mapping[str, Any], network: '_Network', folder: str
+    ) -> str:
+        """Trains, or resumes that, in a folder; returns the run folder."""
         from ieg import experiment
+        from ieg.predict import model
 
-        config, opened = experiment.configure(self._given(path, folder))
+        path = os.path.join(folder, 'data.npz')
+        given = self._given(network.name)
+        if not os.path.exists(path):
+            with atomic_open(path, 'wb') as file:
+                np.savez(file, **arrays)
+        if network.model is not None:
+            given['network_name'] = os.path.join(folder, _NETWORK)
+            if not os.path.exists(given['network_name']):
+                content = model.to_bytes(network.model)
+                atomic_write(given['network_name'], content)
+        given |= {'data_dir': path, 'checkpoint_path': folder}
+        config, opened = experiment.configure(given)
         check_replicas(config.run.num_replicas)
-        if config.data.probe_dataset_hold_ratio and not has_probe:
+        if config.data.probe_dataset_hold_ratio and 'x_probe' not in arrays:
             raise ValueError(
                 f'method={self.method!r} needs clean images: pass some to fit '
                 'as probe=(X_probe, y_probe).'
             )
+        shows = self._shows()
         if config.search.search:
             from ieg.search import driver
 
-            with contextlib.nullcontext() if self.verbose else silence():
+            with contextlib.nullcontext() if shows else silence():
                 config = driver.search(config, opened=opened)
         summary = experiment.train(
-            config,
-            progress=sys.stdout if self.verbose else False,
-            opened=opened,
+            config, progress=sys.stdout if shows else False, opened=opened
         )
         folder = summary['folder']
         if not os.path.exists(os.path.join(folder, 'model.keras')):
             raise RunError(' '.join(summary['not_written']))
         return folder
 
-    def _given(self, path: str, folder: str) -> dict[str, Any]:
-        """Returns the options of the equivalent command.
+    def _shows(self) -> bool:
+        """Returns whether progress is printed."""
+        if self.verbose != 'auto':
+            return bool(self.verbose)
+        module = type(sys.stdout).__module__
+        return sys.stdout is not None and (
+            sys.stdout.isatty() or module.startswith('ipykernel')
+        )
+
+    def _given(self, network_name: str | None) -> dict[str, Any]:
+        """Returns the options of the equivalent command, but for its places.
 
         Raises:
             ValueError: `options` has an option that is set elsewhere.
@@ -356,17 +454,14 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
                     f'{type(self).__name__} sets: remove it.'
                 )
         parameters = self.get_params(deep=False)
+        parameters['network_name'] = network_name
         given = {
             name: parameters[name]
             for name in _PARAMETERS
             if parameters[name] is not None or name in ('method', 'seed')
         }
         given |= {'distribution_strategy': 'default'} | dict(options)
-        given |= {
-            'dataset': 'npz',
-            'data_dir': path,
-            'checkpoint_path': folder,
-        }
+        given['dataset'] = 'npz'
         # A grid of parameters often has numbers of NumPy.
         return {
             name: value.item() if isinstance(value, np.generic) else value

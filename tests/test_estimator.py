@@ -1,16 +1,23 @@
 """The scikit-learn estimator: what it takes, what it finds, where it fits."""
 
 import copy
+import io
 import os
+import pathlib
 import pickle
 import random
+import signal
 import subprocess
 import sys
+import time
 
+import command
+import ends
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from paths import ROOT
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
@@ -197,6 +204,144 @@ def test_the_folder_that_stays_is_that_of_a_run(fitted):
     given = NAMES[Y]
     given[rows.index[:3]] = rows.suggested[:3]
     np.testing.assert_array_equal(names, given)
+
+
+# Runs that stay.
+
+KILLED = """
+import sys
+import numpy as np
+import ieg
+
+data = np.load(sys.argv[1])
+ieg.NoisyLabelClassifier(
+    'supervised',
+    max_epoch=12,
+    image_shape=(8, 8),
+    run_dir=sys.argv[2],
+    options={'weight_decay': 5e-4},
+).fit(data['x'], data['y'])
+"""
+
+
+def run_folders(folder):
+    """Returns the run folders of all fits in a folder."""
+    return [path.parent for path in folder.glob('fit_*/*/*/config.json')]
+
+
+def test_a_killed_fit_resumes(fitted, tmp_path):
+    np.savez(tmp_path / 'data.npz', x=X, y=NAMES[Y])
+    arguments = (str(tmp_path / 'data.npz'), str(tmp_path / 'runs'))
+    child = subprocess.Popen(
+        [sys.executable, '-c', KILLED, *arguments],
+        env=os.environ | {'PYTHONPATH': str(ROOT)},
+    )
+    while child.poll() is None and not [*tmp_path.rglob('ckpt-1[0-9].npz')]:
+        time.sleep(0.01)
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+    (folder,) = run_folders(tmp_path / 'runs')
+    assert 0 < len(command.log(folder)) < 12
+    again = clone(fitted).set_params(run_dir=tmp_path / 'runs')
+    again.fit(X, NAMES[Y])
+    assert again.run_folder_ == str(folder)
+    whole = pathlib.Path(fitted.run_folder_)
+    assert folder.parts[-3:] == whole.parts[-3:]
+    found, expected = ends.end(folder), ends.end(whole)
+    assert ends.differences(found, expected) == []
+
+
+def test_a_finished_fit_is_not_trained_again(tmp_path, capsys):
+    estimator = NoisyLabelClassifier(
+        **SMALL | {'max_epoch': 1, 'verbose': 1}, run_dir=tmp_path
+    )
+    first = estimator.fit(X, Y).predict_proba(X)
+    assert 'epoch 1/1' in capsys.readouterr().out
+    np.testing.assert_array_equal(estimator.fit(X, Y).predict_proba(X), first)
+    assert 'epoch 1/1' not in capsys.readouterr().out
+    assert len(run_folders(tmp_path)) == 1
+    # Other labels are another fit.
+    estimator.fit(X, Y[::-1])
+    assert len(run_folders(tmp_path)) == 2
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize('verbose', ['auto', 0])
+def test_progress_in_a_terminal(verbose, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, 'stdout', terminal)
+    estimator = NoisyLabelClassifier(
+        **SMALL | {'max_epoch': 1, 'verbose': verbose}
+    )
+    estimator.fit(X, Y)
+    assert ('epoch 1/1' in terminal.getvalue()) == (verbose == 'auto')
+
+
+# Networks of the user.
+
+
+def network(num_classes, shape):
+    """Returns a network that is quick to compile."""
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Flatten(),
+            keras.layers.Dense(32, 'relu'),
+            keras.layers.Dense(num_classes, 'softmax'),
+        ]
+    )
+
+
+# Keras saves with an old protocol of NumPy.
+@pytest.mark.filterwarnings('ignore:__array__ impl:DeprecationWarning')
+@pytest.mark.parametrize('kind', ['model', 'function'])
+def test_a_network_of_the_user(kind, tmp_path):
+    given = network(10, (8, 8, 1)) if kind == 'model' else network
+    estimator = NoisyLabelClassifier(
+        'supervised',
+        max_epoch=15,
+        image_shape=(8, 8),
+        network=given,
+        run_dir=tmp_path,
+    )
+    if kind == 'model':
+        before = given.get_weights()
+        # A search copies its parameters.
+        estimator = clone(estimator)
+    estimator.fit(X, Y)
+    assert estimator.model_.networks[0].count_params() == 64 * 32 + 32 + 330
+    assert roc_auc_score(WRONG, -estimator.quality_scores_) > 0.85
+    again = pickle.loads(pickle.dumps(estimator))
+    np.testing.assert_array_equal(
+        again.predict_proba(X), estimator.predict_proba(X)
+    )
+    if kind == 'model':
+        for one, other in zip(before, given.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    # Fitting again is the same fit.
+    estimator.fit(X, Y)
+    assert len(run_folders(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'network': 'cnn'}, "got 'cnn'.*network_name"),
+        ({'network': network, 'network_name': 'cnn'}, 'not both'),
+        ({'network': lambda n, shape: 5}, '<lambda>.* is a int'),
+        ({'network': lambda n, shape: network(3, shape)}, r'\[b, 3\]'),
+        ({'network_name': 'nowhere.keras'}, '^network_name=nowhere.keras'),
+    ],
+)
+def test_a_network_that_cannot_be_used_is_one_sentence(changes, words):
+    estimator = NoisyLabelClassifier(**SMALL | changes)
+    with pytest.raises(ValueError, match=words) as caught:
+        estimator.fit(X, Y)
+    assert '\n' not in str(caught.value)
 
 
 # In scikit-learn.
