@@ -381,6 +381,25 @@ def test_checks_of_scikit_learn(name):
     getattr(estimator_checks, name)('NoisyLabelClassifier', estimator)
 
 
+@pytest.mark.slow
+def test_all_checks_of_scikit_learn():
+    estimator = NoisyLabelClassifier('supervised', max_epoch=8)
+    # Arrays of other libraries (array_api) are not checked without a setting.
+    estimator_checks.check_estimator(estimator, on_skip=None)
+
+
+def test_data_frames_and_series():
+    frame = pd.DataFrame(X[:, 20:40] - 8).rename(columns=str)
+    estimator = NoisyLabelClassifier('supervised', max_epoch=1)
+    estimator.fit(frame, pd.Series(NAMES[Y], index=np.arange(300)[::-1]))
+    predicted = estimator.predict(frame)
+    assert set(predicted) <= set(NAMES)
+    assert set(estimator.label_issues_.given_label) == set(NAMES)
+    swapped = frame[frame.columns[::-1]]
+    with pytest.raises(ValueError, match="'19' where '0' was"):
+        estimator.predict(swapped)
+
+
 @pytest.mark.parametrize(
     ('changes', 'x', 'y', 'sentence'),
     [
@@ -486,6 +505,7 @@ def test_the_estimator_needs_no_tensorflow_before_it_is_fitted():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings('ignore:__array__ impl:DeprecationWarning')
 def test_pipelines_and_searches():
     estimator = NoisyLabelClassifier(**SMALL | {'max_epoch': 3})
     pipeline = make_pipeline(FunctionTransformer(lambda x: x / 16), estimator)
@@ -500,6 +520,9 @@ def test_pipelines_and_searches():
     assert search.best_params_['learning_rate'] == 0.05
     assert search.best_estimator_.noise_rate_ >= 0
     assert search.best_estimator_.run_folder_ is None
+    grid = {'network': [network, network(10, (8, 8, 1))]}
+    search = GridSearchCV(estimator, grid, cv=2, error_score='raise')
+    assert search.fit(X, Y).best_estimator_.score(X, Y) > 0.2
 
 
 @pytest.mark.slow

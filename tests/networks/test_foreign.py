@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from ieg import config
 from ieg.errors import UsageError
 from ieg.networks import create_network, foreign
 
@@ -204,3 +205,37 @@ def test_the_hash_is_that_of_layers_and_weights():
     keras.utils.set_random_seed(0)
     other = usable(model(layers.ReLU(1.0), layers.Dense(10)))
     assert foreign.model_hash(other) != hashed(None)
+
+
+@pytest.mark.extras
+def test_a_preset_of_keras_hub_gets_a_last_layer(tmp_path, monkeypatch):
+    keras_hub = pytest.importorskip('keras_hub')
+    own = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[3],
+        stackwise_num_filters=[64],
+        stackwise_num_blocks=[1],
+        stackwise_num_strides=[1],
+        block_type='basic_block',
+    )
+    own.save_to_preset(str(tmp_path))
+    scale, offset = [0.1, 0.2, 0.3], [-1.0, 0.0, 1.0]
+    keras_hub.layers.ResNetImageConverter(
+        scale=scale, offset=offset
+    ).save_to_preset(str(tmp_path))
+    load = foreign.load_preset
+    monkeypatch.setattr(
+        foreign, 'load_preset', lambda name, what: load(str(tmp_path), what)
+    )
+    name = 'hf://of/mine'
+    network = create_network(name, 4, (32, 32, 3))
+    images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    features = np.mean(own(255 * images * scale + offset), (1, 2))
+    kernel = network.layers[-1].get_weights()[0]
+    np.testing.assert_allclose(
+        network(images), features @ kernel, rtol=1e-3, atol=1e-4
+    )
+    given = {'dataset': 'cifar10', 'network_name': name}
+    assert config.resolve(given).data.scaling == 'unit'
+    with pytest.raises(UsageError, match='--scaling=unit'):
+        config.resolve(given | {'scaling': 'standard'})
