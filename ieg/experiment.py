@@ -45,7 +45,7 @@ from ieg.ops import optim
 from ieg.options import MOST_EPOCHS, DataConfig, RunConfig, TrainConfig
 from ieg.predict import model as predict_model
 from ieg.registry import METHODS, introduced
-from ieg.training import devices
+from ieg.training import devices, loggers
 from ieg.training.callbacks import Progress, TensorBoardScalars
 from ieg.training.checkpoint import Rewind
 from ieg.training.devices import has_gpu
@@ -350,6 +350,7 @@ def configure(
     else:
         config = ieg_config.check(given)
     # A mistake is reported before anything is read.
+    loggers.check(config.run)
     if config.search.search and config.run.mode == 'train':
         check_search(config)
     if recipe:
@@ -608,6 +609,7 @@ def _train(
             stream = None if isinstance(progress, bool) else progress
             trainer.add_callback(Progress(costs, start, stream))
     say = _print if progress and experiment.is_chief else _ignore
+    reports = _loggers(experiment)
     parts = _folds(experiment, interrupt, say)
     if not parts and held_out.measures_noise(experiment.data):
         best = held_out.BestAndEarly(trainer, experiment.data, held_out.VALID)
@@ -628,6 +630,7 @@ def _train(
         if review := results.review_of(experiment.folder):
             outcome.remarks.append(review)
         results.write(experiment.folder, outcome, summary)
+        reports.finish(summary)
         kinds, folder = predict_model.kinds(config.run), experiment.folder
         for text in outcome.remarks if progress else ():
             _print(text)
@@ -636,6 +639,17 @@ def _train(
         )
         write_sums(folder, run_folder.SEALED)
     return summary
+
+
+def _loggers(experiment: Experiment) -> loggers.Loggers:
+    """Returns a callback for the loggers of a run, which it gets."""
+    config, trainer = experiment.config, experiment.trainer
+    names = loggers.chosen(config.run) if experiment.is_chief else []
+    reports = loggers.Loggers(
+        names, experiment.folder, config.recorded(), trainer.log
+    )
+    trainer.add_callback(reports)
+    return reports
 
 
 def _folds(

@@ -163,6 +163,11 @@ class RunConfig:
         'SavedModel; litert = a LiteRT model.',
         choices=('', 'savedmodel', 'litert', 'savedmodel,litert'),
     )
+    log_to: str = option(
+        '',
+        'Programs to log the run to, separated by commas: mlflow. Their own '
+        'settings (MLFLOW_TRACKING_URI) say where.',
+    )
 
 
 @dataclasses.dataclass(frozen=True)

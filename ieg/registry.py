@@ -1,4 +1,4 @@
-"""Names that users type: methods, networks, data sets, noise, schedules."""
+"""Names that users type: methods, networks, data sets, noise, loggers."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +9,7 @@ from ieg.utils import sources
 
 if TYPE_CHECKING:
     from ieg.methods.base import Method
+    from ieg.training.loggers import Logger
 
 T = TypeVar('T')
 Entry = TypeVar('Entry')
@@ -126,6 +127,7 @@ DATASETS: Registry[Callable[..., Any]] = Registry('data set')
 NOISES: Registry[Any] = Registry('kind of noise')
 KEEP_SCHEDULES: Registry[Callable[..., Any]] = Registry('keep schedule')
 SEARCHERS: Registry[type] = Registry('searcher')
+LOGGERS: 'Registry[type[Logger]]' = Registry('logger')
 
 
 def option(

@@ -518,7 +518,8 @@ def test_pipelines_and_searches():
     search = GridSearchCV(estimator, grid, cv=2, error_score='raise')
     search.fit(X, Y)
     assert search.best_params_['learning_rate'] == 0.05
-    assert search.best_estimator_.noise_rate_ >= 0
+    low, high = search.best_estimator_.noise_rate_interval_
+    assert 0 <= low <= high <= 1
     assert search.best_estimator_.run_folder_ is None
     grid = {'network': [network, network(10, (8, 8, 1))]}
     search = GridSearchCV(estimator, grid, cv=2, error_score='raise')

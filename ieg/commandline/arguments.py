@@ -16,7 +16,7 @@ from ieg.commandline.catalog import SOURCES, Catalog, Option
 from ieg.data import hub, spec, whereabouts
 from ieg.errors import UsageError, nearest
 from ieg.options import ALIASES, PATHS, SCHEDULES
-from ieg.registry import METHODS, NETWORKS
+from ieg.registry import LOGGERS, METHODS, NETWORKS
 from ieg.utils import plugins, sources
 from ieg.utils.files import check_local, from_json, open_regular
 
@@ -300,6 +300,8 @@ def check(given: Mapping[str, Any], known: Catalog | None = None) -> None:
     spec.parse(given.get('dataset', options['dataset'][0].default))
     if given.get('network_name'):
         NETWORKS.check(given['network_name'])
+    for name in filter(None, given.get('log_to', '').split(',')):
+        LOGGERS.check(name)
     _check_name(given.get('run_name', ''))
     _check_together(given)
 

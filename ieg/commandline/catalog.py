@@ -40,6 +40,7 @@ REGISTRIES: tuple[registry.Registry[Any], ...] = (
     registry.NOISES,
     registry.KEEP_SCHEDULES,
     registry.SEARCHERS,
+    registry.LOGGERS,
 )
 _TYPES = {kind.__name__: kind for kind in (bool, int, float, str)}
 # The largest values of options without a smaller maximum. Those of int32 and
