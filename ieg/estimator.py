@@ -25,6 +25,7 @@ from ieg.data.images.arrays import Pixels
 from ieg.data.matrix import Matrix, is_matrix
 from ieg.errors import RunError, UsageError, unusable
 from ieg.label_issues.listing import as_table
+from ieg.utils import sources
 from ieg.utils.files import atomic_open, atomic_write, check_local
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class _Network(NamedTuple):
 
     Attributes:
         name: as `--network_name`; None leaves the choice to the command.
-        sha256: of a model or what a function returned.
+        sha256: of a file, a model, or what a function returned.
         model: the model.
     """
 
@@ -325,15 +326,19 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             ValueError: it is not a network, or `network_name` is given, too.
             UsageError: the network cannot be used.
         """
-        if self.network is None:
-            yield _Network(self.network_name)
-            return
-        if self.network_name is not None:
-            raise ValueError('give network or network_name, not both.')
         import keras
 
         from ieg.networks import foreign
 
+        name = self.network_name
+        if self.network is None:
+            digest = ''
+            if isinstance(name, str) and sources.is_file(name):
+                digest = foreign.file_hash(name)
+            yield _Network(name, digest)
+            return
+        if name is not None:
+            raise ValueError('give network or network_name, not both.')
         count = len(self.classes_)
         if isinstance(self.network, keras.Model):
             model = foreign.usable(self.network, count, shape, 'network')

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from ieg.errors import UsageError
+from ieg.networks import layers
 from ieg.utils import cli, sources
 from ieg.utils.files import open_regular
 from ieg.utils.text import counted, unreadable
@@ -375,15 +376,11 @@ def _check_logits(
 
 def _draw_last(network: keras.Model) -> None:
     """Draws the matrix of the last layer with weights that can be trained."""
-    layers, last = [*network.layers], None
-    while layers:
-        layer = layers.pop()
-        if parts := getattr(layer, 'layers', None):
-            layers += parts
-        elif layer.trainable_variables:
-            last = layer
-            break
-    assert last is not None
+    last = [
+        layer
+        for layer in layers.nested(network)
+        if layer.trainable_variables and not hasattr(layer, 'layers')
+    ][-1]
     for variable in last.trainable_variables:
         if len(variable.shape) > 1:
             draw = keras.initializers.GlorotUniform()
@@ -420,9 +417,7 @@ def model_hash(network: keras.Model) -> str:
     The names of layers do not count: Keras numbers those of a process.
     """
     text = network.to_json()
-    layers = [network]
-    for number, layer in enumerate(layers):
-        layers += getattr(layer, 'layers', [])
+    for number, layer in enumerate([network, *layers.nested(network)]):
         text = text.replace(f'"{layer.name}"', f'"#{number}"')
     text += weights_hash(network)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -36,6 +36,16 @@ def require_size(
         )
 
 
+def nested(network: keras.Model) -> list[keras.Layer]:
+    """Returns the layers of a network in order, those of inner models too."""
+    found: list[keras.Layer] = []
+    for layer in network.layers:
+        found.append(layer)
+        if hasattr(layer, 'layers'):
+            found += nested(layer)
+    return found
+
+
 @keras.saving.register_keras_serializable(package='ieg')
 class FusedBatchNormalization(keras.layers.Layer):
     """Batch normalization of images by TensorFlow's fused kernel.

@@ -23,6 +23,7 @@ from ieg.config import Config
 from ieg.data.images.survey import without_warnings
 from ieg.errors import RunError, UsageError
 from ieg.methods.base import Method, Phase
+from ieg.networks.layers import nested
 from ieg.utils.cli import ONE_AT_A_TIME
 
 # After how long a worker says for whom it waits, and when it gives up.
@@ -161,7 +162,7 @@ def use_jit(config: Config, method: Method) -> bool:
     pooled = config.run.deterministic and any(
         isinstance(layer, keras.layers.MaxPooling2D)
         for net in method.nets
-        for layer in net.layers
+        for layer in nested(net)
     )
     if config.run.jit == 'on' and pooled:
         raise UsageError(

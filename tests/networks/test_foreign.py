@@ -1,5 +1,7 @@
 """Networks of others: what is taken, and what is refused."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from keras import layers
 from ieg import config
 from ieg.errors import UsageError
 from ieg.networks import create_network, foreign
+from ieg.training import devices
 
 # Keras saves with an old protocol of NumPy.
 pytestmark = pytest.mark.filterwarnings(
@@ -205,6 +208,23 @@ def test_the_hash_is_that_of_layers_and_weights():
     keras.utils.set_random_seed(0)
     other = usable(model(layers.ReLU(1.0), layers.Dense(10)))
     assert foreign.model_hash(other) != hashed(None)
+
+
+def test_inner_layers_count(tmp_path):
+    inner = keras.Sequential(
+        [keras.Input(SHAPE), layers.MaxPooling2D(), layers.Flatten()]
+    )
+    given = keras.Sequential([keras.Input(SHAPE), inner, layers.Dense(CLASSES)])
+    given.save(tmp_path / 'net.keras')
+    options = {
+        'dataset': 'fake',
+        'network_name': str(tmp_path / 'net.keras'),
+        'jit': 'on',
+    }
+    method = types.SimpleNamespace(nets=[usable(given)])
+    # XLA has no deterministic gradient of max-pooling.
+    with pytest.raises(UsageError, match='--jit=on'):
+        devices.use_jit(config.resolve(options), method)
 
 
 @pytest.mark.extras
