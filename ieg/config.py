@@ -210,7 +210,7 @@ def resolve(given: Mapping[str, Any], advice: Advice | None = None) -> Config:
             f'--network_name: {", ".join(NETWORKS.names())}.'
         )
     NETWORKS.check(network)
-    if sources.is_function(network):
+    if NETWORKS.is_other(network) and sources.is_function(network):
         foreign.function(network)
     if advice and advice.vectors:
         refuse_image_options(given)

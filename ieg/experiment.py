@@ -350,7 +350,6 @@ def configure(
     else:
         config = ieg_config.check(given)
     # A mistake is reported before anything is read.
-    loggers.check(config.run)
     if config.search.search and config.run.mode == 'train':
         check_search(config)
     if recipe:
@@ -559,13 +558,15 @@ def train(
         model or report that could not be written.
 
     Raises:
-        UsageError: the run folder cannot be written or has another run, or
-            the options do not fit the data or the machine.
+        UsageError: the run folder cannot be written or has another run, the
+            options do not fit the data or the machine, or the package of a
+            logger is not installed.
         RunError: the training cannot continue.
         OSError: a file of the run cannot be written any more.
         Interrupted: `interrupt` received a signal.
     """
     started = time.monotonic()
+    loggers.check(config.run)
     interrupt = interrupt or Interrupt()
     with devices.restoring(), contextlib.ExitStack() as stack:
         strategy = strategy or devices.make_strategy(

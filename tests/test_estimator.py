@@ -229,6 +229,7 @@ def run_folders(folder):
     return [path.parent for path in folder.glob('fit_*/*/*/config.json')]
 
 
+@pytest.mark.slow
 def test_a_killed_fit_resumes(fitted, tmp_path):
     np.savez(tmp_path / 'data.npz', x=X, y=NAMES[Y])
     arguments = (str(tmp_path / 'data.npz'), str(tmp_path / 'runs'))
@@ -248,7 +249,11 @@ def test_a_killed_fit_resumes(fitted, tmp_path):
     whole = pathlib.Path(fitted.run_folder_)
     assert folder.parts[-3:] == whole.parts[-3:]
     found, expected = ends.end(folder), ends.end(whole)
-    assert ends.differences(found, expected) == []
+    assert set(ends.differences(found, expected)) <= {'issues'}
+    # Another test fills in corrected labels.
+    pd.testing.assert_frame_equal(
+        ieg.read_issues(folder), ieg.read_issues(whole)
+    )
 
 
 def test_a_finished_fit_is_not_trained_again(tmp_path, capsys):

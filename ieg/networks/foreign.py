@@ -233,9 +233,13 @@ def usable(
             source, f'is a {type(model).__name__}, not a keras.Model'
         )
     if isinstance(model, keras.Sequential) and not model.built:
-        model.build((None, *shape))
+        try:
+            model.build((None, *shape))
+        # Each layer refuses shapes in its own way.
+        except Exception as error:
+            raise _refused(source, f'does not take {_shown(shape)}') from error
     _check_ends(model, num_classes, shape, source)
-    network = _copy(*_without_softmax(model, source), shape, source)
+    network = _copy(_without_softmax(model, source), shape, source)
     if not network.trainable_variables:
         raise _refused(source, 'has no weights that can be trained')
     _check_logits(network, shape, source)
@@ -281,48 +285,43 @@ def _check_ends(
         )
 
 
-def _last(tensor: Any) -> tuple[Any, Any]:
-    """Returns the operation that makes a tensor, and its (first) input."""
-    operation, node, _ = tensor._keras_history
-    return operation, operation._inbound_nodes[node].input_tensors[0]
-
-
 # Of the last layer; what they return is neither logits nor a softmax.
 _BOUNDED = ('sigmoid', 'tanh', 'relu', 'relu6', 'softplus', 'hard_sigmoid')
 
 
-def _without_softmax(
-    model: keras.Model, source: str
-) -> tuple[keras.Model, Any]:
-    """Returns a model that ends before a softmax, and its last operation.
+def _without_softmax(model: keras.Model, source: str) -> keras.Model:
+    """Returns a functional model that ends before a softmax of its own.
+
+    That of a dense layer is still there.
 
     Raises:
         UsageError: it ends with another activation.
     """
     output = model.outputs[0]
-    operation, before = _last(output)
-    kind = type(operation).__name__.lower()
+    while True:
+        operation, node, _ = output._keras_history
+        name = _activation(operation)
+        if name in _BOUNDED:
+            raise _refused(source, f'ends with {name}')
+        if name != 'softmax' or isinstance(operation, keras.layers.Dense):
+            return keras.Model(model.inputs[0], output, name=model.name)
+        output = operation._inbound_nodes[node].input_tensors[0]
+
+
+def _activation(operation: Any) -> str:
+    """Returns the name of the activation that an operation is or ends with."""
     activation = getattr(operation, 'activation', None)
-    name = getattr(activation, '__name__', kind)
-    if name in _BOUNDED:
-        raise _refused(source, f'ends with {name}')
-    is_alone = kind in ('softmax', 'activation')
-    if name == 'softmax' and is_alone:
-        output = before
-    return keras.Model(model.inputs[0], output, name=model.name), _last(output)[
-        0
-    ]
+    return getattr(activation, '__name__', type(operation).__name__.lower())
 
 
 def _copy(
-    model: keras.Model, last: Any, shape: tuple[int, ...], source: str
+    model: keras.Model, shape: tuple[int, ...], source: str
 ) -> keras.Model:
     """Returns a functional copy for examples of a shape, with the weights.
 
     Args:
-        model: a functional model.
-        last: its last operation; a dense layer gets neither an activation nor
-            less than full precision.
+        model: a functional model. A dense layer at its end gets full precision
+            and no softmax.
         shape: of the examples.
         source: of the model, for messages.
 
@@ -330,12 +329,16 @@ def _copy(
         UsageError: a layer cannot be copied.
     """
     copies: dict[int, tuple[Any, Any]] = {}
+    full = keras.config.floatx()
+    last = model.outputs[0]._keras_history.operation
 
     def copy(operation: Any) -> Any:
         if id(operation) not in copies:
             config = operation.get_config()
             if operation is last and isinstance(operation, keras.layers.Dense):
-                config |= {'activation': None, 'dtype': keras.config.floatx()}
+                config['dtype'] = full
+                if _activation(operation) == 'softmax':
+                    config['activation'] = None
             new = type(operation).from_config(config)
             copies[id(operation)] = operation, new
         return copies[id(operation)][1]
@@ -361,6 +364,9 @@ def _copy(
             'own layers need get_config and '
             '@keras.saving.register_keras_serializable().'
         ) from error
+    if network.outputs[0].dtype != full:
+        logits = keras.ops.cast(network.outputs[0], full)
+        return keras.Model(network.inputs[0], logits, name=model.name)
     return network
 
 

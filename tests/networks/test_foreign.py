@@ -122,6 +122,14 @@ REFUSED = {
     ),
     'two inputs': (two_inputs, '2 inputs'),
     'batch': (fixed_batch, 'batches of 32'),
+    'no shape': (
+        lambda: keras.Sequential([layers.Conv3D(10, 3)]),
+        'does not take [b, 8, 8, 1]',
+    ),
+    'inner sigmoid': (
+        lambda: model(layers.Dense(10, 'sigmoid'), layers.Softmax()),
+        'sigmoid',
+    ),
     'sigmoid': (lambda: model(layers.Dense(10, 'sigmoid')), 'sigmoid'),
     'hidden softmax': (
         lambda: keras.Sequential(
@@ -208,6 +216,23 @@ def test_the_hash_is_that_of_layers_and_weights():
     keras.utils.set_random_seed(0)
     other = usable(model(layers.ReLU(1.0), layers.Dense(10)))
     assert foreign.model_hash(other) != hashed(None)
+
+
+def test_logits_have_full_precision(precision):
+    precision('mixed_bfloat16')
+    for given in (
+        model(layers.Dense(CLASSES)),
+        keras.Sequential(
+            [
+                keras.Input(SHAPE),
+                layers.Conv2D(CLASSES, 3),
+                layers.GlobalAveragePooling2D(),
+            ]
+        ),
+    ):
+        network = usable(given)
+        assert network(np.zeros((2, *SHAPE), np.float32)).dtype == 'float32'
+        assert network.layers[1].compute_dtype == 'bfloat16'
 
 
 def test_inner_layers_count(tmp_path):

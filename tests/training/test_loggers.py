@@ -88,10 +88,13 @@ def test_a_logger_that_cannot_begin_is_a_mistake(
     assert not [*tmp_path.glob('*/*')]
 
 
-def test_a_package_that_is_missing_is_one_sentence(recorder, monkeypatch):
+def test_a_package_that_is_missing_is_one_sentence(
+    recorder, tmp_path, monkeypatch
+):
     monkeypatch.setattr(recorder, 'package', 'not_installed')
     with pytest.raises(UsageError, match='pip install not_installed'):
-        train('nowhere', 1)
+        train(tmp_path, 1)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_an_unknown_logger_is_a_mistake():
