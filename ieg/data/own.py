@@ -253,9 +253,14 @@ def of_arrays(found: FoundArrays) -> Source:
     fingerprint = hashlib.sha256()
     for name, part in sorted(found.parts.items()):
         fingerprint.update(name.encode())
-        fingerprint.update(np.ascontiguousarray(part.images.array).data)
-        if isinstance(part.images, Vectors) and part.images.views is not None:
-            fingerprint.update(np.ascontiguousarray(part.images.views).data)
+        vectors = part.images if isinstance(part.images, Vectors) else None
+        if vectors is not None and vectors.digest:
+            # What is computed of it may be rounded in another way next time.
+            fingerprint.update(vectors.digest.encode())
+        else:
+            fingerprint.update(np.ascontiguousarray(part.images.array).data)
+        if vectors is not None and vectors.views is not None:
+            fingerprint.update(np.ascontiguousarray(vectors.views).data)
         fingerprint.update(part.labels.astype('<i4').tobytes())
     return complete(
         found.parts,

@@ -168,6 +168,8 @@ def _checked(
     """
     from ieg.predict import reading
 
+    if model.fields is not None:
+        return reading.of_fields(group, model)
     if model.takes_vectors:
         return reading.of_vectors(group, model)
     # For a model of images a table is a file that is no image.

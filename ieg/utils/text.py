@@ -2,12 +2,17 @@
 
 import decimal
 import errno
+import functools
 import re
+import sys
 import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from ieg.errors import UsageError
+
+# Fields of a table that stand for no value, in lower case.
+MISSING = ('', '?', 'n/a', 'na', 'nan', 'none', 'null')
 
 
 def counted(number: int, noun: str) -> str:
@@ -97,6 +102,23 @@ def shown(name: str) -> str:
     """Returns a printable name, with bytes that are not UTF-8 as '\\xe9'."""
     name_bytes = name.encode('utf-8', 'surrogateescape')
     return name_bytes.decode('utf-8', 'backslashreplace')
+
+
+@functools.cache
+def _lower_cases() -> dict[int, str]:
+    """Returns the lower case of all code points that have another one."""
+    letters = map(chr, range(sys.maxunicode + 1))
+    # Two code points for a dotted I.
+    return {ord(c): c.lower()[0] for c in letters if c.lower() != c}
+
+
+def lower(text: str) -> str:
+    """Returns a text in lower case, code point by code point.
+
+    So a text has as many of them as before, and a sigma is the same letter
+    wherever it stands.
+    """
+    return text.translate(_lower_cases())
 
 
 def number(name: str) -> decimal.Decimal | None:

@@ -87,8 +87,6 @@ def test_labels_that_are_one_number(save):
     ('value', 'fact'),
     [
         ('many', "'many'"),
-        ('', "''"),
-        ('nan', "'nan'"),
         ('-inf', "'-inf'"),
         ('1e99', "'1e99'"),
         ('1,5', "'1,5'"),
