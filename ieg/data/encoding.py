@@ -6,7 +6,6 @@ What is needed for that is learned from training rows. The layers of
 
 import collections
 import dataclasses
-import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,8 +34,6 @@ MOST_NUMBERS = 256
 # A value of fewer rows is no category of its own; and so many categories have
 # a number of their own, the most frequent ones.
 RARE, MOST_CATEGORIES = 5, 100
-# Columns that are shown of a row.
-_SHOWN = 30
 # The same whatever the seed of the run, so that runs compare.
 _SEED = 20240229
 
@@ -46,6 +43,9 @@ class Column(Protocol):
 
     @property
     def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def width(self) -> int: ...  # noqa: D102
 
     def vectors(self, values: np.ndarray) -> np.ndarray:
         """Returns float32 [n, d] of the values of the column [n]."""
@@ -79,11 +79,16 @@ class Numbers:
         fill = 0.0 if lacks.all() else float(np.median(values[~lacks]))
         return cls(name, fill, bool(lacks.any()))
 
+    @property
+    def width(self) -> int:
+        """How many numbers the column becomes."""
+        return 1 + self.has_indicator
+
     def vectors(self, values: np.ndarray) -> np.ndarray:
         """See `Column`; NaN are missing."""
         lacks = np.isnan(values)
         parts = [np.where(lacks, self.fill, values), lacks]
-        return np.stack(parts[: 1 + self.has_indicator], 1).astype(np.float32)
+        return np.stack(parts[: self.width], 1).astype(np.float32)
 
     def layer(self) -> 'fields.Field':
         """See `Column`."""
@@ -115,6 +120,11 @@ class Categories:
         common = counts.most_common(MOST_CATEGORIES)
         return cls(name, tuple(sorted(v for v, n in common if n >= RARE)))
 
+    @property
+    def width(self) -> int:
+        """How many numbers the column becomes."""
+        return len(self.values) + 2
+
     def vectors(self, values: np.ndarray) -> np.ndarray:
         """See `Column`."""
         count = len(self.values)
@@ -123,7 +133,7 @@ class Categories:
             count if is_missing(value) else places.get(value, count + 1)
             for value in values
         ]
-        return np.eye(count + 2, dtype=np.float32)[codes]
+        return np.eye(self.width, dtype=np.float32)[codes]
 
     def layer(self) -> 'fields.Field':
         """See `Column`."""
@@ -191,6 +201,11 @@ class Texts:
         reduction = TruncatedSVD(width, random_state=_SEED)
         return cls(name, tuple(vectorizers), reduction.fit(matrix.tocsr()))
 
+    @property
+    def width(self) -> int:
+        """How many numbers the column becomes."""
+        return len(self.reduction.components_)
+
     def vectors(self, values: np.ndarray) -> np.ndarray:
         """See `Column`."""
         parts = [vectorizer.transform(values) for vectorizer in self.terms]
@@ -205,7 +220,7 @@ class Texts:
             [] if len(terms) == 1 else terms[0],
             terms[-1],
             MOST_CHARACTERS,
-            len(self.reduction.components_),
+            self.width,
         )
         layer.idf.assign(np.concatenate([v.idf_ for v in self.terms]))
         layer.components.assign(self.reduction.components_.T)
@@ -216,7 +231,7 @@ class Texts:
         return (
             f'{self.name!r} text (TF-IDF of {sum(words):,} words and pairs of '
             f'words and {grams:,} parts of words, reduced to '
-            f'{len(self.reduction.components_)} numbers)'
+            f'{self.width} numbers)'
         )
 
 
@@ -239,6 +254,20 @@ class Encoding:
         """Returns float32 [n, d] of the values of columns by name."""
         parts = [column.vectors(table[column.name]) for column in self.columns]
         return np.concatenate(parts, axis=1, dtype=np.float32)
+
+    def scales(self, std: np.ndarray) -> np.ndarray:
+        """Returns by what vectors are divided, [d], for their deviations [d].
+
+        The numbers of a text have one scale: each by itself, the last ones,
+        which are hardly more than noise, would weigh as much as the first.
+        """
+        scales = std.copy()
+        ends = np.cumsum([column.width for column in self.columns])
+        for column, end in zip(self.columns, ends, strict=True):
+            if isinstance(column, Texts):
+                own = slice(end - column.width, end)
+                scales[own] = np.sqrt(np.mean(std[own] ** 2))
+        return scales
 
     def layer(self) -> 'fields.Fields':
         """Returns the layer that does the same with rows of strings."""
@@ -307,19 +336,6 @@ def is_missing(field: str) -> bool:
 def as_fields(numbers: np.ndarray) -> list[str]:
     """Returns numbers as text, '' for NaN."""
     return ['' if n != n else repr(n) for n in numbers.tolist()]
-
-
-def shown(table: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns what is shown of rows, a line for each column: object [n].
-
-    Args:
-        table: values [n] by column: floats, or strings.
-    """
-    lines = []
-    for name, values in itertools.islice(table.items(), _SHOWN):
-        form = '{}: {:.6g}' if values.dtype.kind == 'f' else '{}: {}'
-        lines.append([form.format(name, value) for value in values.tolist()])
-    return np.array([*map('\n'.join, zip(*lines, strict=True))], object)
 
 
 def _prepared(text: str) -> str:

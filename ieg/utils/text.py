@@ -6,8 +6,10 @@ import functools
 import re
 import sys
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from ieg.errors import UsageError
 
@@ -119,6 +121,19 @@ def lower(text: str) -> str:
     wherever it stands.
     """
     return text.translate(_lower_cases())
+
+
+def described(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns rows of a table as text, a line for each column: object [n].
+
+    Args:
+        columns: values [n] by name: floats, or strings.
+    """
+    lines = []
+    for name, values in columns.items():
+        form = '{}: {:.6g}' if values.dtype.kind == 'f' else '{}: {}'
+        lines.append([form.format(name, value) for value in values.tolist()])
+    return np.array([*map('\n'.join, zip(*lines, strict=True))], object)
 
 
 def number(name: str) -> decimal.Decimal | None:

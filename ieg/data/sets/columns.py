@@ -21,7 +21,7 @@ from ieg.data.vectors import Vectors
 from ieg.errors import UsageError, nearest
 from ieg.utils.arrays import LARGEST
 from ieg.utils.tables import Table
-from ieg.utils.text import listed
+from ieg.utils.text import described, listed
 
 # Columns that are no vectors unless they are asked for; the last three are
 # shown in the report.
@@ -430,7 +430,7 @@ def _found(
     vectors, remarks = content.vectors(learned_from, asked, path)
     texts = content.texts
     if texts is None and vectors.encoding is not None:
-        texts = encoding.shown(
+        texts = described(
             {name: content.table[name] for name in vectors.columns}
         )
     parts = {
