@@ -6,7 +6,7 @@ What is needed for that is learned from training rows. The layers of
 
 import collections
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -312,8 +312,8 @@ def learn(
             left_out.append(name)
     hint = (
         f'Columns of {where} that are not used, because they have one value '
-        f'or hardly one twice: {listed(left_out)}. Name one that is text '
-        f'{TEXT!r}, or give it by --feature_columns.'
+        f'or hardly one twice: {listed(left_out)}. Rename one that is text to '
+        f'{TEXT!r}.'
     )
     if not columns:
         raise UsageError(hint)
@@ -331,6 +331,21 @@ def _repetition(values: np.ndarray) -> tuple[bool, int]:
 def is_missing(field: str) -> bool:
     """Returns whether a field is empty or stands for no value."""
     return field.lower() in MISSING
+
+
+def is_number(field: str) -> bool:
+    """Returns whether a field can be read as a number."""
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def are_numbers(fields: Iterable[str]) -> bool:
+    """Returns whether most of the fields that are not missing are numbers."""
+    known = [field for field in fields if not is_missing(field)]
+    return 2 * sum(map(is_number, known)) > len(known)
 
 
 def as_fields(numbers: np.ndarray) -> list[str]:

@@ -4,7 +4,7 @@ import base64
 import io
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -137,8 +137,8 @@ def contents(
     return found
 
 
-def _texts(part: 'Split', places: np.ndarray) -> np.ndarray | None:
-    """Returns what is written of some examples, [n]; None for nothing."""
+def _texts(part: 'Split', places: np.ndarray) -> Iterable[str] | None:
+    """Returns what is written of some examples; None for nothing."""
     vectors = part.vectors
     if part.texts is not None:
         return part.texts[places]

@@ -7,11 +7,12 @@ import re
 import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ieg.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Fields of a table that stand for no value, in lower case.
 MISSING = ('', '?', 'n/a', 'na', 'nan', 'none', 'null')
@@ -123,8 +124,8 @@ def lower(text: str) -> str:
     return text.translate(_lower_cases())
 
 
-def described(columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns rows of a table as text, a line for each column: object [n].
+def described(columns: 'Mapping[str, np.ndarray]') -> list[str]:
+    """Returns the rows of a table as text, with a line for each column.
 
     Args:
         columns: values [n] by name: floats, or strings.
@@ -133,7 +134,7 @@ def described(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     for name, values in columns.items():
         form = '{}: {:.6g}' if values.dtype.kind == 'f' else '{}: {}'
         lines.append([form.format(name, value) for value in values.tolist()])
-    return np.array([*map('\n'.join, zip(*lines, strict=True))], object)
+    return [*map('\n'.join, zip(*lines, strict=True))]
 
 
 def number(name: str) -> decimal.Decimal | None:

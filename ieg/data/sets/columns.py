@@ -238,7 +238,7 @@ def _columns(
         wanted = _wanted(header, asked, path)
     else:
         wanted = [name for name in header if name and name not in OTHERS]
-    numbers = [name for name in wanted if _is_mostly_numbers(fields[name])]
+    numbers = [name for name in wanted if encoding.are_numbers(fields[name])]
     if encoding.TEXT in numbers:
         numbers.remove(encoding.TEXT)
     has_text = not asked and encoding.TEXT in header
@@ -275,24 +275,9 @@ def _wanted(header: Sequence[str], asked: str, path: str) -> list[str]:
     return wanted
 
 
-def _is_mostly_numbers(values: Sequence[str]) -> bool:
-    """Returns whether those that are not missing mostly are numbers."""
-    known = [value for value in values if not encoding.is_missing(value)]
-    return 2 * sum(map(is_number, known)) > len(known)
-
-
 def _are_row_numbers(values: Sequence[str]) -> bool:
     """Returns whether all are different whole numbers, such as of rows."""
     return len({*values}) == len(values) and all(v.isdecimal() for v in values)
-
-
-def is_number(value: str) -> bool:
-    """Returns whether a field can be read as a number."""
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
 
 
 def _numbers(
@@ -320,7 +305,10 @@ def _numbers(
             values = np.array(fields[name]).astype(np.float64)
         except ValueError:
             values = np.array(
-                [float(v) if is_number(v) else np.nan for v in fields[name]]
+                [
+                    float(v) if encoding.is_number(v) else np.nan
+                    for v in fields[name]
+                ]
             )
         bad = np.flatnonzero(~(np.abs(values) < LARGEST)).tolist()
         if may_lack:
@@ -430,9 +418,8 @@ def _found(
     vectors, remarks = content.vectors(learned_from, asked, path)
     texts = content.texts
     if texts is None and vectors.encoding is not None:
-        texts = described(
-            {name: content.table[name] for name in vectors.columns}
-        )
+        used = {name: content.table[name] for name in vectors.columns}
+        texts = np.array(described(used), object)
     parts = {
         part: Part(
             vectors.take(np.array(ids)),
