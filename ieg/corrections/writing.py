@@ -323,7 +323,7 @@ def write_vectors(
         output,
         table,
         corrected,
-        lambda copy: columns.read_vectors(copy, feature_columns),
+        lambda copy: columns.read_vectors(copy, feature_columns, learns=False),
     )
 
 

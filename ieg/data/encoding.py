@@ -6,7 +6,7 @@ What is needed for that is learned from training rows. The layers of
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -20,8 +20,12 @@ from ieg.utils.text import MISSING, counted, listed, lower
 if TYPE_CHECKING:
     from ieg.networks import fields
 
-# A column of this name is text, not a name.
+# A column of this name is text. It and others are what is shown of examples.
 TEXT = 'text'
+SHOWN = (TEXT, 'name', 'path')
+# Columns that are no examples unless they are asked for.
+LABELS = ('label', 'clean_label', 'split')
+OTHERS = (*LABELS, *SHOWN)
 # Fewer different texts have no terms in common that mean anything.
 LEAST_TEXTS = 10
 # Characters of a text that count; the others are cut off.
@@ -276,6 +280,42 @@ class Encoding:
         return fields.Fields([column.layer() for column in self.columns])
 
 
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """Columns that may become vectors.
+
+    Attributes:
+        numbers: names of those of numbers.
+        strings: names of others.
+    """
+
+    numbers: list[str]
+    strings: list[str]
+
+
+def usual(header: Iterable[str]) -> list[str]:
+    """Returns the names of columns to look at if the user has chosen none."""
+    return [n for n in header if n == TEXT or (n and n not in OTHERS)]
+
+
+def candidates(fields: Mapping[str, Sequence[str]], asked: bool) -> Candidates:
+    """Returns which columns may become vectors.
+
+    Unless they were asked for, a text is taken alone where nothing but numbers
+    of rows is numeric, and is not taken where it is the text behind numbers.
+
+    Args:
+        fields: of some rows by column.
+        asked: whether the user has chosen the columns.
+    """
+    numbers = [n for n, f in fields.items() if n != TEXT and are_numbers(f)]
+    if not asked and TEXT in fields:
+        if all(_are_row_numbers(fields[name]) for name in numbers):
+            return Candidates([], [TEXT])
+        fields = {n: f for n, f in fields.items() if n != TEXT}
+    return Candidates(numbers, [n for n in fields if n not in numbers])
+
+
 def learn(
     table: Mapping[str, np.ndarray], asked: bool, where: str
 ) -> tuple[Encoding, list[str]]:
@@ -346,6 +386,11 @@ def are_numbers(fields: Iterable[str]) -> bool:
     """Returns whether most of the fields that are not missing are numbers."""
     known = [field for field in fields if not is_missing(field)]
     return 2 * sum(map(is_number, known)) > len(known)
+
+
+def _are_row_numbers(fields: Sequence[str]) -> bool:
+    """Returns whether all are different whole numbers, such as of rows."""
+    return len({*fields}) == len(fields) and all(f.isdecimal() for f in fields)
 
 
 def as_fields(numbers: np.ndarray) -> list[str]:

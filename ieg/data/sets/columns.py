@@ -23,16 +23,14 @@ from ieg.utils.arrays import LARGEST
 from ieg.utils.tables import Table
 from ieg.utils.text import described, listed
 
-# Columns that are no vectors unless they are asked for; the last three are
-# shown in the report.
-LABELS = ('label', 'clean_label', 'split')
-_TEXTS = (encoding.TEXT, 'name', 'path')
-OTHERS = (*LABELS, *_TEXTS)
+LABELS, OTHERS = encoding.LABELS, encoding.OTHERS
 # Rows that become numbers together.
 _ROWS = 4096
 
 
-def read_vectors(path: str, asked: str = '') -> FoundArrays:
+def read_vectors(
+    path: str, asked: str = '', learns: bool = True
+) -> FoundArrays:
     """Reads vectors, their labels, and what is shown of them.
 
     The first line names the columns, in any order: `label`, if there are any
@@ -46,6 +44,8 @@ def read_vectors(path: str, asked: str = '') -> FoundArrays:
     Args:
         path: of the file, in UTF-8.
         asked: names of the columns of the vectors, separated by commas.
+        learns: whether texts and categories become vectors; if not, the
+            vectors are of the columns of numbers only.
 
     Raises:
         UsageError: the file, or a row of it, is not like that; or there is
@@ -61,14 +61,17 @@ def read_vectors(path: str, asked: str = '') -> FoundArrays:
     rows: list[Row] = []
     texts: list[str] = []
     numbers = []
-    strings: dict[str, list[str]] = {name: [] for name in columns.strings}
+    others = columns.strings if learns else ()
+    strings: dict[str, list[str]] = {name: [] for name in others}
     for lines, fields in itertools.chain([first], blocks):
         numbers.append(_numbers(lines, fields, columns.numbers, path, True))
         labels = {n: fields[n] for n in LABELS if n in fields}
         for number, line in enumerate(lines):
             own = {name: values[number] for name, values in labels.items()}
             rows.append(read_row(line, own, path))
-        text = next((fields[name] for name in _TEXTS if name in fields), None)
+        text = next(
+            (fields[name] for name in encoding.SHOWN if name in fields), None
+        )
         texts += text or ()
         for name, values in strings.items():
             values += fields[name]
@@ -212,46 +215,27 @@ def _blocks(table: Table) -> Iterator[_Block]:
         yield list(lines), dict(zip(names, columns, strict=True))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Columns:
-    """Names of the columns that vectors may be made of.
-
-    Attributes:
-        numbers: those of numbers.
-        strings: others.
-    """
-
-    numbers: list[str]
-    strings: list[str]
-
-
 def _columns(
     header: Sequence[str], first: _Block, asked: str, path: str
-) -> _Columns:
+) -> encoding.Candidates:
     """Returns the columns that vectors may be made of, by the first rows.
 
     Raises:
         UsageError: one that is asked for is missing, or none can be used.
     """
-    fields = first[1]
     if asked:
         wanted = _wanted(header, asked, path)
     else:
-        wanted = [name for name in header if name and name not in OTHERS]
-    numbers = [name for name in wanted if encoding.are_numbers(fields[name])]
-    if encoding.TEXT in numbers:
-        numbers.remove(encoding.TEXT)
-    has_text = not asked and encoding.TEXT in header
-    if has_text and all(_are_row_numbers(fields[name]) for name in numbers):
-        return _Columns([], [encoding.TEXT])
-    strings = [name for name in wanted if name not in numbers]
-    if not numbers and not strings:
+        wanted = encoding.usual(header)
+    fields = {name: first[1][name] for name in wanted}
+    candidates = encoding.candidates(fields, bool(asked))
+    if not candidates.numbers and not candidates.strings:
         raise UsageError(
             f'{path} has neither a column path, of images, nor one of text, '
             f'numbers or categories, only {listed(header)}: add some, or name '
             'them in the first line.'
         )
-    return _Columns(numbers, strings)
+    return candidates
 
 
 def _wanted(header: Sequence[str], asked: str, path: str) -> list[str]:
@@ -273,11 +257,6 @@ def _wanted(header: Sequence[str], asked: str, path: str) -> list[str]:
                 f'--feature_columns={asked}: {name} is {why}: leave it out.'
             )
     return wanted
-
-
-def _are_row_numbers(values: Sequence[str]) -> bool:
-    """Returns whether all are different whole numbers, such as of rows."""
-    return len({*values}) == len(values) and all(v.isdecimal() for v in values)
 
 
 def _numbers(
