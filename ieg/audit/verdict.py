@@ -67,10 +67,8 @@ def _first(issues: Issues | None, data: 'Data') -> Iterator[tuple[str, str]]:
     """Yields the line of the most suspicious texts, if examples are texts."""
     if issues is None or data.train.texts is None:
         return
-    order = np.argsort(issues.rank, kind='stable')
-    chosen = order[(issues.is_issue & (issues.split == 'train'))[order]][
-        :_TEXTS
-    ]
+    marked = np.flatnonzero(issues.is_issue & (issues.split == 'train'))
+    chosen = marked[np.argsort(issues.rank[marked])][:_TEXTS]
     places = np.searchsorted(data.train.indices, issues.index[chosen])
     texts = (
         f'{shorten(text, _WIDTH, placeholder="…")!r} is labeled {given}, and '

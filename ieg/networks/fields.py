@@ -5,6 +5,7 @@ scikit-learn; what they know is in their configuration and weights.
 """
 
 import functools
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,6 @@ import tensorflow as tf
 
 from ieg.utils.text import MISSING, lower
 
-_CODES = 0x110000
 _SPACE = ord(' ')
 WORDS, GRAMS = (1, 2), (3, 4, 5)
 
@@ -197,10 +197,12 @@ class Fields(Field):
 
 def _table(values: Sequence[str], default: int) -> tf.lookup.StaticHashTable:
     """Returns a table of the places of values; `default` for all others."""
+    # No term is empty, but a table may not be.
+    values = list(values) or ['']
     with tf.init_scope():
         return tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
-                tf.constant(list(values), tf.string),
+                tf.constant(values, tf.string),
                 tf.range(len(values), dtype=tf.int64),
             ),
             default,
@@ -214,11 +216,16 @@ def _is_missing(fields: tf.Tensor) -> tf.Tensor:
 
 
 @functools.cache
+def _every() -> str:
+    """Returns all code points in lower case."""
+    return lower(''.join(map(chr, range(sys.maxunicode + 1))))
+
+
+@functools.cache
 def _of_words() -> np.ndarray:
     """Returns the lower case of each code point of a word, else a space."""
-    lowered = [lower(chr(code)) for code in range(_CODES)]
     return np.array(
-        [ord(c) if c.isalnum() or c == '_' else _SPACE for c in lowered],
+        [ord(c) if c.isalnum() or c == '_' else _SPACE for c in _every()],
         np.int32,
     )
 
@@ -226,9 +233,8 @@ def _of_words() -> np.ndarray:
 @functools.cache
 def _of_grams() -> np.ndarray:
     """Returns the lower case of each code point, a space for white space."""
-    lowered = [lower(chr(code)) for code in range(_CODES)]
     return np.array(
-        [_SPACE if c.isspace() else ord(c) for c in lowered], np.int32
+        [_SPACE if c.isspace() else ord(c) for c in _every()], np.int32
     )
 
 
