@@ -128,12 +128,16 @@ def described(columns: 'Mapping[str, np.ndarray]') -> list[str]:
     """Returns the rows of a table as text, with a line for each column.
 
     Args:
-        columns: values [n] by name: floats, or strings.
+        columns: values [n] by name: floats, NaN for missing ones, or strings.
     """
     lines = []
     for name, values in columns.items():
-        form = '{}: {:.6g}' if values.dtype.kind == 'f' else '{}: {}'
-        lines.append([form.format(name, value) for value in values.tolist()])
+        form = '{:.6g}' if values.dtype.kind == 'f' else '{}'
+        fields = (
+            '' if value != value else form.format(value)
+            for value in values.tolist()
+        )
+        lines.append([f'{name}: {field}' for field in fields])
     return [*map('\n'.join, zip(*lines, strict=True))]
 
 
