@@ -57,7 +57,7 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
         help='Image files, folders of them at any depth, or .npy and .npz '
         'files with uint8 images [N, H, W] or [N, H, W, channels]; for a model '
         'of vectors, .npy and .npz files with floating [N, d], or tables '
-        '(.csv).',
+        '(.csv), which a model of texts or rows takes.',
     )
     parser.add_argument(
         '--output',
