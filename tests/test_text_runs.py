@@ -193,6 +193,7 @@ def test_other_texts_are_other_data(texts, tmp_path):
     [
         ('text,label\n' + 'same,a\nsame,b\n' * 20, ['1 different text', '10']),
         ('text,label\n' + ',a\n,b\n' * 20, ['0 different texts', "'text'"]),
+        ('text,label\n' + 'long ' * 50_000 + ',a\n', ['line 2', '131072']),
         ('text,label\n' + 'one,a\n' * 9 + 'two,\n', ['no label']),
         ('who,label\n' + ''.join(f'n{i},{i % 2}\n' for i in range(40)),
          ["'who'", "'text'"]),

@@ -127,11 +127,10 @@ def _accuracy(summary: Mapping[str, Any], data: 'Data') -> str:
 
 def _next(folder: str, data: 'Data') -> str:
     run = shlex.quote(folder)
-    takes = 'NEW_IMAGES'
-    vectors = data.train.vectors
+    takes, vectors = 'NEW_IMAGES', data.train.vectors
     if vectors is not None and vectors.encoding is not None:
         takes = 'NEW_ROWS.csv'
-    elif vectors is not None and not data.backbone:
+    elif data.is_vectors and not data.backbone:
         is_table = data.spec.base == 'csv'
         takes = f'NEW_VECTORS.{"csv" if is_table else "npy"}'
     return (

@@ -38,6 +38,8 @@ MOST_NUMBERS = 256
 # A value of fewer rows is no category of its own; and so many categories have
 # a number of their own, the most frequent ones.
 RARE, MOST_CATEGORIES = 5, 100
+# Columns that a remark describes.
+_NAMED = 10
 # The same whatever the seed of the run, so that runs compare.
 _SEED = 20240229
 
@@ -357,7 +359,10 @@ def learn(
     )
     if not columns:
         raise UsageError(hint)
-    used = f'Columns of {where}: {"; ".join(map(str, columns))}.'
+    kinds = [*map(str, columns[:_NAMED])]
+    if len(columns) > _NAMED:
+        kinds.append(f'and {len(columns) - _NAMED:,} more')
+    used = f'Columns of {where}: {"; ".join(kinds)}.'
     return Encoding(tuple(columns)), [used] + [hint] * bool(left_out)
 
 

@@ -25,6 +25,8 @@ def is_frame(values: Any, image_shape: Any) -> bool:
     if isinstance(values, pd.DataFrame):
         columns = [column for _, column in values.items()]
         return any(c.isna().any() or not _are_numbers(c) for c in columns)
+    if isinstance(values, np.ndarray) and values.ndim != 1:
+        return False
     if not isinstance(values, list | tuple | pd.Series | np.ndarray):
         return False
     return len(values) > 0 and all(isinstance(v, str) for v in values)

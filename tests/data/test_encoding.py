@@ -33,6 +33,11 @@ def test_kinds_of_columns():
     assert "'who'" in left_out and "'text'" in left_out
 
 
+def test_many_columns_are_not_all_described():
+    _, (used,) = learn(**{f'c{n}': COLORS for n in range(100)})
+    assert "'c9'" in used and "'c10'" not in used and '90 more' in used
+
+
 def test_strings_that_are_asked_for_and_hardly_repeat_are_texts():
     learned, remarks = learn(True, who=TEXTS, color=COLORS)
     kinds = [type(one).__name__ for one in learned.columns]

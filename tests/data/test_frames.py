@@ -31,6 +31,7 @@ FRAME = pd.DataFrame(
         (FRAME[['code']], False),
         (np.zeros((4, 2)), False),
         (np.zeros(4), False),
+        (np.array('text'), False),
         ([1, 2], False),
         ([], False),
     ],
