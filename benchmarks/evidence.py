@@ -95,12 +95,32 @@ def watched() -> Iterator[Former]:
         former.trainer = None
 
 
+def saved(arrays: Arrays, folder: str) -> dict[str, str]:
+    """Writes a data set to a folder; returns the options that read it."""
+    if arrays['x_train'].dtype != object:
+        path = os.path.join(folder, 'data.npz')
+        np.savez(path, **arrays)
+        return {'dataset': 'npz', 'data_dir': path}
+    path = os.path.join(folder, 'data.csv')
+    parts = [
+        pd.DataFrame(
+            {
+                'text': arrays[f'x_{part}'],
+                'label': arrays[f'y_{part}'],
+                'clean_label': arrays.get(f'clean_{part}', arrays[f'y_{part}']),
+                'split': part,
+            }
+        )
+        for part in ('train', 'test')
+    ]
+    pd.concat(parts).to_csv(path, index=False)
+    return {'dataset': 'csv', 'data_dir': path}
+
+
 def run(arrays: Arrays, options: dict) -> tuple[dict, dict, pd.DataFrame]:
     """Returns summary, predictions and list of a run on some arrays."""
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, 'data.npz')
-        np.savez(path, **arrays)
-        given = {'dataset': 'npz', 'data_dir': path, **options}
+        given = {**saved(arrays, folder), **options}
         given['checkpoint_path'] = os.path.join(folder, 'run')
         config, opened = experiment.configure(given)
         summary = experiment.train(config, progress=False, opened=opened)
@@ -119,7 +139,7 @@ def measure(arrays: Arrays, options: dict, folds: bool) -> Cell:
     """Returns the figures of a cell.
 
     Args:
-        arrays: an npz data set with `clean_train`.
+        arrays: a data set with `clean_train`; see `saved`.
         options: of the run.
         folds: whether to train five folds of images for cleanlab.
     """

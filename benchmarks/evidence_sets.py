@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 import numpy as np
+import texts
 
 from ieg.data.noise import kinds
 from ieg.data.noise.human import HUMAN_SETS
@@ -189,13 +190,22 @@ def small_cifar(asked: argparse.Namespace) -> Arrays:
     return arrays
 
 
+def docstrings() -> Arrays:
+    """Returns docstrings of packages, as strings, and the packages."""
+    table = texts.texts(most=1000)
+    y = np.unique(table['label'], return_inverse=True)[1]
+    x = table['text'].to_numpy(object)
+    parts = {'x_train': x[:-TEST], 'y_train': y[:-TEST]}
+    return parts | {'x_test': x[-TEST:], 'y_test': y[-TEST:]}
+
+
 @dataclasses.dataclass(frozen=True)
 class Set:
     """A data set of the guard.
 
     Attributes:
         arrays: returns x_train, y_train (true classes), x_test, y_test, and
-            human labels by name.
+            human labels by name; texts are strings of dtype object.
         noises: kinds of noise.
         networks: their names; the last one is the usual one.
         methods: see `evidence.METHODS`.
@@ -247,6 +257,7 @@ UNSEEN = {
     'cifar100': Set(
         lambda asked: features('cifar100', asked), ('none', 'sym20')
     ),
+    'texts': Set(lambda _: docstrings(), ('none', 'sym20')),
 }
 SETS |= UNSEEN
 

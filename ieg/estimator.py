@@ -21,6 +21,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ieg import label_issues, run_folder
+from ieg.data.frames import Frame, is_frame
 from ieg.data.images.arrays import Pixels
 from ieg.data.matrix import Matrix, is_matrix
 from ieg.errors import RunError, UsageError, unusable
@@ -48,6 +49,9 @@ _OCCUPIED = (
 _BATCH = 256
 # File of a network that was given as a model.
 _NETWORK = 'network.keras'
+# Characters of a text that are kept for the report.
+_SHOWN = 500
+Taken = Pixels | Matrix | Frame
 
 
 class _Network(NamedTuple):
@@ -107,8 +111,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         classes_: the sorted classes, [C].
         n_features_in_: number of values per image or vector.
         image_shape_: (H, W, channels); (d,) of vectors.
-        model_: Keras model, uint8 images [b, H, W, channels] or float32
-            vectors [b, d] -> probabilities [b, C]; see
+        model_: Keras model, uint8 images [b, H, W, channels], float32 vectors
+            [b, d] or strings [b, k] of k columns -> probabilities [b, C]; see
             `ieg.predict.model.Classifier`.
         label_issues_: pandas.DataFrame, one row per example, the most
             suspicious first. Columns: rank (from 1), index (row of X), split
@@ -175,7 +179,10 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         Args:
             X: vectors [n, d], any numbers but uint8, without `image_shape`; a
                 sparse matrix of more than 256 columns is reduced to so many by
-                scikit-learn's TruncatedSVD, with a warning. Or images
+                scikit-learn's TruncatedSVD, with a warning. Or texts [n], or a
+                data frame with columns of numbers, categories or texts (`text`)
+                that may have missing values; each becomes numbers, and what
+                hardly repeats is left out, with a warning. Or images
                 [n, H, W] or [n, H, W, channels] with 1 or 3 channels, or flat
                 [n, d] with `image_shape`. uint8 pixels are used as they are.
                 For other types, white is the smallest of 1, 16 (as in
@@ -197,8 +204,11 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
                 f'{type(self).__name__} requires y to be passed, but the '
                 'target y is None.'
             )
-        taken: Pixels | Matrix
-        if is_matrix(X, self.image_shape):
+        taken: Taken
+        if is_frame(X, self.image_shape):
+            with as_in_scikit_learn():
+                taken = Frame.learnt(X)
+        elif is_matrix(X, self.image_shape):
             taken = Matrix.learnt(X, self.seed)
         else:
             taken = Pixels.learnt(X, self.image_shape)
@@ -213,6 +223,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             'x_test': images[:0],
             'y_test': codes[:0],
         }
+        if isinstance(taken, Frame) and self.run_dir is not None:
+            arrays['text_train'] = np.array(taken.texts(X), f'U{_SHOWN}')
         if probe is not None:
             if not (isinstance(probe, tuple | list) and len(probe) == 2):
                 raise ValueError(
@@ -243,7 +255,10 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
                 the names of their columns or the order of these.
         """
         check_is_fitted(self)
-        images = _arrays(self._taken, X)
+        if isinstance(self._taken, Frame):
+            images = self._taken.fields(X)
+        else:
+            images = _arrays(self._taken, X)
         batches = [
             np.asarray(self.model_(images[start : start + _BATCH]))
             for start in range(0, len(images), _BATCH)
@@ -298,7 +313,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
 
     def _probe(
         self,
-        taken: Pixels | Matrix,
+        taken: Taken,
         X: Any,  # noqa: N803
         y: Any,
     ) -> dict[str, np.ndarray]:
@@ -404,6 +419,11 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
                 atomic_write(given['network_name'], content)
         given |= {'data_dir': path, 'checkpoint_path': folder}
         config, opened = experiment.configure(given)
+        if isinstance(self._taken, Frame):
+            from ieg.data import own
+
+            assert opened is not None
+            opened = own.encoded(opened, self._taken.encoding)
         check_replicas(config.run.num_replicas)
         if config.data.probe_dataset_hold_ratio and 'x_probe' not in arrays:
             raise ValueError(
@@ -493,12 +513,12 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _arrays(
-    taken: Pixels | Matrix,
+    taken: Taken,
     X: Any,  # noqa: N803
     name: str = 'X',
 ) -> np.ndarray:
     """Returns images uint8 [n, H, W, channels], or vectors float32 [n, d]."""
-    if isinstance(taken, Matrix):
+    if isinstance(taken, Matrix | Frame):
         return taken.vectors(X, name)
     return taken.images(X, name)
 

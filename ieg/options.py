@@ -206,8 +206,8 @@ class DataConfig:
     )
     feature_columns: str = option(
         '',
-        'Columns of a table that are the vectors, separated by commas. Empty = '
-        'all columns of numbers, if the table has no column path.',
+        'Columns of a table that become vectors, separated by commas. Empty = '
+        'numbers and categories, or else text, if it has no column path.',
     )
     flip: str = option(
         'auto',

@@ -56,6 +56,7 @@ SMALLEST = {
     'pipeline': ('--examples=100', '--batch=50', '--rounds=1'),
     'search': ('--seeds=1',),
     'streaming_memory': ('--counts=40', '--steps=1'),
+    'texts': ('--sets', 'files', '--rates', '0.2', '--seeds=1', '--most=20'),
     'tracker': ('--examples=200', '--rounds=1'),
     'vectors': ('--seeds=1', '--max_epoch=2'),
 }
@@ -106,7 +107,7 @@ def script(monkeypatch, restored):
     ],
 )
 def test_it_runs(name, script, capsys, tiny):
-    if name == 'label_issues':
+    if name in ('label_issues', 'texts'):
         pytest.importorskip('cleanlab')
     if (
         name in ('backbone', 'features')

@@ -17,7 +17,7 @@ PAGES += ['scripts/README.md', 'benchmarks/README.md']
 OTHERS = {'config', 'help', 'helpfull', 'plugin', 'apply', 'output', 'check'}
 OTHERS |= {'time_budget', 'clear_cache', 'seeds', 'once', 'sample', 'reviewed'}
 # Of benchmarks.
-OTHERS |= {'images', 'megapixels', 'human', 'sets', 'results'}
+OTHERS |= {'images', 'megapixels', 'human', 'sets', 'results', 'most', 'rates'}
 OTHERS |= {'bonus', 'elr_lambda', 'meta_partial_level', 'ds_include_metadata'}
 # The changelog may name options that are gone; benchmarks have their own.
 OF_THE_COMMAND = [p for p in PAGES if not re.search('CHANGE|bench', p)]

@@ -31,6 +31,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_checks
+from text_files import people, reviews
 
 import ieg
 from ieg import NoisyLabelClassifier, label_issues
@@ -575,3 +576,33 @@ def test_vectors():
     )
     with pytest.raises(ValueError, match='63 features.*expecting 64'):
         estimator.predict(X[:, 1:])
+
+
+def test_texts(tmp_path):
+    texts, given, true = reviews(tmp_path / 'reviews.csv', 200)
+    options = {'method': 'supervised', 'run_dir': tmp_path}
+    fitted = NoisyLabelClassifier(**options).fit(texts, given)
+    assert np.mean(fitted.predict(texts) == true) > 0.75
+    assert roc_auc_score(given == true, fitted.quality_scores_) > 0.9
+    shares = fitted.predict_proba(pd.Series(texts[:7]))
+    again = pickle.loads(pickle.dumps(fitted)).predict_proba(texts[:7])
+    np.testing.assert_array_equal(again, shares)
+    # The model takes the texts themselves, and the report shows them.
+    rows = np.asarray(fitted.model_(keras.ops.convert_to_tensor(texts[:7])))
+    np.testing.assert_allclose(rows, shares, atol=1e-6)
+    page = os.path.join(fitted.run_folder_, 'report.html')
+    with open(page, encoding='utf-8') as file:
+        assert 'phone' in file.read()
+
+
+def test_data_frames(tmp_path):
+    people(tmp_path / 'people.csv')
+    frame = pd.read_csv(tmp_path / 'people.csv').drop(columns='key')
+    x, y = frame.drop(columns='label'), frame['label']
+    fitted = NoisyLabelClassifier('supervised', max_epoch=5).fit(x, y)
+    assert np.mean(fitted.predict(x) == y) > 0.8
+    assert fitted.n_features_in_ == 2
+    with pytest.raises(ValueError, match="no column 'color'"):
+        fitted.predict(x[['age']])
+    with pytest.raises(ValueError, match='different texts'):
+        NoisyLabelClassifier().fit(['one', 'two'] * 10, [0, 1] * 10)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ieg.data import spec
+from ieg.data import encoding, spec
 from ieg.data.images import class_folders
 from ieg.data.images.survey import EXTENSIONS
 from ieg.errors import UsageError
@@ -39,6 +39,7 @@ class Place:
         remarks: sentences about what is not used.
         files: some of the image files, spread over all.
         has_vectors: whether the examples are vectors, not images.
+        characters: of texts that become vectors.
     """
 
     path: str
@@ -48,6 +49,7 @@ class Place:
     remarks: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     has_vectors: bool = False
+    characters: int = 0
 
     @property
     def total(self) -> int:
@@ -227,7 +229,20 @@ def _table(path: str, feature_columns: str) -> Place:
         {part: count for part, count in others.items() if count},
         files=tuple(_spread(files)),
         has_vectors='path' not in table.header or bool(feature_columns),
+        characters=_characters(rows, feature_columns),
     )
+
+
+def _characters(rows: Sequence[Mapping[str, str]], feature_columns: str) -> int:
+    """Returns how many characters are in texts that become vectors."""
+    header = rows[0] if rows else ()
+    if 'path' in header and not feature_columns:
+        return 0
+    asked = [name.strip().lower() for name in feature_columns.split(',')]
+    chosen = asked if feature_columns else encoding.usual(header)
+    fields = {n: [row[n] for row in rows] for n in chosen if n in header}
+    names = encoding.candidates(fields, bool(feature_columns)).strings
+    return sum(len(text) for name in names for text in fields[name])
 
 
 def _arrays(path: str) -> Place:

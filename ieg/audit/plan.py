@@ -28,6 +28,9 @@ _STEP, _NUMBER = 4e-4, 5e-9
 # A run on vectors trains five folds of four fifths of its examples first, and
 # looks after each of their epochs at what is held out, in these seconds.
 _FOLDS, _LOOK = 5 * 0.8, 5 * 0.03
+# Seconds until a character of a text has become numbers, and how many are
+# worth a word.
+_CHARACTER, _LEAST = 4e-6, 3.0
 # A training step in forward passes.
 _PASSES = 3.0
 # With fewer, a network from scratch learns next to nothing.
@@ -99,6 +102,12 @@ def of_features(
         features=found.total * (1 - known) / pace,
         pace=pace,
     )
+
+
+def of_texts(found: Place) -> float:
+    """Returns how many seconds it takes to make vectors of texts; 0 for few."""
+    seconds = _CHARACTER * found.characters
+    return seconds if seconds >= _LEAST else 0.0
 
 
 def of_run(config: Config, data: Data) -> Plan:

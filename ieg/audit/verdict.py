@@ -2,7 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from ieg.utils.text import limits, listed, percent
 
 if TYPE_CHECKING:
     from ieg.data.dataset import Data
+
+# Texts in the lines, and their characters.
+_TEXTS, _WIDTH = 3, 40
 
 
 def lines(
@@ -29,6 +33,7 @@ def lines(
     folder = summary['folder']
     found = [
         ('labels to check', _to_check(issues)),
+        *_first(issues, data),
         ('wrong among them', _share(summary['label_issues'], issues)),
         ('held-out accuracy', _accuracy(summary, data)),
         (
@@ -40,7 +45,7 @@ def lines(
     ]
     if missing := _never_predicted(issues):
         text = f'{listed(missing)}: do not rely on what is said of these labels'
-        found.insert(2, ('never predicted', text))
+        found.insert(-3, ('never predicted', text))
     if copies := similar.statement(summary['label_issues']):
         found.insert(-2, ('also found', ' '.join(copies)))
     return found
@@ -56,6 +61,27 @@ def _to_check(issues: Issues | None) -> str:
         others = issues.is_issue & ~train
         text += f'; after them {others.sum():,} of {(~train).sum():,} held out'
     return text
+
+
+def _first(issues: Issues | None, data: 'Data') -> Iterator[tuple[str, str]]:
+    """Yields the line of the most suspicious texts, if examples are texts."""
+    if issues is None or data.train.texts is None:
+        return
+    marked = np.flatnonzero(issues.is_issue & (issues.split == 'train'))
+    chosen = marked[np.argsort(issues.rank[marked])][:_TEXTS]
+    places = np.searchsorted(data.train.indices, issues.index[chosen])
+    texts = (
+        f'{shorten(text, _WIDTH, placeholder="…")!r} is labeled {given}, and '
+        f'looks like {suggested}'
+        for text, given, suggested in zip(
+            data.train.texts[places],
+            issues.given[chosen],
+            issues.suggested[chosen],
+            strict=True,
+        )
+    )
+    if len(chosen):
+        yield 'most suspicious', '\n'.join(texts)
 
 
 def _share(figures: Mapping[str, Any], issues: Issues | None) -> str:
@@ -101,8 +127,10 @@ def _accuracy(summary: Mapping[str, Any], data: 'Data') -> str:
 
 def _next(folder: str, data: 'Data') -> str:
     run = shlex.quote(folder)
-    takes = 'NEW_IMAGES'
-    if data.is_vectors and not data.backbone:
+    takes, vectors = 'NEW_IMAGES', data.train.vectors
+    if vectors is not None and vectors.encoding is not None:
+        takes = 'NEW_ROWS.csv'
+    elif data.is_vectors and not data.backbone:
         is_table = data.spec.base == 'csv'
         takes = f'NEW_VECTORS.{"csv" if is_table else "npy"}'
     return (

@@ -18,6 +18,7 @@ from ieg.options import DataConfig, TrainConfig
 from ieg.registry import introduced
 from ieg.training import devices
 from ieg.utils.interrupt import Interrupt
+from ieg.utils.text import duration
 
 # What a run is identified by, and devices determine.
 _OF_DEVICES = ('global_batch_size', 'precision')
@@ -60,6 +61,8 @@ def audit(
     if backbone != names.OFF and is_of_images:
         # What is wrong or takes too long is found before the features.
         given |= _planned_features(given, minutes, found, say)
+    if seconds := plan.of_texts(found):
+        say(f'First, texts become vectors, in about {duration(seconds)}.')
     config, opened = experiment.configure(given)
     if minutes and (epochs := plan.started(config).get('max_epoch')):
         config = plan.with_epochs(config, epochs)

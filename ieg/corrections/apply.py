@@ -309,7 +309,7 @@ def _csv(run: _Run, path: str | None) -> _Written:
 
 
 def _csv_of_vectors(run: _Run, path: str, asked: str) -> _Written:
-    found = columns.read_vectors(run.data_dir, asked)
+    found = columns.read_vectors(run.data_dir, asked, learns=False)
     changes = _changed_rows(run, found.parts)
     writing.write_vectors(run.data_dir, path, changes, asked)
     remarks = _own_remarks(run, 'test' in found.parts)

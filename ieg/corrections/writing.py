@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from ieg.data.encoding import is_number
 from ieg.data.images.class_folders import part_folders
 from ieg.data.sets import columns, npz
 from ieg.data.sets import folder as folders
 from ieg.data.sets import table as table_sets
-from ieg.data.sets.columns import is_number
 from ieg.data.sets.npz import KEYS
 from ieg.data.sets.rows import part_of
 from ieg.data.sets.table import COLUMNS
@@ -323,7 +323,7 @@ def write_vectors(
         output,
         table,
         corrected,
-        lambda copy: columns.read_vectors(copy, feature_columns),
+        lambda copy: columns.read_vectors(copy, feature_columns, learns=False),
     )
 
 

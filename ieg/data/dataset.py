@@ -259,6 +259,8 @@ class Preprocessing:
     ) -> 'Preprocessing':
         """Returns the preprocessing that standardises training vectors."""
         mean, std = statistics(train)
+        if train.encoding is not None:
+            std = tuple(train.encoding.scales(np.array(std)).tolist())
         return cls(0, False, mean, std, framing=framing)
 
     def adapted(

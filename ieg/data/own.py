@@ -32,6 +32,7 @@ from ieg.data.dataset import (
     open_listings,
     policy_for,
 )
+from ieg.data.encoding import Encoding
 from ieg.data.images.files import Framing, inspect, progress_bar
 from ieg.data.images.survey import Survey, survey
 from ieg.data.published import (
@@ -253,9 +254,14 @@ def of_arrays(found: FoundArrays) -> Source:
     fingerprint = hashlib.sha256()
     for name, part in sorted(found.parts.items()):
         fingerprint.update(name.encode())
-        fingerprint.update(np.ascontiguousarray(part.images.array).data)
-        if isinstance(part.images, Vectors) and part.images.views is not None:
-            fingerprint.update(np.ascontiguousarray(part.images.views).data)
+        vectors = part.images if isinstance(part.images, Vectors) else None
+        if vectors is not None and vectors.digest:
+            # What is computed of it may be rounded in another way next time.
+            fingerprint.update(vectors.digest.encode())
+        else:
+            fingerprint.update(np.ascontiguousarray(part.images.array).data)
+        if vectors is not None and vectors.views is not None:
+            fingerprint.update(np.ascontiguousarray(vectors.views).data)
         fingerprint.update(part.labels.astype('<i4').tobytes())
     return complete(
         found.parts,
@@ -264,6 +270,24 @@ def of_arrays(found: FoundArrays) -> Source:
         flip=found.parts['train'].images.shape[2:] == (3,),
         fingerprint=fingerprint.hexdigest(),
     )
+
+
+def encoded(opened: Opened, encoding: Encoding) -> Opened:
+    """Returns a data set of vectors that an encoding has made."""
+
+    def read(image_size: int) -> Source:
+        source = opened.source(image_size)
+        array = source.train.images.array
+        assert array is not None
+        vectors = Vectors(array, columns=encoding.names, encoding=encoding)
+        return dataclasses.replace(
+            source,
+            train=dataclasses.replace(source.train, images=vectors),
+            preprocessing=Preprocessing.of_vectors(vectors),
+        )
+
+    # Nothing else is advised: the run has been configured.
+    return Opened(read)
 
 
 def open_vectors(name: str, found: FoundArrays) -> Opened:

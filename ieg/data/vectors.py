@@ -1,13 +1,16 @@
 """Examples that are vectors of numbers: features of a network, or a table."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from ieg.errors import UsageError
 from ieg.utils.arrays import LARGEST
+
+if TYPE_CHECKING:
+    from ieg.data.encoding import Encoding
 
 # Numbers that are looked at together: no second copy of all of them is made.
 _BLOCK = 2**22
@@ -68,11 +71,16 @@ class Vectors:
         array: float32 [N, d], finite.
         views: floating [N, v, d], further views of each example, such as the
             features of crops of an image; None for none.
-        columns: names of the d numbers; empty where they have none.
+        columns: names of the d numbers, or of the columns of the table that
+            they were made of; empty where they have none.
         pictures: the images that these are features of; None without.
+        encoding: what made these of the fields of a table; None without.
+        digest: a hash of these fields; '' without.
 
     Attributes:
         columns: see above.
+        encoding: see above.
+        digest: see above.
         shape: (d,).
     """
 
@@ -82,9 +90,12 @@ class Vectors:
         views: np.ndarray | None = None,
         columns: Sequence[str] = (),
         pictures: 'Pictures | None' = None,
+        encoding: 'Encoding | None' = None,
+        digest: str = '',
     ):
         self._held = _Held(array, views, pictures)
         self.columns = tuple(columns)
+        self.encoding, self.digest = encoding, digest
         self._rows: np.ndarray | None = None
         self.shape: tuple[int, ...] = array.shape[1:]
 
@@ -135,7 +146,8 @@ class Vectors:
         """Returns some of them, which costs no second copy."""
         taken = Vectors.__new__(Vectors)
         taken._held, taken.shape = self._held, self.shape
-        taken.columns = self.columns
+        taken.columns, taken.encoding = self.columns, self.encoding
+        taken.digest = self.digest
         taken._rows = indices if self._rows is None else self._rows[indices]
         return taken
 

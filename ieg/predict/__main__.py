@@ -57,7 +57,7 @@ def parse(argv: Sequence[str], prog: str = PROG) -> argparse.Namespace:
         help='Image files, folders of them at any depth, or .npy and .npz '
         'files with uint8 images [N, H, W] or [N, H, W, channels]; for a model '
         'of vectors, .npy and .npz files with floating [N, d], or tables '
-        '(.csv).',
+        '(.csv), which a model of texts or rows takes.',
     )
     parser.add_argument(
         '--output',
@@ -168,6 +168,8 @@ def _checked(
     """
     from ieg.predict import reading
 
+    if model.fields is not None:
+        return reading.of_fields(group, model)
     if model.takes_vectors:
         return reading.of_vectors(group, model)
     # For a model of images a table is a file that is no image.

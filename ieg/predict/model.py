@@ -18,6 +18,7 @@ from ieg.data.augment.views import normalise
 from ieg.data.images.files import Framing
 from ieg.errors import UsageError
 from ieg.features import backbones, embed
+from ieg.networks.fields import Fields
 from ieg.utils.files import (
     atomic_path,
     atomic_write,
@@ -40,16 +41,19 @@ _CLASS = 'Classifier'
 class Classifier(keras.Model):
     """Trained networks with their preprocessing, for prediction.
 
-    Called with uint8 images [b, H, W, channels], or vectors [b, d], it returns
-    float32 probabilities [b, C]: the softmax of the networks' summed logits,
-    as in evaluation. The networks compute in the precision of their training.
-    All arguments are in the saved file.
+    Called with uint8 images [b, H, W, channels], vectors [b, d], texts [b] or
+    rows of a table as strings [b, k], it returns float32 probabilities [b, C]:
+    the softmax of the networks' summed logits, as in evaluation. The networks
+    compute in the precision of their training. All arguments are in the saved
+    file.
 
-    With a backbone, the networks take its features: images go in all the same.
+    With a backbone, the networks take its features: images, texts or rows go in
+    all the same.
 
     Args:
         networks: networks, float images [b, H, W, channels] -> logits [b, C].
-        image_shape: (H, W, channels); (d,) of vectors.
+        image_shape: (H, W, channels); (d,) of vectors, (k,) of rows, () of
+            texts.
         mean: mean per channel, of pixels in [0, 1]; per column of vectors or
             features.
         std: standard deviation, likewise.
@@ -59,9 +63,10 @@ class Classifier(keras.Model):
             `channels` and `fraction`; None for networks that were trained on
             arrays, where files are resized as a whole.
         ieg_version: version of ieg that exported the model.
-        backbone: images of 0 to 255 [b, H, W, 3] -> features [b, d]; None for
-            networks that see the images.
-        columns: names of the d numbers of vectors; empty where they have none.
+        backbone: images of 0 to 255 [b, H, W, 3] -> features [b, d], or
+            `fields.Fields`; None for networks that see the images or vectors.
+        columns: names of the d numbers of vectors, or of the k fields of rows;
+            empty where they have none.
         **kwargs: arguments of `keras.Model`.
     """
 
@@ -75,7 +80,7 @@ class Classifier(keras.Model):
         dataset: str,
         framing: Framing | Mapping[str, Any] | None = None,
         ieg_version: str = ieg.__version__,
-        backbone: keras.Model | None = None,
+        backbone: keras.layers.Layer | None = None,
         columns: Sequence[str] = (),
         **kwargs: Any,
     ):
@@ -96,13 +101,25 @@ class Classifier(keras.Model):
         self.built = True
 
     @property
+    def fields(self) -> Fields | None:
+        """What takes the fields of a table, texts or rows; None without."""
+        return self.backbone if isinstance(self.backbone, Fields) else None
+
+    @property
     def takes_vectors(self) -> bool:
-        """Whether vectors go in, not images."""
-        return len(self.image_shape) == 1
+        """Whether vectors go in, not images, texts or rows."""
+        return len(self.image_shape) == 1 and self.fields is None
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether images go in."""
+        return len(self.image_shape) == 3
 
     @property
     def input_dtype(self) -> str:
         """Type of what goes in."""
+        if self.fields is not None:
+            return 'string'
         return 'float32' if self.takes_vectors else 'uint8'
 
     def build(self, input_shape: Any = None) -> None:
@@ -371,6 +388,10 @@ def save_model(
     """
     preprocessing = data.preprocessing
     backbone, shape = None, data.image_shape
+    vectors = data.train.vectors
+    if vectors is not None and vectors.encoding is not None:
+        backbone = vectors.encoding.layer()
+        shape = backbone.shape
     if data.backbone:
         shape = data.picture_shape
         backbone = embed.network_of(backbones.load(data.backbone), shape)
@@ -437,6 +458,8 @@ def save_litert(model: Classifier, path: str) -> None:
         OSError: the file cannot be written.
         Exception: the converter does not support the networks.
     """
+    if model.fields is not None:
+        raise ValueError('LiteRT has no built-in operations for texts')
     model = model.in_full_precision()
     with atomic_path(path, '.tflite') as temporary, _quiet():
         model.export(
@@ -467,6 +490,8 @@ def _labels(model: Classifier) -> str:
 def _signature(model: Classifier) -> list[keras.InputSpec]:
     shape = (None, *model.image_shape)
     name = 'vectors' if model.takes_vectors else 'images'
+    if model.fields is not None:
+        name = 'rows' if model.image_shape else 'texts'
     return [keras.InputSpec(shape=shape, dtype=model.input_dtype, name=name)]
 
 

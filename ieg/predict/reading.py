@@ -19,13 +19,14 @@ from PIL import Image
 from ieg.data.images.files import FileImages, inspect
 from ieg.data.images.squares import SquareImages
 from ieg.data.images.survey import read_odd
-from ieg.data.sets.columns import read_features
+from ieg.data.sets.columns import read_features, read_fields
 from ieg.data.vectors import checked
 from ieg.errors import UsageError
+from ieg.networks.fields import NumberField
 from ieg.ops import tracing
 from ieg.predict.inputs import Array, Group, Table
 from ieg.predict.model import Classifier
-from ieg.utils.text import shown
+from ieg.utils.text import listed, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +142,35 @@ def of_vectors(group: Group, model: Classifier) -> Inputs:
     return Inputs(
         list(array.names()), lambda places: vectors[np.asarray(places)]
     )
+
+
+def of_fields(group: Group, model: Classifier) -> Inputs:
+    """Returns texts or rows of a table.
+
+    Args:
+        group: what was found.
+        model: that takes them.
+
+    Raises:
+        UsageError: it is not a table, or lacks a column.
+    """
+    assert model.fields is not None
+    if not isinstance(group, Table):
+        name = group.name if isinstance(group, Array) else shown(group[0])
+        raise UsageError(
+            f'{name} is not a table, but the model takes the columns '
+            f'{listed(model.columns)}: give a CSV file.'
+        )
+    are_numbers = [
+        isinstance(column, NumberField) for column in model.fields.columns
+    ]
+    columns = dict(zip(model.columns, are_numbers, strict=True))
+    rows = read_fields(group.path, columns)
+    if not model.image_shape:
+        rows = rows[:, 0]
+    name = shown(group.path)
+    names = [f'{name}[{number}]' for number in range(len(rows))]
+    return Inputs(names, lambda places: rows[np.asarray(places)])
 
 
 def _framed(names: Sequence[str], images: FileImages | SquareImages) -> Inputs:
@@ -266,8 +296,10 @@ def _fetch(
 
 def check_takes_files(model: Classifier) -> None:
     """Raises UsageError for a model of other channels than grey or colors."""
+    if not model.takes_images:
+        return
     channels = model.image_shape[-1]
-    if not model.takes_vectors and channels not in (1, 3):
+    if channels not in (1, 3):
         raise UsageError(
             f'the model takes images with {channels} channels, which no image '
             'file has.'

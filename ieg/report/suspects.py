@@ -4,7 +4,7 @@ import base64
 import io
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from ieg.label_issues import Issues
 from ieg.report.html import render
 from ieg.report.run import ISSUES, RunFolder
 from ieg.run_folder import PREDICTIONS, listed
-from ieg.utils.text import shown
+from ieg.utils.text import described, shown
 
 if TYPE_CHECKING:
     from ieg.data.dataset import Data, Split
@@ -31,6 +31,8 @@ SMALL, LARGE = 48, 96
 QUALITY = 80
 # Characters of a text.
 MOST_TEXT = 400
+# Columns of a table that is shown: more are features of something else.
+MOST_COLUMNS = 30
 # Images that are read at a time.
 ROWS = 50
 
@@ -116,8 +118,9 @@ def contents(
                     'says which examples the list is about.'
                 )
             return Contents({}, {}, reason)
-        if part.texts is not None:
-            texts = map(_cut, part.texts[places])
+        written = _texts(part, places)
+        if written is not None:
+            texts = map(_cut, written)
             found.texts.update(zip(chosen.tolist(), texts, strict=True))
         try:
             images = _fetch(part, places)
@@ -132,6 +135,17 @@ def contents(
             zip(chosen.tolist(), map(data_uri, images), strict=False)
         )
     return found
+
+
+def _texts(part: 'Split', places: np.ndarray) -> Iterable[str] | None:
+    """Returns what is written of some examples; None for nothing."""
+    vectors = part.vectors
+    if part.texts is not None:
+        return part.texts[places]
+    if vectors is None or not 0 < len(vectors.columns) <= MOST_COLUMNS:
+        return None
+    numbers = vectors.rows(places).T
+    return described(dict(zip(vectors.columns, numbers, strict=True)))
 
 
 def _cut(text: str) -> str:

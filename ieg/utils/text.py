@@ -2,12 +2,20 @@
 
 import decimal
 import errno
+import functools
 import re
+import sys
 import unicodedata
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ieg.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Fields of a table that stand for no value, in lower case.
+MISSING = ('', '?', 'n/a', 'na', 'nan', 'none', 'null')
 
 
 def counted(number: int, noun: str) -> str:
@@ -97,6 +105,40 @@ def shown(name: str) -> str:
     """Returns a printable name, with bytes that are not UTF-8 as '\\xe9'."""
     name_bytes = name.encode('utf-8', 'surrogateescape')
     return name_bytes.decode('utf-8', 'backslashreplace')
+
+
+@functools.cache
+def _lower_cases() -> dict[int, str]:
+    """Returns the lower case of all code points that have another one."""
+    letters = map(chr, range(sys.maxunicode + 1))
+    # Two code points for a dotted I.
+    return {ord(c): c.lower()[0] for c in letters if c.lower() != c}
+
+
+def lower(text: str) -> str:
+    """Returns a text in lower case, code point by code point.
+
+    So a text has as many of them as before, and a sigma is the same letter
+    wherever it stands.
+    """
+    return text.translate(_lower_cases())
+
+
+def described(columns: 'Mapping[str, np.ndarray]') -> list[str]:
+    """Returns the rows of a table as text, with a line for each column.
+
+    Args:
+        columns: values [n] by name: floats, NaN for missing ones, or strings.
+    """
+    lines = []
+    for name, values in columns.items():
+        form = '{:.6g}' if values.dtype.kind == 'f' else '{}'
+        fields = (
+            '' if value != value else form.format(value)
+            for value in values.tolist()
+        )
+        lines.append([f'{name}: {field}' for field in fields])
+    return [*map('\n'.join, zip(*lines, strict=True))]
 
 
 def number(name: str) -> decimal.Decimal | None:

@@ -49,7 +49,9 @@ def data(test=40, clean=False, is_vectors=True, backbone='', base='npz'):
     """Returns what the lines need to know of the data of a run."""
     return types.SimpleNamespace(
         test=None if test is None else range(test),
-        train=types.SimpleNamespace(clean_labels=[0] if clean else None),
+        train=types.SimpleNamespace(
+            clean_labels=[0] if clean else None, texts=None, vectors=None
+        ),
         is_vectors=is_vectors,
         spec=DatasetSpec(base),
         backbone=backbone,
@@ -199,3 +201,18 @@ def test_files_and_commands_are_lines_of_their_own():
 )
 def test_the_model_predicts_what_it_was_trained_on(of, takes):
     assert lines(of=of)['next'].endswith(f' {takes}')
+
+
+def test_the_most_suspicious_texts_are_shortened():
+    of, rows = data(), issues()
+    texts = np.array([f'text {n} ' + 'and so on ' * 9 for n in range(20)])
+    of.train.texts, of.train.indices = texts, np.arange(20)
+    found = lines(of=of)
+    assert list(found)[1] == 'most suspicious'
+    marked = np.flatnonzero(rows.is_issue)
+    first = rows.index[marked[np.argsort(rows.rank[marked])]]
+    written = found['most suspicious'].split('\n')
+    assert len(written) == 3
+    for place, line in zip(first, written, strict=True):
+        assert line.startswith(f"'text {place} and") and '…' in line
+        assert rows.given[rows.index == place][0] in line

@@ -19,6 +19,7 @@ from report_pages import (
 )
 
 from ieg import label_issues
+from ieg.data.vectors import Vectors
 from ieg.report import suspects
 
 MEGABYTE = 2**20
@@ -219,7 +220,7 @@ def test_a_report_of_10000_images_is_below_5_megabytes(tmp_path, shape):
 
 def as_vectors(run, **content):
     """Returns the data of a run with vectors in the place of images."""
-    splits, vectors = {}, types.SimpleNamespace(pictures=None)
+    splits, vectors = {}, types.SimpleNamespace(pictures=None, columns=())
     for name in ('train', 'valid'):
         split = run.data.split(name)
         of_split = {
@@ -250,6 +251,18 @@ def test_nothing_is_shown_of_vectors_alone(fresh):
     page = page_of(fresh, as_vectors(fresh))
     assert not page.all('img') and not page.all('p', class_='text')
     assert len(page.cards) > 5 and 'There are no images' not in page.text
+
+
+def test_numbers_of_a_table_are_shown_by_column():
+    numbers = np.array([[0.5, 3e7], [2, -1.25]], np.float32)
+    part = types.SimpleNamespace(texts=None)
+    part.vectors = Vectors(numbers, columns=('size', 'b'))
+    shown = suspects._texts(part, np.array([1, 0]))
+    assert [*shown] == ['size: 2\nb: -1.25', 'size: 0.5\nb: 3e+07']
+    # So many are features of something.
+    names = [f'f{n}' for n in range(suspects.MOST_COLUMNS + 1)]
+    part.vectors = Vectors(np.zeros((2, len(names)), np.float32), columns=names)
+    assert suspects._texts(part, np.array([1, 0])) is None
 
 
 def test_the_pictures_behind_vectors(run, tmp_path):

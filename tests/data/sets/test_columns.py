@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ieg.data.sets.columns import read_vectors
+from ieg.data.own import held_out
+from ieg.data.sets.columns import read_fields, read_vectors
 from ieg.errors import UsageError
 
 HEADER = 'id,a,b,label,clean_label,split,text'
@@ -87,8 +88,6 @@ def test_labels_that_are_one_number(save):
     ('value', 'fact'),
     [
         ('many', "'many'"),
-        ('', "''"),
-        ('nan', "'nan'"),
         ('-inf', "'-inf'"),
         ('1e99', "'1e99'"),
         ('1,5', "'1,5'"),
@@ -129,3 +128,96 @@ def test_tables_that_are_refused(save, lines, asked, facts):
     said = refusal(save(*lines), asked)
     for fact in facts:
         assert fact in said
+
+
+def table_of_texts(extra='', count=20):
+    """Returns lines with texts, of which those of the test part differ."""
+    lines = [f'id,text,label,split{extra and ",kind"}']
+    for n in range(count):
+        part = 'test' if n % 4 == 3 else 'train'
+        text = f'word{n} {part} Straße'
+        lines.append(f'{n},{text},{"ab"[n % 2]},{part}{extra}')
+    return lines
+
+
+def test_texts_become_vectors_learned_from_the_training_part(save):
+    found = read_vectors(save(*table_of_texts()))
+    train = found.parts['train']
+    assert train.texts[0] == 'word0 train Straße'
+    assert train.images.columns == ('text',)
+    (column,) = train.images.encoding.columns
+    words = set(column.terms[0].vocabulary_)
+    assert {'straße', 'train', 'word0'} <= words
+    assert not {'test', 'word3'} & words
+    assert train.images.shape == (15,) == found.parts['test'].images.shape
+    remarks = ' '.join(found.remarks)
+    assert "'text' text" in remarks and "not used: 'id'" in remarks
+
+
+def test_what_will_be_held_out_is_not_learned_from(save):
+    lines = ['text,label', *(f'word{n} here,{"ab"[n % 2]}' for n in range(50))]
+    part = read_vectors(save(*lines)).parts['train']
+    (column,) = part.images.encoding.columns
+    rest, test = held_out(part.labels)
+    words = column.terms[0].vocabulary_
+    assert {f'word{n}' for n in rest} <= set(words)
+    assert not {f'word{n}' for n in test} & set(words)
+
+
+def test_columns_of_all_kinds_if_they_are_asked_for(save):
+    path = save(*table_of_texts(',odd'))
+    found = read_vectors(path, 'id,text')
+    images = found.parts['train'].images
+    assert images.columns == ('id', 'text') and images.shape == (16,)
+    assert images.array[:3, 0].tolist() == [0, 1, 2]
+
+
+def test_missing_numbers_and_categories(save):
+    rows = [f'{n},{"red" if n % 3 else "blue"},r{n},{n % 2}' for n in range(30)]
+    rows[4] = ',NA,r4,0'
+    found = read_vectors(save('a,c,id,label', *rows))
+    images = found.parts['train'].images
+    assert images.columns == ('a', 'c') and images.shape == (6,)
+    kept = np.setdiff1d(held_out(found.parts['train'].labels)[0], [4])
+    np.testing.assert_array_equal(
+        images.array[[0, 1, 4]],
+        [
+            [0, 0, 1, 0, 0, 0],
+            [1, 0, 0, 1, 0, 0],
+            [np.median(kept), 1, 0, 0, 1, 0],
+        ],
+    )
+    assert found.parts['train'].texts[4] == 'a: \nc: NA'
+    assert any("'id'" in remark for remark in found.remarks)
+
+
+def test_numbers_stay_as_they_are_next_to_columns_that_are_left_out(save):
+    rows = [f'{n / 3},k{n},{n % 2}' for n in range(30)]
+    images = read_vectors(save('a,id,label', *rows)).parts['train'].images
+    assert images.encoding is None and images.columns == ('a',)
+    expected = [[np.float32(n / 3)] for n in range(30)]
+    np.testing.assert_array_equal(images.array, expected)
+
+
+def test_fields_and_parts_are_what_a_data_set_is_known_by(save):
+    lines = table_of_texts()
+
+    def digest(*changed):
+        return read_vectors(save(*changed)).parts['train'].images.digest
+
+    one = digest(*lines)
+    assert one == digest(*lines)
+    assert one != digest(*lines[:-1], lines[-1].replace('Straße', 'Strasse'))
+    assert one != digest(*lines[:-1], lines[-1].replace('test', 'valid', 1))
+
+
+def test_labels_alone_are_read_without_learning(save):
+    found = read_vectors(save(*table_of_texts()), learns=False)
+    assert found.parts['train'].images.shape == (0,)
+    assert found.parts['train'].labels.tolist()[:4] == [0, 1, 0, 0]
+
+
+def test_fields_for_a_model(save):
+    path = save('B;a;x', 'Größe;1_0;', ' ?;; 2', 'r;nan;3')
+    fields = read_fields(path, {'a': True, 'b': False})
+    assert fields.tolist() == [['10.0', 'Größe'], ['', '?'], ['', 'r']]
