@@ -54,6 +54,10 @@ SMALLEST = {
     'streaming_memory': ('--counts=40', '--steps=1'),
     'tracker': ('--examples=200', '--rounds=1'),
     'vectors': ('--seeds=1', '--max_epoch=2'),
+    'ways_in': (
+        *('--sets', 'digits', '--models', 'logistic'),
+        *('--examples=200', '--rows=26000', '--rounds=1'),
+    ),
 }
 # They compile XLA, train six times or start processes.
 SLOW = (
@@ -102,7 +106,7 @@ def script(monkeypatch, restored):
     ],
 )
 def test_it_runs(name, script, capsys, tiny):
-    if name == 'label_issues':
+    if name in ('label_issues', 'ways_in'):
         pytest.importorskip('cleanlab')
     if (
         name in ('backbone', 'features')
