@@ -3,7 +3,8 @@
     python benchmarks/ways_in.py [--parts cost memory quality]
         [--sets digits mnist cifar10n] [--models logistic keras pytorch xgboost]
 
-`cost` is an epoch with each way in against one without; images are noise.
+All times are processor seconds, because machines are shared. `cost` is an epoch
+(of trees: a training) with each way in against one without; images are noise.
 `quality` compares one training that is tracked with the five folds of the same
 model that cleanlab needs, on the rows that are trained on. Models whose
 library is not installed are left out.
@@ -25,7 +26,7 @@ import cleanlab.rank
 import evidence_sets
 import keras
 import numpy as np
-from common import interleaved, machine
+from common import machine
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
@@ -180,6 +181,20 @@ if HAS['xgboost']:
 # What they cost.
 
 
+def seconds_of(
+    functions: dict[str, Callable[[], object]], rounds: int
+) -> dict[str, float]:
+    """Returns the median processor seconds of functions, which take turns."""
+    taken: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds + 1):
+        for name, function in functions.items():
+            start = time.process_time()
+            function()
+            taken[name].append(time.process_time() - start)
+    # The first round traces and warms up.
+    return {name: float(np.median(one[1:])) for name, one in taken.items()}
+
+
 def epochs(model, x: np.ndarray, y: np.ndarray) -> dict[str, Callable]:
     """Returns functions that train, without and with a tracker."""
     held = x[:20], y[:20]
@@ -224,6 +239,7 @@ def pytorch_epoch(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     import torch
     from torch import nn
 
+    torch.set_num_threads(1)
     model = nn.Sequential(
         nn.Conv2d(1, 16, 3), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
@@ -232,16 +248,16 @@ def pytorch_epoch(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     optimizer = torch.optim.Adam(model.parameters())
     images, labels = torch.tensor(x.transpose(0, 3, 1, 2)), torch.tensor(y)
     tracker, own = LabelTracker(labels), 0.0
-    begin = time.perf_counter()
+    begin = time.process_time()
     for rows in torch.randperm(len(y)).split(128):
         logits = model(images[rows])
         optimizer.zero_grad()
         nn.functional.cross_entropy(logits, labels[rows]).backward()
         optimizer.step()
-        start = time.perf_counter()
+        start = time.process_time()
         tracker.update(rows, logits=logits, epoch=0)
-        own += time.perf_counter() - start
-    return time.perf_counter() - begin - own, own
+        own += time.process_time() - start
+    return time.process_time() - begin - own, own
 
 
 def cost(asked: argparse.Namespace) -> None:
@@ -250,7 +266,7 @@ def cost(asked: argparse.Namespace) -> None:
     y = np.arange(count) % 10
     print('| way in | without | with | ratio |')
     print('| --- | --- | --- | --- |')
-    seconds = interleaved(keras_epochs(x, y), asked.rounds)
+    seconds = seconds_of(keras_epochs(x, y), asked.rounds)
     for kind in ('seen', 'pass'):
         _row(f'Keras fit, {kind}', seconds['without'], seconds[kind])
     if HAS['torch']:
@@ -259,7 +275,7 @@ def cost(asked: argparse.Namespace) -> None:
         _row('PyTorch loop, seen', rest, rest + own)
     flat = x[:, ::4, ::4].reshape(count, -1)
     for name in set(MODELS) & {'logistic', 'xgboost'}:
-        taken = interleaved(epochs(MODELS[name], flat, y), asked.rounds)
+        taken = seconds_of(epochs(MODELS[name], flat, y), asked.rounds)
         _row(f'{name}, pass', taken['without'], taken['with'])
 
 
@@ -283,10 +299,10 @@ def memory(asked: argparse.Namespace) -> None:
         tracker.update(rows[0], said, epoch=epoch)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    start = time.perf_counter()
+    start = time.process_time()
     for part in rows:
         tracker.update(part, said, epoch=19)
-    seconds = (time.perf_counter() - start) / len(rows)
+    seconds = (time.process_time() - start) / len(rows)
     print('| rows | classes | epochs | memory | step of 256 |')
     print('| --- | --- | --- | --- | --- |')
     print(
@@ -345,26 +361,26 @@ def compared(
     """Yields figures of the tracker, without and with x, and of cleanlab."""
     count = round(0.9 * len(y))
     train, wrong = slice(count), (y != truth)[:count]
-    start = time.perf_counter()
+    start = time.process_time()
     tracker = model.tracked(x[train], y[train], (x[count:], y[count:]))
     for name in ('tracker', 'tracker, features'):
         table = tracker.issues()
-        taken = time.perf_counter() - start
+        taken = time.process_time() - start
         rows = table[table.split == 'train'].sort_values('index')
         marked = rows.is_issue.to_numpy(bool)
         said = tracker.summary()['noise_rate']
         result = figures(rows.score.to_numpy(), marked, wrong)
-        yield [name, *result, f'{said:.1%}', f'{taken:.1f} s']
+        yield [name, *result, f'{said:.1%}', f'{taken:.0f} s']
         tracker.set_features(x)
-    start = time.perf_counter()
+    start = time.process_time()
     said = folds(model, x, y)
     said /= said.sum(axis=1, keepdims=True)
     scores = cleanlab.rank.get_label_quality_scores(y, said)
     marked = cleanlab.filter.find_label_issues(y, said)
     rate = cleanlab.count.num_label_issues(y, said) / len(y)
-    taken = time.perf_counter() - start
+    taken = time.process_time() - start
     result = figures(scores[train], marked[train], wrong)
-    yield ['cleanlab', *result, f'{rate:.1%}', f'{taken:.1f} s']
+    yield ['cleanlab', *result, f'{rate:.1%}', f'{taken:.0f} s']
 
 
 def quality(asked: argparse.Namespace) -> None:
