@@ -1,6 +1,7 @@
 """Whether what `ieg` chooses for your own data is a good choice.
 
-    python benchmarks/defaults.py [--sets digits mnist cifar10 digits_pixels] \
+    python benchmarks/defaults.py \
+        [--sets digits cancer mnist cifar10 digits_few] \
         [--noises none sym20 pair20 inst20 aggre] [--seeds 0 1 2 3 4] \
         [--data_dir=TFDS] [--human=cifar10n.npz] [--cache=DIR] \
         [--results=FILE]
@@ -59,8 +60,6 @@ def candidates(name: str) -> list[str]:
 def options_of(name: str, choice: str, seed: int) -> dict:
     """Returns the options of a run."""
     options: dict = {'seed': seed, 'valid_ratio': 0.0}
-    if epochs := SETS[name].epochs:
-        options['max_epoch'] = epochs
     *network, method = choice.split()
     if method != AUTO:
         options |= METHODS[method]
@@ -129,7 +128,7 @@ def failures(cells: pd.DataFrame) -> list[str]:
 def parsed() -> argparse.Namespace:
     """Returns the options."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    usual = ['digits', 'mnist', 'cifar10', 'digits_pixels']
+    usual = ['digits', 'cancer', 'mnist', 'cifar10', 'digits_few']
     parser.add_argument('--sets', nargs='+', default=usual)
     parser.add_argument('--noises', nargs='+', default=NOISES)
     parser.add_argument('--choices', nargs='+', help='only these')

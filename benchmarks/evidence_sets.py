@@ -83,7 +83,9 @@ def boundary(x: np.ndarray, clean: np.ndarray, count: int) -> np.ndarray:
     return given
 
 
-def digits(deviation: float = 0.0, pixels: bool = False) -> Arrays:
+def digits(
+    deviation: float = 0.0, pixels: bool = False, count: int = 1500
+) -> Arrays:
     """Returns scikit-learn's digits, with pixel noise, or as images."""
     from sklearn.datasets import load_digits
 
@@ -95,7 +97,7 @@ def digits(deviation: float = 0.0, pixels: bool = False) -> Arrays:
         x = np.rint(255 * x.clip(0, 1)).astype(np.uint8)
     else:
         x = x.reshape(len(x), -1).astype(np.float32)
-    parts = {'x_train': x[:1500], 'y_train': y[:1500]}
+    parts = {'x_train': x[:count], 'y_train': y[:count]}
     return parts | {'x_test': x[1500:], 'y_test': y[1500:]}
 
 
@@ -217,6 +219,11 @@ SETS = {
         networks=('cnn',),
         methods=('ce', 'gce', 'coteaching', 'dividemix'),
         epochs=20,
+    ),
+    'digits_few': Set(
+        lambda _: digits(pixels=True, count=500),
+        networks=('cnn',),
+        methods=('ce', 'gce', 'coteaching', 'dividemix'),
     ),
     'mnist': Set(lambda asked: mnist(asked, False), networks=('mlp',)),
     'mnist_pixels': Set(

@@ -26,6 +26,10 @@ SMALLEST = {
     ),
     'coteaching_step': STEP,
     'decode': ('--images=2', '--size=32', '--rounds=1'),
+    'defaults': (
+        *('--sets', 'cancer', '--noises', 'sym20', '--seeds', '0', '1'),
+        *('--choices', 'auto', 'linear ce'),
+    ),
     'dividemix_step': STEP,
     'evidence': (
         *('--sets', 'hopeless', '--networks', 'linear'),
@@ -151,7 +155,10 @@ GOOD_CELL = {
         ({'truth': 0.0, 'precision': float('nan')}, 'clean'),
         ({'precision': 0.6}, 'precision'),
         ({'old_auc': 0.98}, 'ranks worse'),
-        ({'upper': 0.45}, 'interval'),
+        ({'upper': 0.65}, 'interval'),
+        ({'inside': 0.0}, 'outside in bad'),
+        # Networks repeat these labels.
+        ({'inside': 0.0, 'noise': 'bound20'}, ''),
         ({'truth': 0.05, 'inside': 0.0}, 'above the truth'),
     ],
 )
@@ -164,3 +171,26 @@ def test_evidence_says_what_fails(script, changed, word):
     assert bool(missed) == bool(word)
     assert all('good' not in text for text in missed)
     assert not word or any(word in text for text in missed)
+
+
+@pytest.mark.parametrize(
+    ('plain', 'best', 'words'),
+    [(0.9, 0.91, ()), (0.915, 0.915, ('plain',)), (0.9, 0.94, ('best',))],
+)
+def test_a_default_that_is_worse_or_far_from_the_best_is_named(
+    script, plain, best, words
+):
+    del script
+    import defaults
+
+    accuracy = {'auto': 0.9, 'linear ce': plain, 'mlp gce': best}
+    rows = [
+        {'set': 'digits', 'noise': 'none', 'choice': choice, 'seed': seed}
+        | {'test': value + 0.001 * seed, 'auc': float('nan')}
+        for choice, value in accuracy.items()
+        for seed in range(3)
+    ]
+    missed = defaults.failures(pd.DataFrame(rows))
+    assert len(missed) == len(words)
+    for word, text in zip(words, missed, strict=True):
+        assert word in text

@@ -58,7 +58,7 @@ def test_a_report_that_fails_costs_nothing_else(tmp_path, monkeypatch):
 def test_what_is_too_large_to_be_remembered_is_told(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(visits, 'MOST_NUMBERS', 10)
+    monkeypatch.setattr(visits, 'MOST_SUMS', 10)
     summary = train(tmp_path)
     said = ' '.join(capsys.readouterr().out.split())
     assert '256 training examples' in said
@@ -106,7 +106,7 @@ def test_of_many_classes_the_largest_sums_give_nearly_the_same_list(
         )
         found.append(summary['label_issues'])
         # 384 examples are trained on: the next time, not with all classes.
-        monkeypatch.setattr(visits, 'MOST_NUMBERS', 384 * 25)
+        monkeypatch.setattr(visits, 'MOST_SUMS', 384 * 25)
     files = np.load(os.path.join(summary['folder'], 'predictions.npz'))
     assert 'train_evidence' not in files
     whole, kept = found

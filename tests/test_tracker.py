@@ -217,7 +217,7 @@ def test_a_row_that_comes_again_begins_an_epoch():
 @pytest.mark.parametrize('small', [False, True])
 def test_a_saved_tracker_continues(tmp_path, monkeypatch, small):
     if small:
-        monkeypatch.setattr(compact, 'MOST', 0)
+        monkeypatch.setattr(compact, 'MOST_SUMS', 0)
     loop = Loop()
     tracker = loop.tracker(named=False)
     tracker.save(tmp_path / 'labels.npz')
@@ -246,14 +246,14 @@ def test_names_of_classes_are_kept(tmp_path, classes):
 def test_compact_is_dense_for_few_classes(monkeypatch):
     loop = Loop()
     tracker = loop.tracker()
-    monkeypatch.setattr(compact, 'MOST', 0)
+    monkeypatch.setattr(compact, 'MOST_SUMS', 0)
     assert_same(loop.tracker(), tracker, atol=1e-6)
 
 
 def test_compact_ranks_many_classes_as_dense(monkeypatch):
     loop = Loop(num_classes=30, rows=ROWS)
     dense = loop.tracker().issues().set_index('index').score
-    monkeypatch.setattr(compact, 'MOST', 0)
+    monkeypatch.setattr(compact, 'MOST_SUMS', 0)
     small = loop.tracker().issues().set_index('index').score
     assert abs(small - dense).max() < 0.05
 

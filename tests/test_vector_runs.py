@@ -27,7 +27,7 @@ def test_a_run_with_the_options_that_suit_vectors(npz, tmp_path):
     )
     assert code == 0 and 'cannot be written' not in err
     assert '120 examples of 3 classes, 6 numbers each' in out
-    folder = tmp_path / 'npz-blobs' / 'supervised_linear_s1'
+    folder = tmp_path / 'npz-blobs' / 'supervised_mlp_s1'
     config = json.loads((folder / 'config.json').read_text())
     assert config['learning_rate'] == 0.1
     assert config['weight_decay'] == 4e-4
@@ -123,7 +123,7 @@ def test_an_index_is_a_row_of_the_file_though_a_fifth_is_held_out(
         f'--checkpoint_path={tmp_path}',
     )
     assert code == 0, err
-    (folder,) = tmp_path.glob('*/supervised_linear_s1')
+    (folder,) = tmp_path.glob('*/supervised_*_s1')
     rows = label_issues.read(str(folder / 'label_issues.csv'))
     assert {*rows.split} == {'train', 'valid', 'test'}
     assert sorted(rows.index.tolist()) == list(range(90))

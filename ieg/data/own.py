@@ -593,6 +593,11 @@ def share_held_out(count: int, has_test: bool) -> dict[str, Any]:
     return {'valid_ratio': 0.1 if left >= 500 else 0.2}
 
 
+# A hidden layer pays off for a few numbers of many examples, such as columns of
+# a table (`benchmarks/defaults.py`); on features of a backbone it does not.
+_MOST_DEEP, _EACH = 256, 20
+
+
 def of_vectors(name: str, count: int, width: int, num_classes: int) -> Advice:
     """Returns what suits vectors.
 
@@ -605,8 +610,9 @@ def of_vectors(name: str, count: int, width: int, num_classes: int) -> Advice:
     # Standardised vectors have squared length `width`, on which the size of a
     # step and of suitable weights depends. The loss of labels that a network
     # does not believe (`gce`) pulls the less, the more classes there are.
+    is_deep = width <= _MOST_DEEP and count >= _EACH * width
     values = {
-        'network_name': 'linear',
+        'network_name': 'mlp' if is_deep else 'linear',
         'batch_size': _batch_size(count, 128, steps=16),
         'max_epoch': 20,
         'optimizer': 'sgd',

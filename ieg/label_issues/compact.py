@@ -2,9 +2,9 @@
 
 What is kept of an example are the sums of its probabilities over the visits,
 as a whole (`Dense`) or, for many examples of many classes, compactly
-(`Compact`): the sum of the given label, and of the `KEPT` classes with the
-largest sums. With each visit its probabilities are added to the sums that are
-kept, and the largest of these are kept again.
+(`Compact`): the sum of the given label, and of the `KEPT_CLASSES` classes with
+the largest sums. With each visit its probabilities are added to the sums that
+are kept, and the largest of these are kept again.
 """
 
 import abc
@@ -13,10 +13,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-# Classes whose sums are kept, with the given label in addition.
-KEPT = 8
-# Numbers [n, C] beyond which sums are compact.
-MOST = 2**26
+from ieg.utils.arrays import KEPT_CLASSES, MOST_SUMS
+
 # Numbers [k, C] that are looked at together.
 _BLOCK = 2**22
 
@@ -132,8 +130,8 @@ class Dense(Means):
 class Compact(Means):
     """The sums of the given label, and of the classes with the largest sums.
 
-    Exact for up to `KEPT` classes, but for rounding. Of more, it depends
-    slightly on the order of the visits.
+    Exact for up to `KEPT_CLASSES` classes, but for rounding. Of more, it
+    depends slightly on the order of the visits.
 
     Attributes:
         num_classes: C.
@@ -188,15 +186,15 @@ class Compact(Means):
 
 
 def empty(labels: np.ndarray, num_classes: int) -> Means:
-    """Returns means without visits, compact beyond `MOST` numbers.
+    """Returns means without visits, compact beyond `MOST_SUMS` numbers.
 
     Args:
         labels: given labels, int [n].
         num_classes: C.
     """
-    n, k = len(labels), min(KEPT, num_classes)
+    n, k = len(labels), min(KEPT_CLASSES, num_classes)
     count = np.zeros(n, np.int64)
-    if n * num_classes <= MOST:
+    if n * num_classes <= MOST_SUMS:
         return Dense(num_classes, count, np.zeros((n, num_classes)))
     classes = np.tile(np.arange(k, dtype=np.int32), (n, 1))
     kept = np.zeros((n, k), np.float32)

@@ -20,56 +20,19 @@ CERTAIN, LIKELY, POSSIBLE = 'certain', 'likely', 'possible'
 PRECISION = {LIKELY: (0.85, 0.74), CERTAIN: (0.95, 0.81)}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Scored:
-    """Evidence about the labels of n examples.
+def margin(given: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Returns the share of each given class less the largest other one [n].
 
-    Attributes:
+    It is in [-1, 1]; small is suspicious.
+
+    Args:
         given: given labels, int [n].
         shares: the evidence, which sums to 1 for each example [n, C].
     """
-
-    given: np.ndarray
-    shares: np.ndarray
-
-    @property
-    def suggested(self) -> np.ndarray:
-        """The class that each looks most like, int [n]."""
-        return self.shares.argmax(axis=1)
-
-    @property
-    def score(self) -> np.ndarray:
-        """Share of the given class less the largest other one, in [-1, 1].
-
-        Small is suspicious.
-        """
-        rows = np.arange(len(self.given))
-        others = self.shares.copy()
-        others[rows, self.given] = -np.inf
-        return self.shares[rows, self.given] - others.max(axis=1)
-
-    @property
-    def unseen(self) -> np.ndarray:
-        """Given classes that no example looks like, int, in order."""
-        return np.setdiff1d(self.given, self.suggested)
-
-    def marks(
-        self, floor: Floor | None, unseen: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Returns 'certain', 'likely', 'possible' or '' for each example [n].
-
-        As many as the point says, the most suspicious first, are likely wrong
-        if they look like another class; as many as the lower limit says are
-        certain. None is marked if the point is zero or refused, nor in a class
-        that is never predicted, which says more about the network.
-
-        Args:
-            floor: how many are wrong; None if that is unknown.
-            unseen: classes that are never predicted; by default those that
-                none of these examples looks like.
-        """
-        unseen = self.unseen if unseen is None else unseen
-        return mark(self.given, self.suggested, self.score, floor, unseen)
+    rows = np.arange(len(given))
+    others = shares.copy()
+    others[rows, given] = -np.inf
+    return shares[rows, given] - others.max(axis=1)
 
 
 def mark(
@@ -81,12 +44,17 @@ def mark(
 ) -> np.ndarray:
     """Returns 'certain', 'likely', 'possible' or '' for each example [n].
 
+    As many as the point says, the most suspicious first, are likely wrong if
+    they look like another class; as many as the lower limit says are certain.
+    None is marked if the point is zero or refused, nor in a class that is never
+    predicted, which says more about the network.
+
     Args:
         given: given labels, int [n].
         suggested: the class that each looks most like, int [n].
-        score: see `Scored.score` [n].
+        score: see `margin` [n].
         floor: how many are wrong; None if that is unknown.
-        unseen: classes that are never predicted; see `Scored.marks`.
+        unseen: classes that no example looks like.
     """
     marks = np.full(len(given), '', object)
     if floor is not None and not floor.refused:
@@ -150,7 +118,7 @@ class Looked:
         rows: numbers of the examples, int [n].
         given: given labels, int [n].
         suggested: the class that each looks most like; -1 if unknown, int [n].
-        score: see `Scored.score`; NaN if unknown [n].
+        score: see `margin`; NaN if unknown [n].
         margin: the same of the predictions alone; NaN without [n].
         near: share of the nearest training examples that have the given
             label; NaN without [n].
@@ -193,18 +161,19 @@ def look(
             for the one prediction of each, if there is one.
     """
     suggested = np.full(len(rows), -1)
-    result, margin, near, agrees = np.full((4, len(rows)), np.nan)
+    result, predicted, near, agrees = np.full((4, len(rows)), np.nan)
     for block in blocks(len(rows), num_classes):
         if shares is None:
             break
         said, own = shares(block), given[block]
-        scored = Scored(own, said.evidence)
-        suggested[block], result[block] = scored.suggested, scored.score
+        suggested[block] = said.evidence.argmax(axis=1)
+        result[block] = margin(own, said.evidence)
         if said.predicted is not None:
-            margin[block] = Scored(own, said.predicted).score
+            predicted[block] = margin(own, said.predicted)
             agrees[block] = said.predicted.argmax(axis=1) == own
         if said.near is not None:
             near[block] = said.near[np.arange(len(own)), own]
     if agreement is not None:
         agrees = agreement
-    return Looked(split, rows, given, suggested, result, margin, near, agrees)
+    columns = suggested, result, predicted, near, agrees
+    return Looked(split, rows, given, *columns)

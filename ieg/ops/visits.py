@@ -6,10 +6,11 @@ this module knows what its columns are.
 The first visit of an example is only counted, because networks have learned
 next to nothing by then. Of the others the predictions are summed: the
 probabilities of all C classes or, if those of all examples are too many
-numbers, that of the given label, and the `KEPT` largest sums. Columns are
+numbers, that of the given label, and the k = `KEPT_CLASSES` largest sums.
+Columns are
 
     shown, agreed, unused, C sums
-    shown, agreed, counted, sum of the label, KEPT classes, KEPT sums
+    shown, agreed, counted, sum of the label, k classes, k sums
 
 where agreed is at how many visits that count the given label was predicted.
 """
@@ -19,17 +20,15 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-# 256 MiB of float32: beyond that, sums of all classes are too many.
-MOST_NUMBERS = 2**26
-# Classes whose sums are kept if not all are.
-KEPT = 8
+from ieg.utils.arrays import KEPT_CLASSES, MOST_SUMS
+
 _FACTS = 3
 
 
 def width(num_examples: int, num_classes: int) -> int | None:
     """Returns the number of columns, None where they are too many."""
-    for columns in (_FACTS + num_classes, _FACTS + 1 + 2 * KEPT):
-        if num_examples * columns <= MOST_NUMBERS:
+    for columns in (_FACTS + num_classes, _FACTS + 1 + 2 * KEPT_CLASSES):
+        if num_examples * columns <= MOST_SUMS:
             return columns
     return None
 
@@ -70,7 +69,7 @@ def visited(
     classes, sums = tf.split(before, 2, axis=1)
     spread = tf.one_hot(tf.cast(classes, tf.int32), num_classes)
     total = probabilities + tf.einsum('bk,bkc->bc', sums, spread)
-    largest = tf.math.top_k(total, KEPT)
+    largest = tf.math.top_k(total, KEPT_CLASSES)
     kept = [tf.cast(largest.indices, tf.float32), largest.values]
     return (
         tf.concat([tf.zeros_like(columns[:, : _FACTS + 1]), before], axis=1),
@@ -87,10 +86,10 @@ class Visits:
             first batch has two in the first one.
         agreed: at how many of them the given label was predicted [n].
         sums: sums of the predicted probabilities [n, C], or of the classes
-            that are kept [n, KEPT].
+            that are kept [n, KEPT_CLASSES].
         own: sums of the probability of the given label [n]; None if those of
             all classes are kept.
-        classes: that are kept, int [n, KEPT]; None if all are.
+        classes: that are kept, int [n, KEPT_CLASSES]; None if all are.
     """
 
     counted: np.ndarray

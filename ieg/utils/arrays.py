@@ -12,6 +12,9 @@ from ieg.errors import UsageError
 
 # Float32 ends at 3e38, and differences of values must not be infinite.
 LARGEST = 1e37
+# Sums of the predictions of many examples in many classes: beyond so many
+# numbers (256 MiB of float32), each example keeps only its largest classes.
+MOST_SUMS, KEPT_CLASSES = 2**26, 8
 
 
 def check_arrays_fit(file: BinaryIO, path: str) -> None:

@@ -305,10 +305,10 @@ def test_vectors_with_true_labels(tmp_path):
     assert '--method=supervised --loss=gce' in text
     assert 'true labels' in text and 'approximate' not in text
     (folder,) = tmp_path.glob('npz-v/*')
-    assert folder.name == 'supervised_linear_s1'
+    assert folder.name == 'supervised_mlp_s1'
     assert 'NEW_VECTORS' in text
     code, out, err = ieg('compare', str(folder), f'--out={tmp_path}/compared')
-    assert code == 0 and 'supervised_linear_s1' in out, err
+    assert code == 0 and 'supervised_mlp_s1' in out, err
 
 
 def test_a_budget_shortens_a_run_and_is_kept(

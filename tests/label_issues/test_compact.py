@@ -23,7 +23,7 @@ def both(monkeypatch, num_classes, concentration=1.0):
     alpha = np.full(num_classes, concentration)
     visits = rng.dirichlet(alpha, size=(VISITS, ROWS))
     dense = visited(compact.empty(labels, num_classes), visits)
-    monkeypatch.setattr(compact, 'MOST', 0)
+    monkeypatch.setattr(compact, 'MOST_SUMS', 0)
     small = visited(compact.empty(labels, num_classes), visits)
     return labels, visits, dense, small
 

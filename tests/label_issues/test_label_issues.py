@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from ieg import label_issues
 from ieg.errors import UsageError
 from ieg.label_issues import floor, ranking
-from ieg.label_issues.score import Scored
+from ieg.label_issues.score import margin
 
 CLASSES = 4
 
@@ -31,7 +31,7 @@ def planted(count=4000, rate=0.3, seed=0):
 
 def test_detection_agrees_with_scikit_learn():
     clean, given, said = planted()
-    right, score = clean == given, Scored(given, said).score
+    right, score = clean == given, margin(given, said)
     found = label_issues.detection(right, score)
     assert found['roc_auc'] == pytest.approx(roc_auc_score(right, score))
     assert found['average_precision'] == pytest.approx(
@@ -54,7 +54,6 @@ def test_detection_says_nothing_where_every_label_is_right():
 @pytest.fixture(scope='module')
 def audited():
     clean, given, said = planted(count=2000)
-    scored = Scored(given, said)
     agreement = np.random.default_rng(0).random(2000)
     train, valid = slice(1500), slice(1500, None)
 
@@ -71,7 +70,7 @@ def audited():
         part('train', train, chosen=right, clean=clean[train]),
         part('valid', valid),
     ]
-    estimate = floor.estimate([(scored.shares[valid], given[valid])])
+    estimate = floor.estimate([(said[valid], given[valid])])
     names = ['cat', 'Ärger, "x"', '=1', 'd']
     rows, figures = ranking.rank(parts, names, estimate)
     return rows, figures, clean, given

@@ -38,14 +38,14 @@ def test_sums_of_few_classes_are_exact():
 
 
 def test_of_many_classes_the_largest_sums_are_kept(monkeypatch):
-    monkeypatch.setattr(visits, 'MOST_NUMBERS', 150)
+    monkeypatch.setattr(visits, 'MOST_SUMS', 150)
     columns = visits.width(5, MANY)
     assert visits.is_compact(columns, MANY) and columns < 3 + MANY
     state, labels, said = seen(MANY, columns)
     found = visits.Visits.of_columns(state, MANY)
     np.testing.assert_array_equal(found.counted, 5)
     # The same as the Python interface keeps.
-    monkeypatch.setattr(compact, 'MOST', 100)
+    monkeypatch.setattr(compact, 'MOST_SUMS', 100)
     other = compact.empty(labels, MANY)
     assert isinstance(other, compact.Compact)
     for each in said[1:]:
@@ -63,7 +63,7 @@ def test_of_many_classes_the_largest_sums_are_kept(monkeypatch):
 
 @pytest.mark.parametrize(('most', 'expected'), [(99, None), (100, 20)])
 def test_what_is_too_much_is_not_kept(most, expected, monkeypatch):
-    monkeypatch.setattr(visits, 'MOST_NUMBERS', most)
+    monkeypatch.setattr(visits, 'MOST_SUMS', most)
     assert visits.width(5, MANY) == expected
 
 
