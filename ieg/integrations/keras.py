@@ -1,6 +1,6 @@
 """Finds wrong labels with `fit` of Keras."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -41,12 +41,10 @@ class LabelAudit(keras.callbacks.Callback):
         batch_size: int = 256,
     ):
         super().__init__()
-        if every < 1:
-            raise ValueError(f'every must be at least 1, got {every}.')
         kind = SEEN if x is None else PASS
-        self._passes = Passes(x, y, held_out, classes, kind)
+        self._passes = Passes(x, y, held_out, every, classes, kind)
         self._is_seen, self._count = x is None, len(y)
-        self._every, self._batch_size = every, batch_size
+        self._batch_size = batch_size
 
     @property
     def tracker(self) -> LabelTracker:
@@ -68,7 +66,7 @@ class LabelAudit(keras.callbacks.Callback):
         if self._is_seen:
             rows, outputs = self.model.remembered()
             self._passes.add(epoch, rows, outputs, self._predict)
-        elif epoch % self._every == 0:
+        else:
             self._passes.record(epoch, self._predict)
 
     def _predict(self, x: Any) -> np.ndarray:
@@ -79,13 +77,14 @@ class Seen:
     """Mixin of a `keras.Model` on TensorFlow: remembers what steps predict.
 
     Train with `fit(x, (index, y))`, where `index` numbers the training rows, or
-    a data set of such batches. Outputs stay on the device until an epoch ends:
-    n x C float32.
+    a data set of such batches, on one device. Outputs stay there until an epoch
+    ends: n x C float32.
     """
 
     # Names that Keras does not use. Outputs of all rows; rows of the step.
     _seen: Any = None
     _seen_rows: Any = None
+    make_train_function: Callable[..., Any]
 
     def remember(self, count: int, num_classes: int) -> None:
         """Makes room for the outputs of `count` rows."""
@@ -95,10 +94,13 @@ class Seen:
             )
         import tensorflow as tf
 
-        if self._seen is None:
+        shape = (count + 1, num_classes)
+        if self._seen is None or self._seen.shape != shape:
             # The last row gets what is out of range.
-            empty = tf.fill((count + 1, num_classes), np.float32(np.nan))
+            empty = tf.fill(shape, np.float32(np.nan))
             self._seen = tf.Variable(empty, trainable=False)
+            # A step that was traced before has the old variable.
+            self.make_train_function(force=True)
 
     def remembered(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns rows of an epoch and their outputs [k, C], and forgets them.

@@ -16,11 +16,12 @@ class Passes:
     """Records what a model predicts of training rows and held-out rows.
 
     Args:
-        x: training rows, as the model takes them; None if what `record` gets
-            are predictions.
+        x: training rows, as the model takes them; None without passes over
+            them.
         y: their given labels [n].
         held_out: further rows that the model is not trained on, and their given
             labels [m]; None without.
+        every: a pass every so many epochs.
         classes: see `ieg.LabelTracker`.
         predictions: see `ieg.LabelTracker`.
 
@@ -29,7 +30,7 @@ class Passes:
             out.
 
     Raises:
-        ValueError: the labels are invalid.
+        ValueError: an argument is invalid.
     """
 
     def __init__(
@@ -37,12 +38,16 @@ class Passes:
         x: Any,
         y: Any,
         held_out: Part | None = None,
+        every: int = 1,
         classes: Sequence[Any] | None = None,
         predictions: str = PASS,
     ):
+        if every < 1:
+            raise ValueError(f'every must be at least 1, got {every}.')
         labels = inputs.array(y)
         self._x, self._count = x, len(labels)
         self._held: Any = None
+        self._every = every
         if held_out is not None:
             if not isinstance(held_out, tuple) or len(held_out) != 2:
                 raise ValueError('held_out must be a tuple (x, y).')
@@ -56,7 +61,7 @@ class Passes:
         )
 
     def record(self, epoch: int, predict: Callable[[Any], Any]) -> None:
-        """Records a pass over all rows.
+        """Records a pass over all rows, if this epoch has one.
 
         Args:
             epoch: that has ended, counted from 0.
@@ -65,7 +70,8 @@ class Passes:
         Raises:
             ValueError: the model has other outputs.
         """
-        self.add(epoch, range(self._count), predict(self._x), predict)
+        if epoch % self._every == 0:
+            self.add(epoch, range(self._count), predict(self._x), predict)
 
     def add(
         self,

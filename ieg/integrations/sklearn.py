@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_consistent_length
 
 from ieg.integrations.passes import Part, Passes
 from ieg.label_issues import inputs
@@ -45,14 +45,14 @@ def partial_fit(
         raise ValueError(f'{type(model).__name__} has no partial_fit.')
     _check(model, 'predict_proba')
     x, y = check_array(x, accept_sparse='csr', dtype=None), inputs.array(y)
+    check_consistent_length(x, y)
     classes = np.unique(y)
-    passes = Passes(x, y, held_out, classes.tolist())
+    passes = Passes(x, y, held_out, every, classes.tolist())
     for epoch in range(epochs):
         order = generator(seed, 'order', epoch).permutation(len(y))
         for rows in np.split(order, np.arange(batch_size, len(y), batch_size)):
             model.partial_fit(x[rows], y[rows], classes=classes)
-        if epoch % every == 0:
-            passes.record(epoch, model.predict_proba)
+        passes.record(epoch, model.predict_proba)
     return passes.tracker
 
 
@@ -80,11 +80,10 @@ def staged(
     if held_out is not None:
         parts, others = [x, held_out[0]], (1, held_out[1])
     # A pass asks for the predictions of a part by its number.
-    passes = Passes(0, y, others, model.classes_.tolist())
+    passes = Passes(0, y, others, every, model.classes_.tolist())
     every_part = [model.staged_predict_proba(part) for part in parts]
     for stage, said in enumerate(zip(*every_part, strict=True)):
-        if stage % every == 0:
-            passes.record(stage, said.__getitem__)
+        passes.record(stage, said.__getitem__)
     return passes.tracker
 
 

@@ -40,8 +40,7 @@ class LabelAudit(xgboost.callback.TrainingCallback):
         if held_out is not None:
             held_out = xgboost.DMatrix(held_out[0]), held_out[1]
         # XGBoost keeps what earlier trees predict of these.
-        self._passes = Passes(xgboost.DMatrix(x), y, held_out, classes)
-        self._every = every
+        self._passes = Passes(xgboost.DMatrix(x), y, held_out, every, classes)
 
     @property
     def tracker(self) -> LabelTracker:
@@ -52,8 +51,7 @@ class LabelAudit(xgboost.callback.TrainingCallback):
         self, model: Any, epoch: int, evals_log: dict[str, Any]
     ) -> bool:
         """Records the predictions of a round; never ends the training."""
-        if epoch % self._every == 0:
-            self._passes.record(
-                epoch, lambda rows: model.predict(rows, output_margin=True)
-            )
+        self._passes.record(
+            epoch, lambda rows: model.predict(rows, output_margin=True)
+        )
         return False

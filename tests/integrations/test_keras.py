@@ -77,7 +77,10 @@ def test_seen_are_the_outputs_of_training_steps(options):
     np.testing.assert_allclose(
         model.get_weights()[0], plain.get_weights()[0], atol=1e-6
     )
-    # It evaluates and predicts as before.
+    # It evaluates as before, and may be fitted to other rows.
+    audit = LabelAudit(None, Y[:20])
+    model.fit(X[:20], (np.arange(20), Y[:20]), verbose=0, callbacks=[audit])
+    assert audit.tracker.summary()['trained'] == 20
     assert np.isfinite(model.evaluate(X, Y, verbose=0))
 
 

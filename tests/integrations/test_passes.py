@@ -54,6 +54,13 @@ def test_outputs_of_another_kind():
         passes.record(0, lambda _: np.full((60, 3), np.nan))
     with pytest.raises(ValueError, match='held_out'):
         Passes(X, Y, X)
+    with pytest.raises(ValueError, match='every.*0'):
+        sklearn.staged(
+            GradientBoostingClassifier(n_estimators=1).fit(X, Y), X, Y, every=0
+        )
+    model = SGDClassifier(loss='log_loss')
+    with pytest.raises(ValueError, match=r'\[60, 50\]'):
+        sklearn.partial_fit(model, X, Y[TRAIN])
 
 
 @pytest.mark.parametrize('labels', [Y, Y + 5, NAMES[Y]])
