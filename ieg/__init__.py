@@ -41,6 +41,8 @@ def __getattr__(name: str) -> Any:
     """Imports what is heavy when it is asked for."""
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
+    if name == 'keras':
+        return importlib.import_module('ieg.integrations.keras')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 

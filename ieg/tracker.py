@@ -19,6 +19,13 @@ from ieg.utils.files import atomic_open
 from ieg.utils.text import counted, listed
 
 TRAIN, HELD_OUT, UNSEEN = 'train', 'held_out', 'unseen'
+# Kinds of predictions of training rows, and what is said of them.
+SEEN, PASS = 'seen', 'pass'
+_KINDS = {
+    SEEN: 'Training rows are judged by the predictions of training steps.',
+    PASS: 'Training rows are judged by predictions after training on them, '
+    'which repeat wrong labels once the model has memorized them.',
+}
 # Value of `format` in a file.
 _FORMAT = 'ieg.LabelTracker 1'
 # Fields that it has, of rows and others.
@@ -53,17 +60,20 @@ class LabelTracker:
 
     Args:
         labels: given labels of all rows [n], trained on or held out: class
-            numbers, or names.
+            numbers, names, or one-hot rows [n, C].
         num_classes: C; by default as many as `labels` or `classes` show.
         classes: the classes in the order of the columns of predictions; by
             default numbers from 0 on, or the sorted names.
         features: see `set_features`.
+        predictions: what `update` gets: 'seen', what training steps predict
+            anyway, or 'pass', what the model predicts after steps on these
+            rows. The results say which.
 
     Attributes:
         classes: the classes, C of them.
 
     Raises:
-        ValueError: labels, classes or features are invalid.
+        ValueError: an argument is invalid.
     """
 
     def __init__(
@@ -72,7 +82,14 @@ class LabelTracker:
         num_classes: int | None = None,
         classes: Sequence[Any] | None = None,
         features: Any = None,
+        predictions: str = SEEN,
     ):
+        if predictions not in _KINDS:
+            raise ValueError(
+                f'predictions must be {SEEN!r} or {PASS!r}, got '
+                f'{predictions!r}.'
+            )
+        self._predictions = predictions
         self._labels, self.classes = inputs.labels(labels, num_classes, classes)
         count = len(self._labels)
         self._epochs = Epochs(self._labels, len(self.classes))
@@ -133,7 +150,12 @@ class LabelTracker:
         self._result = None
 
     def held_out(
-        self, index: Any, logits: Any, epoch: int | None = None
+        self,
+        index: Any,
+        logits: Any = None,
+        epoch: int | None = None,
+        *,
+        probabilities: Any = None,
     ) -> None:
         """Records the logits of rows that are never trained on.
 
@@ -147,12 +169,18 @@ class LabelTracker:
                 of several networks [m, networks, C].
             epoch: the epoch that has ended, counted from 0; None for the
                 current one.
+            probabilities: the same after the softmax, in place of `logits`.
 
         Raises:
             ValueError: an argument is invalid, or a row was trained on.
         """
         rows = inputs.index(index, len(self))
-        values = inputs.logits_of(logits, len(rows), len(self.classes))
+        size = len(rows), len(self.classes)
+        if probabilities is None and logits is not None:
+            values = inputs.logits_of(logits, *size)
+        else:
+            values = inputs.predictions(probabilities, logits, *size)
+            values = np.log(np.maximum(values, inputs.LEAST_PROBABILITY))
         _refuse(rows[self._is_trained[rows]], 'trained on')
         if not len(rows):
             return
@@ -209,14 +237,20 @@ class LabelTracker:
             This tracker.
 
         Raises:
-            ValueError: labels differ, `epoch` was not given, or a row was
-                trained on in one tracker and held out in another.
+            ValueError: labels or kinds of predictions differ, `epoch` was not
+                given, or a row was trained on in one tracker and held out in
+                another.
         """
         for other in others:
             if other.classes != self.classes or not np.array_equal(
                 other._labels, self._labels
             ):
                 raise ValueError('trackers of other labels cannot be merged.')
+            if other._predictions != self._predictions:
+                raise ValueError(
+                    'trackers of both seen predictions and passes cannot be '
+                    'merged.'
+                )
             if not (self._is_named and other._is_named):
                 raise ValueError(
                     'only trackers whose calls all gave epoch can be merged.'
@@ -263,8 +297,8 @@ class LabelTracker:
             at most, None without held-out rows; count of marked labels
             (is_issue); marks, the count of each; never_predicted, classes that
             no training row looks like; trained, held_out and unseen, counts of
-            rows; best_epoch, whose predictions of held-out rows are used; and
-            statement, a list of sentences.
+            rows; best_epoch, whose predictions of held-out rows are used;
+            predictions, 'seen' or 'pass'; and statement, a list of sentences.
 
         Raises:
             ValueError: nothing was recorded, or neighbours would take hours.
@@ -318,13 +352,14 @@ class LabelTracker:
             'held_out': len(rows),
             'unseen': len(others),
             'best_epoch': epoch,
+            'predictions': self._predictions,
         }
         figures['statement'] += self._remarks(rows, len(others))
         return Listing(table, figures)
 
     def _remarks(self, rows: np.ndarray, others: int) -> list[str]:
-        """Returns sentences about what is missing."""
-        remarks = []
+        """Returns sentences about what was recorded, and what is missing."""
+        remarks = [_KINDS[self._predictions]]
         lacking = np.setdiff1d(self._labels, self._labels[rows])
         if len(rows) and len(lacking):
             names = listed([str(self.classes[place]) for place in lacking])
@@ -429,7 +464,13 @@ class LabelTracker:
         arrays = own | vectors | self._epochs.arrays() | self._outside.arrays()
         classes = np.array(self.classes)
         with atomic_open(path, 'wb') as file:
-            np.savez(file, format=_FORMAT, classes=classes, **arrays)
+            np.savez(
+                file,
+                format=_FORMAT,
+                classes=classes,
+                predictions=self._predictions,
+                **arrays,
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> 'LabelTracker':
@@ -457,7 +498,11 @@ class LabelTracker:
         if arrays['format'] != _FORMAT:
             raise ValueError('format')
         classes = arrays['classes']
-        tracker = cls(classes[arrays['labels']], classes=classes.tolist())
+        tracker = cls(
+            classes[arrays['labels']],
+            classes=classes.tolist(),
+            predictions=str(arrays['predictions']),
+        )
         tracker._epoch = int(arrays['epoch'])
         tracker._is_named = bool(arrays['is_named'])
         for name in _BY_ROW:

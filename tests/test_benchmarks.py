@@ -59,6 +59,10 @@ SMALLEST = {
     'texts': ('--sets', 'files', '--rates', '0.2', '--seeds=1', '--most=20'),
     'tracker': ('--examples=200', '--rounds=1'),
     'vectors': ('--seeds=1', '--max_epoch=2'),
+    'ways_in': (
+        *('--sets', 'digits', '--models', 'logistic'),
+        *('--examples=200', '--rows=26000', '--rounds=1'),
+    ),
 }
 # They compile XLA, train six times or start processes.
 SLOW = (
@@ -107,7 +111,7 @@ def script(monkeypatch, restored):
     ],
 )
 def test_it_runs(name, script, capsys, tiny):
-    if name in ('label_issues', 'texts'):
+    if name in ('label_issues', 'texts', 'ways_in'):
         pytest.importorskip('cleanlab')
     if (
         name in ('backbone', 'features')

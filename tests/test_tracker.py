@@ -2,6 +2,7 @@
 
 import re
 
+import ml_dtypes
 import numpy as np
 import pytest
 from paths import GOLDEN, ROOT, SHARED
@@ -344,6 +345,107 @@ def test_the_example_of_the_page_runs(tmp_path, monkeypatch, capsys):
 UNIFORM = np.full((2, 3), 1 / 3)
 
 
+class Tensor:
+    """What a tensor on a GPU that requires a gradient allows."""
+
+    def __init__(self, values, on_gpu=True):
+        self.values, self.on_gpu = np.asarray(values), on_gpu
+
+    def __array__(self, dtype=None, copy=None):
+        assert not self.on_gpu
+        return self.values
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        return Tensor(self.values, on_gpu=False)
+
+    def item(self):
+        return self.values.item()
+
+    def is_floating_point(self):
+        return self.values.dtype.kind == 'f'
+
+    def float(self):
+        return Tensor(self.values.astype(np.float32), self.on_gpu)
+
+
+@pytest.mark.parametrize(
+    'made',
+    [
+        Tensor,
+        np.ndarray.tolist,
+        lambda values: [Tensor(row) for row in values],
+        lambda values: values.astype(
+            'f2' if values.dtype.kind == 'f' else 'i4'
+        ),
+        lambda values: (
+            np.asarray(values, ml_dtypes.bfloat16)
+            if values.dtype.kind == 'f'
+            else values
+        ),
+    ],
+    ids=['tensor', 'list', 'list of tensors', 'half', 'bfloat16'],
+)
+def test_numbers_of_any_library_are_taken(made):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(6, 3)).astype(ml_dtypes.bfloat16).astype(float)
+    labels, rows = np.arange(6) % 3, np.arange(6)
+    results = []
+    for one in (made, lambda values: values):
+        tracker = LabelTracker(one(labels), 3)
+        tracker.update(one(rows[:4]), logits=one(logits[:4]))
+        tracker.update(one(rows[:4]), one(softmax(logits[:4], axis=1).round(2)))
+        tracker.held_out(one(rows[4:]), one(logits[4:]))
+        results.append(tracker)
+    assert_same(*results, atol=0.005)
+
+
+def test_one_hot_labels_are_class_numbers():
+    tracker = LabelTracker(np.eye(4)[[2, 0, 1]])
+    assert tracker.classes == [0, 1, 2, 3]
+    tracker.update([0, 1, 2], np.full((3, 4), 0.25))
+    # Class 3 has no example.
+    assert tracker.issues().given_label.tolist() == [2, 0, 1]
+
+
+def test_probabilities_of_held_out_rows_are_their_logits():
+    loop = Loop()
+    one, two = loop.tracker(held=HELD[:0]), loop.tracker(held=HELD[:0])
+    said = softmax(loop.logits[0, HELD], axis=1)
+    one.held_out(HELD, loop.logits[0, HELD], 0)
+    two.held_out(HELD, epoch=0, probabilities=said)
+    assert_same(one, two, atol=1e-6)
+    with pytest.raises(ValueError, match='either'):
+        one.held_out(HELD)
+    with pytest.raises(ValueError, match='either'):
+        one.held_out(HELD, said, probabilities=said)
+
+
+def test_results_say_what_kind_the_predictions_were(tmp_path):
+    for kind, word in (('seen', 'training steps'), ('pass', 'after training')):
+        tracker = LabelTracker([0, 1, 2], predictions=kind)
+        tracker.update([0, 1, 2], np.full((3, 3), 1 / 3), epoch=0)
+        tracker.save(tmp_path / 'tracker.npz')
+        tracker = LabelTracker.load(tmp_path / 'tracker.npz')
+        assert tracker.summary()['predictions'] == kind
+        assert any(word in text for text in tracker.summary()['statement'])
+        tracker.report(tmp_path / 'page.html')
+        assert word in (tmp_path / 'page.html').read_text()
+    with pytest.raises(ValueError, match='seen predictions and passes'):
+        tracker.merge(LabelTracker([0, 1, 2]))
+
+
+def test_an_epoch_may_cover_a_part_of_the_rows():
+    tracker = LabelTracker([0, 1, 2, 0])
+    tracker.update([0, 1, 2], np.eye(3), epoch=0)
+    tracker.update([0], [[0, 0, 1]], epoch=1)
+    table = tracker.issues().set_index('index')
+    assert table.agreement[[0, 1, 2]].tolist() == [0.5, 1, 1]
+    assert table.split[3] == 'unseen'
+
+
 def tracked():
     tracker = LabelTracker([0, 1, 2, 0, 1, 2])
     tracker.update([0, 1], UNIFORM, epoch=0)
@@ -399,7 +501,9 @@ def test_held_out_rows_that_cannot_be_used():
         (['cat', float('nan')], {}, 'nan'),
         ([0.0, 1.0], {}, '0.0'),
         ([None, 'a'], {}, 'None'),
-        ([[0, 1]], {}, 'labels'),
+        ([[0, 2]], {}, 'one-hot'),
+        ([[1, 1], [0, 1]], {}, 'one-hot'),
+        ([0, 1], {'predictions': 'passed'}, "'seen' or 'pass'.*passed"),
         ([], {}, 'at least one'),
         (['a', 'a'], {}, '2 classes'),
         (['a', 'b'], {'classes': ['a', 'b', 'a']}, 'differ'),

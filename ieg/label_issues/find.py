@@ -15,8 +15,6 @@ from ieg.utils.randomness import generator
 FOLDS = 5
 # Labels without which nothing can be said.
 LEAST = 2 * FOLDS
-# The least probability, whose logarithm is finite.
-LEAST_PROBABILITY = 1e-12
 # Of the logistic regression: inverse strength of regularization, and steps.
 STRENGTH, STEPS = 0.01, 200
 
@@ -197,5 +195,5 @@ def _regression(
 
 def _calibrated(said: np.ndarray, given: np.ndarray) -> np.ndarray:
     """Returns probabilities at the temperature that explains labels best."""
-    logits = np.log(np.maximum(said, LEAST_PROBABILITY))
+    logits = np.log(np.maximum(said, inputs.LEAST_PROBABILITY))
     return floor.snapshot(0, logits, given).probabilities

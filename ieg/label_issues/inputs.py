@@ -11,6 +11,24 @@ from ieg.label_issues.floor import combined
 
 # How far probabilities may be from a sum of 1; half precision is off by less.
 TOLERANCE = 0.01
+# The least probability, whose logarithm is finite.
+LEAST_PROBABILITY = 1e-12
+
+
+def array(values: Any) -> np.ndarray:
+    """Returns numbers of any library as an array.
+
+    Tensors may be on a device, require a gradient, or be bfloat16.
+    """
+    if hasattr(values, 'detach'):
+        values = values.detach().cpu()
+        # NumPy has no bfloat16.
+        return np.asarray(
+            values.float() if values.is_floating_point() else values
+        )
+    if isinstance(values, list | tuple) and hasattr((*values, 0)[0], 'detach'):
+        return np.array([array(value) for value in values])
+    return np.asarray(values)
 
 
 def labels(
@@ -19,7 +37,7 @@ def labels(
     """Returns class numbers of labels, int64 [n], and the classes, C of them.
 
     Args:
-        values: class numbers or names [n].
+        values: class numbers or names [n], or one-hot rows [n, C].
         num_classes: C; None to read it from the labels or the classes.
         classes: the classes in the order of the columns of predictions; None
             for numbers from 0 on, or sorted names.
@@ -28,6 +46,8 @@ def labels(
         ValueError: a label or a class cannot be used.
     """
     given = _items(values)
+    if given and np.ndim(given[0]) == 1:
+        given, num_classes = _of_one_hot(given, num_classes)
     if not given:
         raise ValueError('labels must have at least one label.')
     names = None if classes is None else _items(classes)
@@ -61,8 +81,26 @@ def labels(
 def _items(values: Any) -> list[Any]:
     """Returns values as Python's own types; text and NaN are not mixed."""
     if hasattr(values, '__array__'):
-        return np.asarray(values).tolist()
-    return [v.item() if isinstance(v, np.generic) else v for v in values]
+        return array(values).tolist()
+    # Elements are tensors where a list was collected in a loop.
+    return [v.item() if hasattr(v, 'item') else v for v in values]
+
+
+def _of_one_hot(
+    given: list[Any], num_classes: int | None
+) -> tuple[list[int], int]:
+    """Returns class numbers, and C.
+
+    Raises:
+        ValueError: a row does not have a single 1.
+    """
+    rows = np.asarray(given)
+    if {*np.unique(rows)} != {0, 1} or (rows.sum(axis=1) != 1).any():
+        raise ValueError(
+            'labels must be one class number or name per row [n], or one-hot '
+            f'[n, C], got the shape {rows.shape}.'
+        )
+    return rows.argmax(axis=1).tolist(), num_classes or rows.shape[1]
 
 
 def _numbered(
@@ -101,7 +139,7 @@ def index(values: Any, count: int) -> np.ndarray:
     Raises:
         ValueError: these are not numbers of rows.
     """
-    rows = np.asarray(values)
+    rows = array(values)
     if not rows.size:
         return np.empty(0, np.int64)
     if rows.ndim != 1 or rows.dtype.kind not in 'iu':
@@ -141,7 +179,7 @@ def predictions(
         np.exp(exps, out=exps)
         exps /= exps.sum(axis=1, keepdims=True)
         return exps
-    values = np.asarray(probabilities).astype(np.float64)
+    values = array(probabilities).astype(np.float64)
     _check(values, 'probabilities', (count, num_classes))
     if not _are_probabilities(values, TOLERANCE):
         off = np.abs(values.sum(axis=1) - 1)
@@ -168,7 +206,7 @@ def logits_of(values: Any, count: int, num_classes: int) -> np.ndarray:
     Raises:
         ValueError: these are not logits.
     """
-    values = np.asarray(values).astype(np.float64)
+    values = array(values).astype(np.float64)
     networks = values.shape[1:-1] if values.ndim == 3 else ()
     _check(values, 'logits', (count, *networks, num_classes))
     if len(values) and _are_probabilities(values, 1e-6):
@@ -177,6 +215,11 @@ def logits_of(values: Any, count: int, num_classes: int) -> np.ndarray:
             'probabilities: give their logarithms.'
         )
     return combined(values) if networks else values
+
+
+def is_softmax(outputs: np.ndarray) -> bool:
+    """Returns whether outputs of a network [n, C] are probabilities."""
+    return _are_probabilities(outputs, TOLERANCE)
 
 
 def _are_probabilities(values: np.ndarray, tolerance: float) -> bool:
@@ -214,7 +257,7 @@ def features(values: Any, count: int, name: str = 'features') -> np.ndarray:
     Raises:
         ValueError: these are not vectors of as many rows.
     """
-    vectors = np.asarray(values)
+    vectors = array(values)
     if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
         raise ValueError(
             f'{name} must have the shape ({count}, d), one row per label, got '

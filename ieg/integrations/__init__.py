@@ -1,0 +1,1 @@
+"""Ways into `ieg.LabelTracker` for models that other libraries train."""
