@@ -388,6 +388,8 @@ def test_checks_of_scikit_learn(name):
 
 
 @pytest.mark.slow
+# Of scikit-learn, where it looks at labels that are infinite.
+@pytest.mark.filterwarnings('ignore:invalid value encountered in cast')
 def test_all_checks_of_scikit_learn():
     estimator = NoisyLabelClassifier('supervised', max_epoch=8)
     # Arrays of other libraries (array_api) are not checked without a setting.
