@@ -174,11 +174,14 @@ class Fields(Field):
 
     def call(self, rows: tf.Tensor) -> tf.Tensor:
         """Returns float32 [b, d] of strings [b, k], or [b] for one column."""
-        rows = tf.reshape(rows, [-1, len(self.columns)])
-        parts = [
-            column(rows[:, place]) for place, column in enumerate(self.columns)
-        ]
-        return tf.concat(parts, axis=1)
+        # Strings are there anyway, and sums of sparse rows have one order.
+        with tf.device('CPU:0'):
+            rows = tf.reshape(rows, [-1, len(self.columns)])
+            parts = [
+                column(rows[:, place])
+                for place, column in enumerate(self.columns)
+            ]
+            return tf.concat(parts, axis=1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
