@@ -72,6 +72,7 @@ SLOW = (
     'lenet_epoch',
     'meta_step',
     'streaming_memory',
+    'ways_in',
 )
 # Modules that others import.
 HELPERS = {'common', 'evidence_sets', 'evidence_rivals'}
