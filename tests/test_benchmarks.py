@@ -73,6 +73,7 @@ SLOW = (
     'lenet_epoch',
     'meta_step',
     'streaming_memory',
+    'ways_in',
 )
 # Modules that others import.
 HELPERS = {'common', 'evidence_sets', 'evidence_rivals'}
