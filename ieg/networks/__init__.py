@@ -41,8 +41,9 @@ def create_network(
         **options: keyword arguments of the network's own builder.
 
     Returns:
-        model: float images [b, *image_shape] -> logits [b, num_classes] in
-        the default float type, also under a mixed precision policy.
+        A model from a batch of float images or vectors to logits [b,
+        num_classes] in the default float type, also under a mixed precision
+        policy.
 
     Raises:
         UsageError: the network is unknown, or cannot take the images.
