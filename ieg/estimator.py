@@ -25,6 +25,7 @@ from ieg.data.frames import Frame, is_frame
 from ieg.data.images.arrays import Pixels
 from ieg.data.matrix import Matrix, is_matrix
 from ieg.errors import RunError, UsageError, unusable
+from ieg.label_issues import ranking
 from ieg.label_issues.listing import as_table
 from ieg.utils import sources
 from ieg.utils.files import atomic_open, atomic_write, check_local
@@ -128,6 +129,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
             tell, or too few examples were held out.
         noise_rate_interval_: (low, high): at least and at most this share is
             wrong; None if no examples were held out.
+        statement_: how many labels are wrong, and how far to trust the marked
+            ones; a list of sentences.
         history_: the log, one dictionary per epoch.
         run_folder_: the run folder, or None.
     """
@@ -506,6 +509,8 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         self.noise_rate_ = figures['noise_rate']
         interval = figures['noise_rate_interval']
         self.noise_rate_interval_ = interval and tuple(interval)
+        said = ranking.statement(figures)
+        self.statement_ = [_without_dashes(sentence) for sentence in said]
         rows = label_issues.read(os.path.join(folder, 'label_issues.csv'))
         self.label_issues_ = _table(rows, self.classes_)
         self.quality_scores_ = np.full(count, np.nan)
@@ -561,7 +566,7 @@ def as_in_scikit_learn() -> Iterator[None]:
         raise
 
 
-def _without_dashes(error: Exception) -> str:
+def _without_dashes(error: Exception | str) -> str:
     return re.sub(r'(?<![\w-])--(?=[a-z])', '', str(error))
 
 

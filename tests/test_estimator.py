@@ -92,6 +92,7 @@ def test_what_a_fit_leaves(fitted):
     # Nothing was tested.
     assert not any('test_accuracy' in entry for entry in fitted.history_)
     low, high = fitted.noise_rate_interval_
+    assert f'most {high:.1%}' in fitted.statement_[0]
     assert 0 <= low <= fitted.noise_rate_ <= high <= 1
     assert isinstance(fitted.model_, keras.Model)
 

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ieg import report, run_folder
-from ieg.label_issues import Issues, similar
-from ieg.label_issues.score import LIKELY, PRECISION
-from ieg.utils.text import limits, listed, percent
+from ieg.label_issues import Issues, ranking, similar
 
 if TYPE_CHECKING:
     from ieg.data.dataset import Data
@@ -31,10 +29,11 @@ def lines(
         data: the data of the run.
     """
     folder = summary['folder']
+    said = ranking.statement(summary['label_issues'])
     found = [
         ('labels to check', _to_check(issues)),
         *_first(issues, data),
-        ('wrong among them', _share(summary['label_issues'], issues)),
+        ('wrong labels', ' '.join(said) or 'unknown'),
         ('held-out accuracy', _accuracy(summary, data)),
         (
             'report and list',
@@ -43,9 +42,6 @@ def lines(
         ),
         ('next', _next(folder, data)),
     ]
-    if missing := _never_predicted(issues):
-        text = f'{listed(missing)}: do not rely on what is said of these labels'
-        found.insert(-3, ('never predicted', text))
     if copies := similar.statement(summary['label_issues']):
         found.insert(-2, ('also found', ' '.join(copies)))
     return found
@@ -82,37 +78,6 @@ def _first(issues: Issues | None, data: 'Data') -> Iterator[tuple[str, str]]:
     )
     if len(chosen):
         yield 'most suspicious', '\n'.join(texts)
-
-
-def _share(figures: Mapping[str, Any], issues: Issues | None) -> str:
-    if issues is None:
-        return 'unknown'
-    if 'never_predicted' not in figures:
-        return 'unknown to the earlier version that made this run'
-    if figures['noise_rate_interval'] is None:
-        return 'unknown: no examples were held out (--valid_ratio=0.1)'
-    low, high = figures['noise_rate_interval']
-    if figures['noise_rate'] is None:
-        return (
-            'unknown: the network is too weak, or the held-out examples are '
-            f'too few; at most {percent(high)} of all labels are wrong'
-        )
-    if not figures['count']:
-        return f'no label is marked; at most {percent(high)} of all are wrong'
-    mean, least = PRECISION[LIKELY]
-    return (
-        f'about {100 * mean:.0f} of 100 ({100 * least:.0f} or more in 95% of '
-        f'the benchmark); of all labels {limits(low, high)}'
-    )
-
-
-def _never_predicted(issues: Issues | None) -> list[str]:
-    """Returns the classes of training labels that no example looks like."""
-    if issues is None:
-        return []
-    train = issues.split == 'train'
-    given, suggested = issues.given[train], issues.suggested[train]
-    return np.setdiff1d(given, suggested).tolist()
 
 
 def _accuracy(summary: Mapping[str, Any], data: 'Data') -> str:

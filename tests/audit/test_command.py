@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings(
 # Quick to compile.
 IMAGES = ('--network_name=tiny', '--image_size=16', '--max_epoch=4')
 FEATURES = ('--max_epoch=3',)
-TITLES = ('labels to check', 'wrong among them', 'held-out accuracy')
+TITLES = ('labels to check', 'wrong labels', 'held-out accuracy')
 
 
 def audit(*arguments):
