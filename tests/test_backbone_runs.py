@@ -311,10 +311,10 @@ def test_a_known_set_has_the_recipe_of_vectors(made, tmp_path):
         '--train_examples=200',
     )
     assert code == 0, err
-    folder = tmp_path / 'digits_symmetric_0.4/supervised_linear_s1'
+    folder = tmp_path / 'digits_symmetric_0.4/supervised_mlp_s1'
     config = json.loads((folder / 'config.json').read_text())
     assert (config['network_name'], config['lr_schedule']) == (
-        'linear',
+        'mlp',
         'cosine_one',
     )
     summary = json.loads((folder / 'summary.json').read_text())

@@ -30,7 +30,8 @@ def audited(folder, write, *options):
     runs = folder / 'runs'
     code, out, err = ieg('audit', str(path), f'--output={runs}', *options)
     assert code == 0, err
-    return path, runs / 'csv-table' / 'supervised_linear_s1', out
+    (run,) = (runs / 'csv-table').iterdir()
+    return path, run, out
 
 
 @pytest.fixture(scope='module')

@@ -64,6 +64,7 @@ def exported(name, folder, kinds):
         image_shape=(backbone.width,),
         picture_shape=backbone.image_shape,
         class_names=CLASSES,
+        train=types.SimpleNamespace(vectors=None),
         spec='folder',
         backbone=name,
     )
