@@ -410,6 +410,10 @@ def test_one_hot_labels_are_class_numbers():
     assert tracker.issues().given_label.tolist() == [2, 0, 1]
 
 
+def test_whole_numbers_may_be_floats():
+    assert LabelTracker(np.array([2.0, 0.0])).classes == [0, 1, 2]
+
+
 def test_probabilities_of_held_out_rows_are_their_logits():
     loop = Loop()
     one, two = loop.tracker(held=HELD[:0]), loop.tracker(held=HELD[:0])
@@ -499,7 +503,8 @@ def test_held_out_rows_that_cannot_be_used():
         ([0, -1], {}, '-1'),
         (['cat', 'dgo'], {'classes': ['cat', 'dog']}, 'dog'),
         (['cat', float('nan')], {}, 'nan'),
-        ([0.0, 1.0], {}, '0.0'),
+        ([0.0, 1.5], {}, '1.5'),
+        ([0.0, 2.0, float('nan')], {}, 'nan'),
         ([None, 'a'], {}, 'None'),
         ([[0, 2]], {}, 'one-hot'),
         ([[1, 1], [0, 1]], {}, 'one-hot'),

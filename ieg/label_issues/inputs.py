@@ -51,6 +51,9 @@ def labels(
     if not given:
         raise ValueError('labels must have at least one label.')
     names = None if classes is None else _items(classes)
+    if all(type(v) is float and v.is_integer() for v in given):
+        # As columns of numbers come that once had gaps.
+        given = [*map(int, given)]
     kinds = {*map(type, given)}
     if kinds <= {int, bool} and {*map(type, names or [''])} != {int}:
         codes = np.array(given, np.int64)
@@ -59,7 +62,7 @@ def labels(
         names = sorted(set(given)) if names is None else names
         codes = _looked_up(given, names)
     else:
-        odd = next((v for v in given if type(v) not in (int, bool, str)), given)
+        odd = next((v for v in given if not _is_label(v)), given)
         raise ValueError(
             'labels must be class numbers or names without missing values, '
             f'got {reprlib.repr(odd)}.'
@@ -76,6 +79,11 @@ def labels(
     if len(names) < 2:
         raise ValueError(f'at least 2 classes are needed, got {len(names)}.')
     return codes, names
+
+
+def _is_label(value: Any) -> bool:
+    is_whole = type(value) is float and value.is_integer()
+    return type(value) in (int, bool, str) or is_whole
 
 
 def _items(values: Any) -> list[Any]:
@@ -188,8 +196,8 @@ def predictions(
         raise ValueError(
             'probabilities must not be negative and must sum to 1, but those '
             f'of row {row} range from {values[row].min():.4g} to '
-            f'{values[row].max():.4g} and sum to {values[row].sum():.4g}: pass '
-            'logits as logits.'
+            f'{values[row].max():.4g} and sum to {values[row].sum():.4g}: '
+            'if they are logits, take their softmax.'
         )
     return values
 

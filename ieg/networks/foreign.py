@@ -59,7 +59,16 @@ def build(
         UsageError: it cannot be loaded, or cannot be used.
     """
     if sources.is_function(name):
-        model = function(name)(num_classes, shape)
+        build = function(name)
+        try:
+            model = build(num_classes, shape)
+        # A function of a user raises anything.
+        except Exception as error:
+            raise UsageError(
+                f'the network {name} cannot be built ({_reason(error)}): it '
+                'is called with the number of classes and the shape of an '
+                'example, and returns a keras.Model.'
+            ) from error
         return usable(model, num_classes, shape, name)
     if sources.is_hub(name):
         model = _of_preset(name, num_classes, shape)

@@ -3,10 +3,12 @@
 import decimal
 import errno
 import functools
+import itertools
 import re
 import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from ieg.errors import UsageError
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 # Fields of a table that stand for no value, in lower case.
 MISSING = ('', '?', 'n/a', 'na', 'nan', 'none', 'null')
+# Characters of a name in a message.
+_LONGEST = 60
 
 
 def counted(number: int, noun: str) -> str:
@@ -50,7 +54,8 @@ def duration(seconds: float) -> str:
 
 def listed(names: Collection[str], most: int = 5) -> str:
     """Returns quoted names, the first few if there are many."""
-    shown = ', '.join(repr(name) for name in list(names)[:most])
+    first = (shorten(name, _LONGEST, placeholder='…') for name in names)
+    shown = ', '.join(map(repr, itertools.islice(first, most)))
     left = len(names) - most
     return shown + (f' and {left:,} more' if left > 0 else '')
 

@@ -195,6 +195,12 @@ def test_a_function_is_called_for_each_network():
         create_network(name, CLASSES, SHAPE)
 
 
+def test_a_function_that_fails_is_one_sentence():
+    with foreign.given(lambda classes: classes) as name:
+        with pytest.raises(UsageError, match='number of classes'):
+            create_network(name, CLASSES, SHAPE)
+
+
 def test_code_in_a_file_is_not_run(tmp_path):
     path = str(tmp_path / 'net.keras')
     model(layers.Lambda(lambda x: x), layers.Dense(CLASSES)).save(path)
