@@ -128,7 +128,7 @@ def test_it_runs(name, script, capsys, tiny):
 
 def test_evidence_holds_on_digits(script, tmp_path):
     path = tmp_path / 'cells.jsonl'
-    what = ('--sets', 'digits', '--networks', 'mlp', '--methods', 'ce')
+    what = ('--sets', 'digits', '--networks', 'linear', '--methods', 'ce')
     which = ('--noises', 'none', 'sym20', '--seeds', '0')
     script('evidence', *what, *which, f'--results={path}')
     clean, noisy = map(json.loads, path.read_text().splitlines())
