@@ -70,6 +70,6 @@ def choose(are_vectors: bool) -> Choice:
     return Choice(
         {'method': METHOD},
         'a network from scratch learns right labels before wrong ones; '
-        'dividemix or coteaching may become more accurate where a third of '
-        'the labels or more are wrong',
+        'dividemix or coteaching take longer, and may become far more '
+        'accurate where a fifth of the labels or more are wrong',
     )
