@@ -344,7 +344,7 @@ def test_a_network_of_the_user(kind, tmp_path):
         ({'network': network, 'network_name': 'cnn'}, 'not both'),
         ({'network': lambda n, shape: 5}, '<lambda>.* is a int'),
         ({'network': lambda n, shape: network(3, shape)}, r'\[b, 3\]'),
-        ({'network_name': 'nowhere.keras'}, 'there is no file nowhere.keras'),
+        ({'network_name': 'nowhere.keras'}, 'nowhere.keras'),
     ],
 )
 def test_a_network_that_cannot_be_used_is_one_sentence(changes, words):

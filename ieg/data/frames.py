@@ -122,7 +122,8 @@ def _columns(values: Any, name: str) -> dict[str, pd.Series]:
     """Returns the columns of texts or a data frame by name.
 
     Raises:
-        ValueError: two have one name, or these are no such values.
+        ValueError: two columns have the same name, or `values` is neither
+            texts [n] nor a data frame.
     """
     if not isinstance(values, pd.DataFrame):
         if np.ndim(values) != 1:
@@ -160,7 +161,7 @@ def _numbers(column: pd.Series, title: str, name: str) -> np.ndarray:
         name: of the examples.
 
     Raises:
-        ValueError: a value is no number, or too large.
+        ValueError: a value is not a number, or is too large.
     """
     if not pd.api.types.is_numeric_dtype(column):
         column = column.where(~column.map(_is_empty), np.nan)

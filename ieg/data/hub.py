@@ -120,9 +120,12 @@ def _complete(folder: str) -> Iterator[str]:
     new = tempfile.mkdtemp(prefix='.new_', dir=os.path.dirname(folder))
     try:
         yield new
-        # Another process may have been faster.
-        with contextlib.suppress(FileExistsError, OSError):
+        try:
             os.rename(new, folder)
+        except OSError:
+            # Another process may have been faster.
+            if not os.path.isdir(folder):
+                raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -195,11 +198,15 @@ def _columns(name: str, features: Mapping[str, Any]) -> _Columns:
     """
     import datasets
 
-    named = {n: f for n, f in features.items() if _is(f, datasets.ClassLabel)}
+    named = {
+        n: f for n, f in features.items() if isinstance(f, datasets.ClassLabel)
+    }
     labels = [n for n in named if n == 'label']
     # Of coarse and fine classes, the fine ones.
     labels += sorted(named, key=lambda n: -named[n].num_classes)
-    labels += [n for n in _LABELS if _is(features.get(n), datasets.Value)]
+    labels += [
+        n for n in _LABELS if isinstance(features.get(n), datasets.Value)
+    ]
     if not labels:
         raise UsageError(
             f'{name} has no column of labels, only {listed([*features])}: '
@@ -209,11 +216,12 @@ def _columns(name: str, features: Mapping[str, Any]) -> _Columns:
     if len(named) > 1:
         rest = listed([n for n in named if n != label])
         remarks.append(f'The labels of {name} are {label!r}, not {rest}.')
-    images = [n for n, f in features.items() if _is(f, datasets.Image)]
+    images = [n for n, f in features.items() if isinstance(f, datasets.Image)]
     values = {
         n: f.dtype
         for n, f in features.items()
-        if _is(f, datasets.Value) and n not in (*_RESERVED, *named, label)
+        if isinstance(f, datasets.Value)
+        and n not in (*_RESERVED, *named, label)
     }
     strings = [n for n, kind in values.items() if 'string' in kind]
     # The only column of strings is a text, whatever it is called.
@@ -231,10 +239,6 @@ def _columns(name: str, features: Mapping[str, Any]) -> _Columns:
         others,
         tuple(remarks),
     )
-
-
-def _is(feature: Any, kind: type) -> bool:
-    return isinstance(feature, kind)
 
 
 def _write(

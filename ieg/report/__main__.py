@@ -129,13 +129,12 @@ def _run(argv: Sequence[str], prog: str) -> None:
 
         print(apply.apply(folder, asked.apply, asked.output))
         return
+    # Before anything slow, so that mistakes are reported at once.
+    run.read(folder)
     if asked.sample is not None:
-        run.read(folder)
         with run_folder.writing(folder):
             print(review.sample(folder, asked.sample))
         return
-    # Before anything slow, so that mistakes are reported at once.
-    run.read(folder)
     if asked.reviewed is not None:
         with run_folder.writing(folder):
             _review(folder, asked.reviewed, asked.plugin)

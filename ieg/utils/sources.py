@@ -92,7 +92,7 @@ def check_file(name: str, what: str, flag: str) -> None:
     path = os.path.expanduser(name)
     if not os.path.isfile(path):
         raise UsageError(
-            f'{flag}{name}: there is no file {path}: check the path.'
+            f'{flag}{name}: {path} does not exist: check the path.'
         )
     if not name.endswith(FILE):
         raise UsageError(

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from hub_models import small_resnet
 
 from ieg.errors import UsageError
 from ieg.features import backbones, keras_models
@@ -170,14 +171,7 @@ def test_damaged_files(tmp_path):
 @pytest.mark.extras
 def test_a_preset_of_keras_hub(tmp_path):
     keras_hub = pytest.importorskip('keras_hub')
-    own = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[3],
-        stackwise_num_filters=[64],
-        stackwise_num_blocks=[1],
-        stackwise_num_strides=[1],
-        block_type='basic_block',
-    )
+    own = small_resnet()
     own.save_to_preset(str(tmp_path))
     scale, offset = [0.1, 0.2, 0.3], [-1.0, 0.0, 1.0]
     converter = keras_hub.layers.ResNetImageConverter(

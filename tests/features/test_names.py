@@ -32,7 +32,7 @@ def test_known_names(name):
         ('efficientnet_v2_b1', "mean 'efficientnetv2-b1'"),
         ('of', "mean 'off'"),
         ('no_such', 'hf://ORG/REPO'),
-        ('missing.keras', 'no file missing.keras'),
+        ('missing.keras', 'missing.keras does not exist'),
         ('~/missing.keras', os.path.expanduser('~/missing.keras')),
         ('https://example.com/a.keras', 'URL'),
         ('hf://resnet', 'hf://ORG/REPO'),

@@ -5,6 +5,7 @@ import types
 import keras
 import numpy as np
 import pytest
+from hub_models import small_resnet
 from keras import layers
 
 from ieg import config
@@ -261,14 +262,7 @@ def test_inner_layers_count(tmp_path):
 @pytest.mark.extras
 def test_a_preset_of_keras_hub_gets_a_last_layer(tmp_path, monkeypatch):
     keras_hub = pytest.importorskip('keras_hub')
-    own = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[3],
-        stackwise_num_filters=[64],
-        stackwise_num_blocks=[1],
-        stackwise_num_strides=[1],
-        block_type='basic_block',
-    )
+    own = small_resnet()
     own.save_to_preset(str(tmp_path))
     scale, offset = [0.1, 0.2, 0.3], [-1.0, 0.0, 1.0]
     keras_hub.layers.ResNetImageConverter(

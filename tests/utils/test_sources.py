@@ -25,8 +25,8 @@ def test_a_run_has_its_name(name, label, recorded):
 @pytest.mark.parametrize(
     ('name', 'word'),
     [
-        ('nowhere/net.keras', 'there is no file nowhere/net.keras'),
-        ('./net.h5', 'there is no file'),
+        ('nowhere/net.keras', 'nowhere/net.keras does not exist'),
+        ('./net.h5', 'net.h5 does not exist'),
         ('nets:', 'module:function'),
         ('a b:c', 'module:function'),
         ('hf://vit', 'hf://ORG/REPO'),
